@@ -1,0 +1,141 @@
+"""A saved model: a folder of manifest.json, safetensors and parquet files, written whole or not at all.
+
+The manifest names the format, the model, its configuration and the SHA-256 of every other file. Reading checks all of
+it before anything is used. No pickle, no code, no secrets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from tastemaker.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+ARRAYS = "arrays.safetensors"
+
+
+def write(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    frames: Mapping[str, pl.DataFrame] | None = None,
+) -> None:
+    """Write an artifact folder: draft, fsync, rename. An artifact that stands at `folder` is replaced.
+
+    Args:
+        folder: where the artifact goes; its parent is made if needed.
+        manifest: JSON values; "format" and "files" are added here.
+        arrays: arrays by name, any shape.
+        frames: tables by file stem, each written as parquet.
+
+    Raises:
+        ArtifactError: `folder` exists and is no artifact, or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArtifactError(f"{folder}: exists and is not a saved model; choose another folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise ArtifactError(f"{folder}: cannot be written: {error.strerror}") from error
+    try:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, draft / ARRAYS)
+        for stem, frame in (frames or {}).items():
+            frame.write_parquet(draft / f"{stem}.parquet")
+        hashes = {path.name: _sha256(path) for path in sorted(draft.iterdir())}
+        content = {"format": FORMAT, **manifest, "files": hashes}
+        (draft / MANIFEST).write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        draft.chmod(0o755)
+        for path in [*draft.iterdir(), draft]:
+            _fsync(path)
+        _replace(draft, folder)
+    except OSError as error:
+        raise ArtifactError(f"{folder}: cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, pl.DataFrame]]:
+    """Read and verify an artifact folder.
+
+    Returns:
+        (manifest, arrays by name, tables by stem).
+
+    Raises:
+        ArtifactError: not an artifact, another format, a file missing or altered.
+    """
+    folder = Path(folder)
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    except OSError as error:
+        raise ArtifactError(f"{folder}: not a saved model (no {MANIFEST}); make one with 'tastemaker fit'") from error
+    except ValueError as error:
+        raise ArtifactError(f"{folder / MANIFEST}: not valid JSON; fit the model again") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        raise ArtifactError(f"{folder}: format {found!r}, this version reads {FORMAT}; fit the model again")
+    files = manifest.get("files")
+    if not isinstance(files, dict) or ARRAYS not in files:
+        raise ArtifactError(f"{folder / MANIFEST}: lists no files; fit the model again")
+    for name, expected in files.items():
+        if Path(name).name != name:
+            raise ArtifactError(f"{folder / MANIFEST}: file name {name!r} leaves the folder")
+        path = folder / name
+        if not path.is_file():
+            raise ArtifactError(f"{path}: missing; copy the whole folder or fit the model again")
+        if _sha256(path) != expected:
+            raise ArtifactError(f"{path}: content differs from the manifest (SHA-256); fit the model again")
+    try:
+        arrays = load_file(folder / ARRAYS)
+        frames = {Path(name).stem: pl.read_parquet(folder / name) for name in files if name.endswith(".parquet")}
+    except (SafetensorError, pl.exceptions.PolarsError) as error:
+        raise ArtifactError(f"{folder}: cannot be read: {error}") from error
+    return manifest, arrays, frames
+
+
+def _replace(draft: Path, folder: Path) -> None:
+    """Move `draft` to `folder`; an artifact already there is set aside first and removed after."""
+    old = None
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+        folder.rename(old / folder.name)
+    try:
+        draft.rename(folder)
+    except OSError:
+        if old is not None:
+            (old / folder.name).rename(folder)
+        raise
+    _fsync(folder.parent)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,31 @@
+"""Characters that shop texts and ids should not contain: control, invisible, and bidirectional-override characters.
+
+Product text is hostile until proven otherwise: these characters hide instructions from people while a language model
+reads them (OWASP LLM Top 10:2026), or reorder what a person sees.
+"""
+
+from __future__ import annotations
+
+import re
+
+# C0 and C1 controls without tab, newline and carriage return.
+CONTROL = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+# Embeddings, overrides and isolates that change the reading direction, and the marks that go with them.
+BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+# Zero-width characters, soft hyphen, fillers, variation selectors, and the tag block.
+INVISIBLE = (
+    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+
+CONTROL_PATTERN = f"[{CONTROL}]"
+BIDI_PATTERN = f"[{BIDI}]"
+INVISIBLE_PATTERN = f"[{INVISIBLE}]"
+HOSTILE_PATTERN = f"[{CONTROL}{BIDI}{INVISIBLE}]"
+
+_HOSTILE = re.compile(HOSTILE_PATTERN)
+
+
+def strip_hostile(text: str) -> str:
+    """Remove control, bidirectional and invisible characters from `text`; tab and line ends stay."""
+    return _HOSTILE.sub("", text)

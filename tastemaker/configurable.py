@@ -1,0 +1,76 @@
+"""What recommenders and encoders share: a name, one frozen configuration, and arrays that can be saved."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tastemaker.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Config(BaseModel):
+    """Base of all configurations: frozen, typed, unknown keys refused, NaN and infinity refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def parse_config(kind: type[Config], values: dict[str, Any], *, place: str) -> Config:
+    """Validate `values` as a configuration of `kind`.
+
+    Raises:
+        ConfigError: one line for each problem: place and key, value, rule and, for an unknown key, the closest known.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"])
+            if problem["type"] == "extra_forbidden":
+                lines.append(f"{place}.{key}: unknown key{did_you_mean(key, kind.model_fields)}")
+            else:
+                lines.append(f"{place}.{key}: {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}")
+        raise ConfigError("\n".join(lines)) from error
+
+
+class Configurable(ABC):
+    """A named part with a configuration, made as `Part(key=value, ...)`.
+
+    What it learns goes through `arrays` and `restore`, so that a saved part is data and never code.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Config]] = Config
+    config: Any  # an instance of the subclass's own Config; subclasses annotate it
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401  # checked by the subclass's Config
+        self.config = parse_config(self.Config, settings, place=self.name)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what was learnt, by name."""
+        return {}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take back what `arrays` returned.
+
+        Raises:
+            ArtifactError: an array is missing or has an impossible shape.
+        """
+
+
+def text_array(text: str) -> NDArray[np.uint8]:
+    """Pack a string as UTF-8 bytes, so that it can be saved beside arrays."""
+    import numpy as np
+
+    return np.frombuffer(text.encode("utf-8"), dtype=np.uint8).copy()
+
+
+def array_text(array: NDArray[np.uint8]) -> str:
+    """Unpack what `text_array` packed."""
+    return array.tobytes().decode("utf-8")

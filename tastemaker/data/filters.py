@@ -1,0 +1,55 @@
+"""Filters that make a data set smaller: k-core, and repeated interactions."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from tastemaker.data.dataset import Dataset
+from tastemaker.data.entities import Entities
+from tastemaker.errors import DataError
+
+
+def k_core(data: Dataset, k: int = 5, *, items: int | None = None) -> Dataset:
+    """Keep users and items with at least `k` interactions each, again and again until nothing changes.
+
+    Args:
+        data: any data set.
+        k: least number of interactions of a user, and of an item unless `items` is given.
+        items: least number of interactions of an item.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    least_item = k if items is None else items
+    log = data.log
+    while True:
+        height = log.height
+        log = log.filter(pl.len().over("item") >= least_item).filter(pl.len().over("user") >= k)
+        if log.height == height:
+            break
+    if not log.height:
+        raise DataError(f"no user and item have {k} and {least_item} interactions; use a smaller core")
+    return compact(data.with_log(log))
+
+
+def without_repeats(data: Dataset) -> Dataset:
+    """Keep the first interaction of each user with each item."""
+    return data.with_log(data.log.unique(["user", "item"], keep="first", maintain_order=True))
+
+
+def compact(data: Dataset) -> Dataset:
+    """Drop users and items that have no interaction, and number the rest anew in the old order."""
+    log = data.log
+    users, new_user = _used(data.users, log["user"])
+    items, new_item = _used(data.items, log["item"])
+    log = log.with_columns(
+        pl.Series("user", new_user[log["user"].to_numpy()]), pl.Series("item", new_item[log["item"].to_numpy()])
+    )
+    return Dataset(users, items, log)
+
+
+def _used(entities: Entities, numbers: pl.Series) -> tuple[Entities, np.ndarray[tuple[int], np.dtype[np.int32]]]:
+    used = np.zeros(len(entities), dtype=bool)
+    used[numbers.to_numpy()] = True
+    return Entities(entities.frame.filter(used)), (np.cumsum(used) - 1).astype(np.int32)

@@ -1,0 +1,1 @@
+"""Language models: prompts in, completions and likelihoods out."""
