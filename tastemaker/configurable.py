@@ -74,3 +74,9 @@ def text_array(text: str) -> NDArray[np.uint8]:
 def array_text(array: NDArray[np.uint8]) -> str:
     """Unpack what `text_array` packed."""
     return array.tobytes().decode("utf-8")
+
+
+def under(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays whose names start with "PREFIX.", without it."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}

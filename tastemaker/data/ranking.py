@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from scipy.sparse import csr_array
 
+    from tastemaker.data.queries import Queries
     from tastemaker.types import Float32, Int32, Int64
 
 
@@ -99,23 +100,58 @@ def top_k(scores: Float32, k: int) -> Ranking:
     return sort_lists(items, picked, k)
 
 
-def top_k_sparse(scores: csr_array, k: int) -> Ranking:
-    """Return the k best items of sparse scores [B, n]; an entry that is not stored means no opinion."""
-    size = scores.shape[0]
+def top_k_sparse(scores: csr_array, k: int, *, exclude: Queries | None = None) -> Ranking:
+    """Return the k best items of sparse scores [B, n]; an entry that is not stored means no opinion.
+
+    Args:
+        scores: sparse float32 [B, n].
+        k: length of the lists.
+        exclude: items that are not listed, one history a row.
+
+    Raises:
+        DataError: a stored score is NaN.
+    """
+    size, n = scores.shape
+    if np.isnan(scores.data).any():
+        raise DataError("scores: a stored score is NaN; a model must give a number or leave the entry out")
+    counts = np.full(size, k) if exclude is None else k + exclude.lengths
+    at = largest(scores.indptr, scores.data, counts)
+    rows, found, given = np.searchsorted(scores.indptr, at, side="right") - 1, scores.indices[at], scores.data[at]
+    keep = ~np.isneginf(given)
+    if exclude is not None:
+        keep &= ~np.isin(rows * n + found, exclude.rows * n + exclude.items)
+    rows, found, given = rows[keep], found[keep], given[keep]
+    order = np.lexsort((found, -given, rows))
+    rows, found, given = rows[order], found[order], given[order]
+    places = np.arange(len(rows)) - np.searchsorted(rows, np.arange(size))[rows]
+    listed = places < k
     items = np.full((size, k), -1, dtype=np.int32)
     values = np.full((size, k), -np.inf, dtype=np.float32)
-    indptr, indices, data = scores.indptr, scores.indices, scores.data
-    for row in range(size):
-        start, stop = indptr[row], indptr[row + 1]
-        found, given = indices[start:stop], data[start:stop]
-        if len(given) > k:
-            border = np.partition(given, len(given) - k)[len(given) - k]
-            keep = np.flatnonzero(given >= border)
-            found, given = found[keep], given[keep]
-        order = np.lexsort((found, -given))[:k]
-        items[row, : len(order)] = found[order]
-        values[row, : len(order)] = given[order]
+    items[rows[listed], places[listed]] = found[listed]
+    values[rows[listed], places[listed]] = given[listed]
     return Ranking(items, values)
+
+
+def largest(offsets: Int64, data: Float32, counts: Int64) -> Int64:
+    """Return where in `data` the `counts[r]` largest entries of each row r are, and all that tie with the last of them.
+
+    Args:
+        offsets: [rows + 1]; row r is `data[offsets[r]:offsets[r + 1]]`, as in a CSR matrix.
+        data: the entries.
+        counts: entries wanted of each row, at least 1; shorter rows are returned whole.
+    """
+    found = [np.empty(0, dtype=np.int64)]
+    bounds = offsets.tolist()
+    for start, stop, count in zip(bounds[:-1], bounds[1:], counts.tolist(), strict=True):
+        given = data[start:stop]
+        border = stop - start - count
+        if border > 0:
+            ordered = given.copy()
+            ordered.partition(border)
+            found.append((given >= ordered[border]).nonzero()[0] + start)
+        elif stop > start:
+            found.append(np.arange(start, stop))
+    return np.concatenate(found)
 
 
 def _pad(items: Int32, scores: Float32, k: int) -> Ranking:

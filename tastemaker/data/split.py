@@ -49,12 +49,14 @@ class Split:
 
     Attributes:
         train: what models may learn from; the catalogue and the users stay whole.
+        refit: train + validation, for the variant that is fitted once more before test.
         validation: questions for choices (hyper-parameters, weights, early stop); history = train.
         test: questions that are looked at once; history = train + validation.
         protocol: the split in words and numbers, for results.
     """
 
     train: Dataset
+    refit: Dataset
     validation: Holdout
     test: Holdout
     protocol: dict[str, Any]
@@ -142,6 +144,7 @@ def _from_parts(data: Dataset, part: Int64, protocol: dict[str, Any]) -> Split:
     }
     return Split(
         train=before_validation,
+        refit=before_test,
         validation=_holdout(before_validation, data.with_log(data.log.filter(part == 1))),
         test=_holdout(before_test, data.with_log(data.log.filter(part == 2))),
         protocol=protocol,

@@ -1,0 +1,5 @@
+"""Run the command line as `python -m tastemaker`."""
+
+from tastemaker.cli.main import run
+
+run()

@@ -1,0 +1,90 @@
+"""`tastemaker data`: convert, describe and validate shop data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from tastemaker.cli.loading import read_data
+from tastemaker.cli.output import FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, note, print_json, print_table
+from tastemaker.data import readers
+from tastemaker.data.describe import describe as describe_data
+from tastemaker.data.write import write
+from tastemaker.progress import bar
+
+app = typer.Typer(help="Convert, describe and validate shop data.", no_args_is_help=True)
+
+SHOWN = 50
+"""Problems printed as a table; --json prints all."""
+
+
+@app.command()
+def convert(
+    source: str = typer.Argument(metavar="SRC", help="Folder or file in any known format, or complete-journey."),
+    target: Path = typer.Argument(metavar="DEST", help="New folder: interactions, items and users."),
+    to: str = typer.Option("parquet", "--to", help="parquet, csv, tsv or jsonl."),
+    gzip: bool = typer.Option(False, "--gzip", help="Compress csv, tsv and jsonl."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace what stands at DEST."),
+    format: str | None = FORMAT_OPTION,
+    max_bad: int = MAX_BAD_OPTION,
+    json: bool = JSON_OPTION,
+) -> None:
+    """Read any known format and write the canonical folder."""
+    data = read_data(source, format=format, max_bad=max_bad)
+    write(data, target, format=to, gzip=gzip, overwrite=overwrite)
+    facts = {"folder": str(target), "users": data.n_users, "items": data.n_items, "interactions": len(data)}
+    if json:
+        print_json(facts)
+    else:
+        typer.echo(f"{len(data):,} interactions, {data.n_users:,} users and {data.n_items:,} items written to {target}")
+
+
+@app.command()
+def describe(
+    source: str = typer.Argument(metavar="DIR", help="Folder or file in any known format, or complete-journey."),
+    format: str | None = FORMAT_OPTION,
+    max_bad: int = MAX_BAD_OPTION,
+    json: bool = JSON_OPTION,
+) -> None:
+    """Print counts, density, text coverage, times and popularity."""
+    facts = describe_data(read_data(source, format=format, max_bad=max_bad))
+    if json:
+        print_json(facts)
+    else:
+        print_table(["fact", "value"], _flat(facts))
+
+
+@app.command()
+def validate(
+    source: str = typer.Argument(metavar="DIR", help="Folder or file in any known format, or complete-journey."),
+    format: str | None = FORMAT_OPTION,
+    json: bool = JSON_OPTION,
+) -> None:
+    """List every bad row with file, line, column, value, rule and hint; exit 2 if there are any."""
+    report = readers.validate(source, format=format, progress=bar)
+    if json:
+        print_json(report.to_dict())
+    else:
+        for line in report.notes:
+            note(f"note: {line}")
+        problems = list(report.problems())
+        if problems:
+            columns = ["file", "line", "column", "value", "rule", "hint"]
+            print_table(columns, [[getattr(one, column) for column in columns] for one in problems[:SHOWN]])
+        typer.echo(f"{report.bad_rows:,} bad rows" if problems else "no bad rows")
+        if len(problems) > SHOWN:
+            note(f"{len(problems) - SHOWN:,} more; all of them with --json")
+    if not report.ok:
+        raise typer.Exit(2)
+
+
+def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", value))
+    return rows

@@ -1,0 +1,123 @@
+"""`tastemaker evaluate`: measure a pipeline under one stated protocol."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy
+import polars
+import scipy
+import typer
+
+import tastemaker
+from tastemaker import evaluate as evaluation
+from tastemaker import rating, registry
+from tastemaker.cli.loading import build_pipeline, read_data, split_data
+from tastemaker.cli.output import (
+    DATA_OPTION,
+    FORMAT_OPTION,
+    JSON_OPTION,
+    MAX_BAD_OPTION,
+    SEED_OPTION,
+    SET_OPTION,
+    as_json,
+    note,
+    print_json,
+    print_table,
+    write_text,
+)
+from tastemaker.progress import bar
+
+
+def evaluate(
+    config: str = typer.Argument(help="A TOML file, or a model's name such as transitions."),
+    data: str = DATA_OPTION,
+    split: str = typer.Option("leave-one-out", "--split", help="leave-one-out, temporal or as-given."),
+    ks: list[int] = typer.Option([5, 10], "-k", min=1, help="List length; give it again for more."),
+    unmasked: bool = typer.Option(False, "--unmasked", help="Leave products of the history in the lists."),
+    refit: bool = typer.Option(False, "--refit", help="Fit once more on train + validation before test."),
+    sample: int | None = typer.Option(None, "--sample", min=1, help="Use this many random test shoppers."),
+    ratings: bool = typer.Option(False, "--rating", help="Measure predicted ratings (MAE, RMSE) over neighbours 5..30."),
+    out: Path | None = typer.Option(None, "--out", metavar="FILE", help="Also write the JSON to a file."),
+    seed: int = SEED_OPTION,
+    overrides: list[str] | None = SET_OPTION,
+    format: str | None = FORMAT_OPTION,
+    max_bad: int = MAX_BAD_OPTION,
+    json: bool = JSON_OPTION,
+) -> None:
+    """Fit on train, rank all items for held-out shoppers, and print measures with intervals and the full protocol."""
+    pipeline = build_pipeline(config, overrides)
+    shop = read_data(data, format=format, max_bad=max_bad)
+    if ratings:
+        result = rating.evaluate_model(pipeline.stages[0].recommender, shop, seed=seed, progress=bar)
+    else:
+        outcome = evaluation.evaluate(
+            pipeline,
+            split_data(shop, split),
+            ks=tuple(sorted(set(ks))),
+            masking=not unmasked,
+            refit=refit,
+            sample=sample,
+            seed=seed,
+            progress=bar,
+        )
+        result = outcome.to_dict()
+    result = {**result, "config": registry.settings_of(pipeline), "made_by": made_by()}
+    if out is not None:
+        write_text(out, as_json(result) + "\n")
+    if json:
+        print_json(result)
+    elif ratings:
+        _print_ratings(result)
+    else:
+        _print_measures(result)
+
+
+def made_by() -> dict[str, Any]:
+    """Return the command line and the versions that made a result."""
+    return {
+        "command": ["tastemaker", *sys.argv[1:]],
+        "tastemaker": tastemaker.__version__,
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "polars": polars.__version__,
+    }
+
+
+def _print_measures(result: dict[str, Any]) -> None:
+    rows = [[name, found["value"], _interval(found)] for name, found in result["metrics"].items()]
+    print_table(["measure", "value", "95 % interval"], rows)
+    if len(result["stages"]) > 1:
+        name = max((name for name in result["metrics"] if name.startswith("ndcg@")), key=lambda n: int(n[5:]))
+        rows = []
+        for number, stage in enumerate(result["stages"]):
+            change = stage.get("change", {}).get(name)
+            rows.append([
+                f"{number}: {stage['model']}",
+                stage["metrics"][name]["value"],
+                "-" if change is None else f"{change['value']:+.4f} ({_interval(change)})",
+                stage["report"].get("weight"),
+            ])
+        print_table(["after stage", name, "change by this stage", "weight"], rows)
+    for stage in result["stages"]:
+        failed = {key: count for key, count in stage["report"].get("counts", {}).items() if key.startswith("failed")}
+        if failed:
+            note(f"warning: {stage['model']} kept the retriever's order: {failed}")
+    typer.echo("protocol: " + ", ".join(f"{key}={value}" for key, value in result["protocol"].items()))
+
+
+def _print_ratings(result: dict[str, Any]) -> None:
+    print_table(["model", "neighbours", "MAE", "RMSE"], [
+        [row["model"], row["neighbours"], row["mae"], row["rmse"]] for row in result["rows"]
+    ])
+    typer.echo("protocol: " + ", ".join(f"{key}={value}" for key, value in result["protocol"].items()))
+
+
+def _interval(found: dict[str, float | None]) -> str:
+    if found["low"] is None or found["high"] is None:
+        return "-"
+    return f"{found['low']:.4f} .. {found['high']:.4f}"

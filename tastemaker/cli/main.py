@@ -1,0 +1,55 @@
+"""The command `tastemaker`: gathers the verbs and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from tastemaker import __version__
+from tastemaker.cli import data, demo, doctor, evaluate, fit, models, prompts, recommend, weights
+from tastemaker.cli.output import note
+from tastemaker.errors import TastemakerError
+
+app = typer.Typer(
+    name="tastemaker",
+    help="Recommendations for online shops in which language models and collaborative filtering work together.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(demo.demo)
+app.add_typer(data.app, name="data")
+app.command("fit")(fit.fit)
+app.command("recommend")(recommend.recommend)
+app.command("evaluate")(evaluate.evaluate)
+app.command("models")(models.models)
+app.command("prompts")(prompts.prompts)
+app.add_typer(weights.app, name="weights")
+app.command("doctor")(doctor.doctor)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Hold options of the command itself."""
+
+
+def run() -> None:
+    """Run the command line; a mistake of the caller is one line on stderr and exit code 2."""
+    try:
+        app()
+    except TastemakerError as error:
+        note("error: " + "; ".join(str(error).splitlines()))
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of stdout went away, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,101 @@
+"""Printing for the command line: JSON and tables on stdout, notes on stderr. Options that several verbs share."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tastemaker.characters import strip_hostile
+from tastemaker.errors import DataError
+
+JSON_OPTION = typer.Option(False, "--json", help="Print JSON instead of a table.")
+SET_OPTION = typer.Option(None, "--set", metavar="KEY=VALUE", help="Change a setting, e.g. stage.0.recency=0.5.")
+FORMAT_OPTION = typer.Option(None, "--format", help="Format of the data; found out from the content by default.")
+MAX_BAD_OPTION = typer.Option(0, "--max-bad", min=0, help="Go on with at most this many bad rows, leaving them out.")
+SEED_OPTION = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
+DATA_OPTION = typer.Option(..., "--data", metavar="DIR", help="Folder or file with interactions and items.")
+
+
+def note(text: str) -> None:
+    """Print a line on stderr."""
+    sys.stderr.write(f"{strip_hostile(text)}\n")
+    sys.stderr.flush()
+
+
+def as_json(value: Any, *, indent: int | None = 2) -> str:  # noqa: ANN401  # any JSON value
+    """Return JSON; NaN and infinity, which JSON lacks, become null."""
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:  # noqa: ANN401  # any JSON value
+    """Print JSON on stdout."""
+    sys.stdout.write(as_json(value, indent=indent) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+    """Print a table on stdout; product text is shown as plain characters, never as markup or control codes."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    rows = [[_cell(value) for value in row] for row in rows]
+    for number, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[number], str) and _is_number(row[number]) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    from rich.text import Text
+
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(table)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        DataError: the place cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as draft:
+            draft.write(text)
+        Path(draft.name).chmod(0o644)
+        os.replace(draft.name, path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401  # any table value
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return strip_hostile(str(value))
+
+
+def _is_number(text: str) -> bool:
+    return text == "-" or text.replace(",", "").replace(".", "").replace("-", "").replace("+", "").isdigit()
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,20 @@
+"""`tastemaker prompts`: the prompts that language models get, versioned and hashed."""
+
+from __future__ import annotations
+
+import typer
+
+from tastemaker.cli.output import JSON_OPTION, print_json
+from tastemaker.text.prompts import CHOOSE, ORDER, PHRASE, PROFILE
+
+
+def prompts(json: bool = JSON_OPTION) -> None:
+    """Print every prompt template with its identity."""
+    templates = (CHOOSE, ORDER, PROFILE, PHRASE)
+    if json:
+        print_json([
+            {"identity": one.identity, "system": one.system, "user": one.user, "answer": one.answer} for one in templates
+        ])
+        return
+    for one in templates:
+        typer.echo(f"== {one.identity}\nsystem: {one.system}\nuser: {one.user}\nanswer begins: {one.answer}\n")

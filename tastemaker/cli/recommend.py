@@ -1,0 +1,135 @@
+"""`tastemaker recommend`: lists from a saved model, for one shopper, one history, or everybody."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import typer
+
+from tastemaker import saved
+from tastemaker.cli.output import JSON_OPTION, as_json, note, print_table, write_text
+from tastemaker.data.queries import Queries
+from tastemaker.errors import ConfigError, DataError, TastemakerError
+from tastemaker.evaluate import BLOCK
+from tastemaker.explain import Explainer
+from tastemaker.progress import bar
+from tastemaker.text.render import item_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tastemaker.lm.base import LanguageModel
+    from tastemaker.pipeline import Pipeline
+    from tastemaker.saved import SavedModel
+
+
+def recommend(
+    model: Path = typer.Argument(help="Folder of a saved model."),
+    user: str | None = typer.Option(None, "--user", metavar="ID", help="A shopper that the model knows."),
+    history: str | None = typer.Option(
+        None, "--history", metavar="ID,ID,...", help='Item ids, oldest first; an id with a comma goes in quotes: "a,b".'
+    ),
+    everybody: bool = typer.Option(False, "--all", help="Every shopper that the model knows, one line each."),
+    k: int = typer.Option(10, "-k", min=1, help="Length of the lists."),
+    wish: str | None = typer.Option(None, "--wish", metavar="TEXT", help="What the shopper wants, in words."),
+    explain: bool = typer.Option(False, "--explain", help="Give a reason with evidence for each product."),
+    phrase: bool = typer.Option(
+        False, "--phrase", help="Let the model's language model phrase the reasons; what it invents is dropped."
+    ),
+    seen: bool = typer.Option(False, "--seen", help="Allow products that the shopper has already."),
+    out: Path | None = typer.Option(None, "--out", metavar="FILE", help="Write JSON lines to a file."),
+    json: bool = JSON_OPTION,
+) -> None:
+    """Recommend products; JSON lines carry user_id, item_ids and scores."""
+    if sum((user is not None, history is not None, everybody)) != 1:
+        raise ConfigError("recommend: give exactly one of --user ID, --history ID,ID,... and --all")
+    loaded = saved.load(model)
+    queries, ids = _queries(loaded, user, history)
+    if wish is not None:
+        if not any(stage.recommender.reads_wish for stage in loaded.pipeline.stages):
+            note("note: no stage of this model reads a wish, so --wish changes nothing; try a text_knn stage")
+        queries = Queries(queries.offsets, queries.items, (wish,) * len(queries), queries.users)
+    answers = _answers(loaded, queries, ids, k=k, seen=seen, explain=explain or phrase, phrase=phrase)
+    if out is not None:
+        write_text(out, "".join(f"{as_json(answer, indent=None)}\n" for answer in answers))
+        note(f"wrote {len(queries)} lists to {out}")
+    elif json or everybody:
+        for answer in answers:
+            typer.echo(as_json(answer, indent=None))
+    else:
+        _print_list(loaded, next(answers))
+
+
+def _queries(loaded: SavedModel, user: str | None, history: str | None) -> tuple[Queries, list[str | None]]:
+    """Return the queries asked for, and the shopper's id of each."""
+    if history is not None:
+        names = next(csv.reader([history], skipinitialspace=True), [])
+        try:
+            numbers = loaded.pipeline.items.numbers(names)
+        except DataError as error:
+            raise DataError(f"--history: {error}") from error
+        return Queries.from_lists([numbers]), [None]
+    if user is not None:
+        try:
+            rows = loaded.users.numbers([user])
+        except TastemakerError as error:
+            raise DataError(f"--user: {error}; for a new shopper give --history with item ids") from error
+        return loaded.histories.take(rows.astype(np.int64)), [user]
+    if not len(loaded.users):
+        raise DataError("--all: the model was saved without shoppers; fit it with tastemaker fit")
+    return loaded.histories, loaded.users.frame["id"].to_list()
+
+
+def _answers(
+    loaded: SavedModel, queries: Queries, ids: list[str | None], *, k: int, seen: bool, explain: bool, phrase: bool
+) -> Iterator[dict[str, Any]]:
+    """Rank block by block and yield one answer a query."""
+    pipeline = loaded.pipeline
+    explainer = Explainer(pipeline, lm=_phrasing_model(pipeline) if phrase else None) if explain else None
+    blocks = range(0, len(queries), BLOCK)
+    for start in bar(blocks, label="ranking") if len(queries) > BLOCK else blocks:
+        rows = slice(start, start + BLOCK)
+        block = queries.take(rows)
+        ranking = pipeline.rank(block, k, seen=seen)
+        reasons = explainer.explain(block, ranking) if explainer else None
+        for row, user_id in enumerate(ids[rows]):
+            real = ranking.items[row] >= 0
+            answer: dict[str, Any] = {
+                "user_id": user_id,
+                "item_ids": pipeline.items.ids(ranking.items[row][real]),
+                "scores": [float(score) for score in ranking.scores[row][real]],
+            }
+            if reasons is not None:
+                answer["reasons"] = [reason.to_dict() for reason in reasons[row]]
+            yield answer
+
+
+def _phrasing_model(pipeline: Pipeline) -> LanguageModel:
+    """Return the language model of the first stage that has one.
+
+    Raises:
+        ConfigError: no stage has one.
+    """
+    for stage in pipeline.stages:
+        if stage.recommender.lm is not None:
+            return stage.recommender.lm
+    raise ConfigError("--phrase: no stage of this model has a language model; fit one with an [lm] table")
+
+
+def _print_list(loaded: SavedModel, answer: dict[str, Any]) -> None:
+    """Print one list as a table with product names."""
+    names = item_names(loaded.pipeline.items)
+    numbers = loaded.pipeline.items.numbers(answer["item_ids"])
+    reasons = [reason["text"] for reason in answer.get("reasons", [])]
+    rows: list[list[Any]] = [
+        [place, id_, names[number], score]
+        for place, (id_, number, score) in enumerate(zip(answer["item_ids"], numbers, answer["scores"], strict=True), 1)
+    ]
+    columns = ["rank", "item_id", "product", "score"]
+    if reasons:
+        columns.append("reason")
+        rows = [[*row, reason] for row, reason in zip(rows, reasons, strict=True)]
+    print_table(columns, rows)

@@ -1,0 +1,251 @@
+"""Reasons for recommendations: text plus machine-readable evidence, each piece checked against history and catalogue.
+
+Evidence comes from the model's own arithmetic (which history items brought the score about) and from attributes that
+the product shares with the history. A language model may phrase it; a sentence that cites a product, brand or number
+that is not in the evidence is dropped, counted, and replaced by the template's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+
+from tastemaker.errors import LanguageModelError
+from tastemaker.pipeline import Pipeline
+from tastemaker.recommender import Attributing
+from tastemaker.text.clean import clean
+from tastemaker.text.profile import ProfileWriter
+from tastemaker.text.prompts import NAME_LENGTH, PHRASE, quoted
+from tastemaker.text.render import item_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tastemaker.data.entities import Entities
+    from tastemaker.data.queries import Queries
+    from tastemaker.data.ranking import Ranking
+    from tastemaker.lm.base import LanguageModel
+    from tastemaker.recommender import Recommender
+    from tastemaker.types import Int32
+
+CITED = 2
+"""History items cited in one reason."""
+PHRASE_TOKENS = 60
+SENTENCE_LENGTH = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One fact behind a recommendation.
+
+    Attributes:
+        kind: "history" (a bought product that raised the score), "attribute" (shared with the history), "profile"
+            (a keyword of the shopper's profile that the product shows), or "popularity".
+        item_id: the history item that shows it, or None.
+        name: the item's name, the attribute's column, or the keyword.
+        value: the attribute's value, else "".
+        weight: share of the positive evidence of its kind, 0 to 1.
+        source: the model whose arithmetic this is, else "catalogue" or "profile".
+    """
+
+    kind: Literal["history", "attribute", "profile", "popularity"]
+    item_id: str | None
+    name: str
+    value: str
+    weight: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one product is recommended.
+
+    Attributes:
+        text: one sentence.
+        evidence: what it rests on.
+        phrased_by: "template" or the language model's name.
+    """
+
+    text: str
+    evidence: tuple[Evidence, ...]
+    phrased_by: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the reason as plain values for JSON."""
+        return {
+            "text": self.text,
+            "phrased_by": self.phrased_by,
+            "evidence": [asdict(evidence) for evidence in self.evidence],
+        }
+
+
+class Explainer:
+    """Gives reasons for the lists of one fitted recommender.
+
+    Attributes:
+        counts: sentences written by the language model: "kept", "dropped: ...".
+    """
+
+    def __init__(self, recommender: Recommender, *, lm: LanguageModel | None = None) -> None:
+        self._models = _attributing(recommender)
+        self._items = recommender.items
+        self._names = item_names(self._items)
+        self._profiles = ProfileWriter(self._items)
+        self._attributes = _attributes(self._items)
+        self._brands = {value.lower() for value in self._attributes.get("brand", []) if value}
+        self._lm = lm
+        self.counts: Counter[str] = Counter()
+
+    def explain(self, queries: Queries, ranking: Ranking) -> list[list[Reason]]:
+        """Return a reason for each listed item of each query, in list order."""
+        return [
+            [self.reason(queries.history(row), int(item)) for item in ranking.items[row] if item >= 0]
+            for row in range(len(queries))
+        ]
+
+    def reason(self, history: Int32, item: int) -> Reason:
+        """Return the reason for one item."""
+        evidence = self.evidence(history, item)
+        text = self._sentence(evidence)
+        if self._lm is not None and evidence[0].kind != "popularity":
+            phrased = self._phrase(self._lm, item, evidence)
+            if phrased is not None:
+                return Reason(phrased, evidence, self._lm.name)
+        return Reason(text, evidence, "template")
+
+    def evidence(self, history: Int32, item: int) -> tuple[Evidence, ...]:
+        """Collect the facts for one item: contributions, then shared attributes, then profile keywords."""
+        found = [*self._contributions(history, item), *self._shared(history, item)]
+        if not found:
+            found = self._keywords(history, item)
+        return tuple(found) or (Evidence("popularity", None, "popular", "", 1.0, "catalogue"),)
+
+    def _contributions(self, history: Int32, item: int) -> list[Evidence]:
+        """Cite the history items that raised the score, from the first stage that has an opinion on the item."""
+        for model in self._models:
+            given = np.maximum(np.asarray(model.contributions(history, item)), 0) if len(history) else np.zeros(0)
+            if given.sum() > 0:
+                best = [int(place) for place in np.argsort(-given, kind="stable")[:CITED] if given[place] > 0]
+                return [
+                    Evidence(
+                        "history",
+                        self._items.ids([int(history[place])])[0],
+                        self._names[history[place]],
+                        model.because,
+                        float(given[place] / given.sum()),
+                        model.name,
+                    )
+                    for place in best
+                ]
+        return []
+
+    def _shared(self, history: Int32, item: int) -> list[Evidence]:
+        """Cite the brand and the category that the item shares with the newest product that has them."""
+        found = []
+        for column, values in self._attributes.items():
+            sharing = [int(other) for other in history[::-1] if values[item] and values[other] == values[item]]
+            if sharing:
+                share = len(sharing) / len(history)
+                found.append(
+                    Evidence("attribute", self._items.ids([sharing[0]])[0], column, values[item], share, "catalogue")
+                )
+        return found
+
+    def _keywords(self, history: Int32, item: int) -> list[Evidence]:
+        """Cite profile keywords that occur in the item's name."""
+        [profile] = self._profiles.write([history])
+        name = f" {self._names[item].lower()} "
+        return [
+            Evidence("profile", self._items.ids([keyword.support[0]])[0], keyword.word, "", keyword.weight, "profile")
+            for keyword in profile.keywords
+            if re.search(rf"\b{re.escape(keyword.word)}\b", name)
+        ][:CITED]
+
+    def _sentence(self, evidence: Sequence[Evidence]) -> str:
+        """Put evidence into a sentence by template."""
+        cited = [one for one in evidence if one.kind == "history"]
+        parts = []
+        if cited:
+            names = " and ".join(quoted(one.name) for one in cited)
+            parts.append(f"{cited[0].value} {names}")
+        for one in evidence:
+            if one.kind == "attribute":
+                parts.append(f"the same {_SINGULAR.get(one.name, one.name)} as before: {clean(one.value, max_length=NAME_LENGTH)}")
+        words = [one.name for one in evidence if one.kind == "profile"]
+        if words:
+            parts.append(f"fits what you buy: {', '.join(words)}")
+        if not parts:
+            parts.append("popular with other shoppers")
+        sentence = "; ".join(parts)
+        return f"{sentence[0].upper()}{sentence[1:]}."
+
+    def _phrase(self, lm: LanguageModel, item: int, evidence: Sequence[Evidence]) -> str | None:
+        """Let the model write the sentence; None when it fails or cites what is not in the evidence."""
+        facts = "\n".join(f"- {self._sentence([one])}" for one in evidence)
+        prompt = PHRASE.fill(product=quoted(self._names[item]), facts=facts)
+        try:
+            [answer] = lm.generate([prompt], max_tokens=PHRASE_TOKENS, stop=("\n",))
+        except LanguageModelError as error:
+            self.counts[f"dropped: {type(error).__name__}"] += 1
+            return None
+        sentence = clean(answer.text, max_length=SENTENCE_LENGTH)
+        fault = self.fault(sentence, item, evidence)
+        self.counts["kept" if fault is None else f"dropped: {fault}"] += 1
+        return sentence if fault is None else None
+
+    def fault(self, sentence: str, item: int, evidence: Sequence[Evidence]) -> str | None:
+        """Say what a sentence cites that is not in its evidence, or None when it is grounded.
+
+        It must cite at least one piece of evidence. Quoted names must be those of the product or of cited history
+        items; brands and numbers must occur in the facts.
+        """
+        names = [self._names[item], *(one.name for one in evidence)]
+        facts = " ".join((*names, *(one.value for one in evidence))).lower()
+        allowed = {clean(name, max_length=NAME_LENGTH).replace('"', "'").lower() for name in names}
+        lowered = sentence.lower()
+        if not sentence:
+            return "empty"
+        for name in re.findall(r'["\u201c]([^"\u201d]+)["\u201d]', lowered):
+            if name.strip(" .,") not in allowed:
+                return "unknown product"
+        words = set(re.findall(r"[^\W_][\w&'-]*", lowered))
+        if any(brand not in facts for brand in self._brands if _contains(lowered, words, brand)):
+            return "unknown brand"
+        if any(number not in facts for number in re.findall(r"\d+(?:[.,]\d+)*", lowered)):
+            return "unknown number"
+        cited = [one.value if one.kind == "attribute" else clean(one.name, max_length=NAME_LENGTH) for one in evidence]
+        if not any(text.replace('"', "'").lower() in lowered for text in cited):
+            return "cites no evidence"
+        return None
+
+
+_SINGULAR = {"categories": "category"}
+
+
+def _attributing(recommender: Recommender) -> list[Any]:
+    """Return the stages that can attribute a score to history items, first stage first."""
+    stages = [stage.recommender for stage in recommender.stages] if isinstance(recommender, Pipeline) else [recommender]
+    return [stage for stage in stages if isinstance(stage, Attributing)]
+
+
+def _attributes(items: Entities) -> dict[str, list[str | None]]:
+    """Return brand and most specific category of every item, where the catalogue has them."""
+    found: dict[str, list[str | None]] = {}
+    for column in ("brand", "categories"):
+        if column in items.frame.columns:
+            values = items.frame[column]
+            values = values.list.last() if isinstance(values.dtype, pl.List) else values
+            found[column] = values.cast(pl.String).to_list()
+    return found
+
+
+def _contains(text: str, words: set[str], brand: str) -> bool:
+    """Say whether a brand occurs in a text as whole words; everyday one-word brands are looked up in `words`."""
+    if " " not in brand:
+        return brand in words
+    return re.search(rf"(?<!\w){re.escape(brand)}(?!\w)", text) is not None

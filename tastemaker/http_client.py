@@ -1,0 +1,188 @@
+"""JSON over HTTP to a model server: time limits, bounded retries, size caps, loopback unless allowed otherwise."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+import httpx2
+from pydantic import Field
+
+from tastemaker.characters import strip_hostile
+from tastemaker.configurable import Config
+from tastemaker.errors import ConfigError, LanguageModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+FIRST_PAUSE = 0.5  # seconds; doubles with each further attempt
+SHOWN = 200  # characters of a server's error text that go into a message
+
+
+class Endpoint(Config):
+    """How to reach a model server; the configuration of everything that speaks HTTP extends this one.
+
+    Attributes:
+        url: where the API begins, e.g. "http://127.0.0.1:8080/v1".
+        allow_remote: permit a server that is not this machine; product and shopper texts leave the house then.
+        key_variable: name of the environment variable with the API key; empty for none. The key itself is never a
+            setting, so that it cannot land in a file or a manifest.
+        timeout: seconds that one attempt may go without an answer.
+        deadline: seconds that one request may take with all its attempts and pauses.
+        attempts: how often a request is sent at most.
+        max_megabytes: largest answer that is read.
+    """
+
+    url: str
+    allow_remote: bool = False
+    key_variable: str = ""
+    timeout: float = Field(default=60.0, gt=0)
+    deadline: float = Field(default=300.0, gt=0)
+    attempts: int = Field(default=3, ge=1, le=10)
+    max_megabytes: float = Field(default=64.0, gt=0)
+
+
+class HttpClient:
+    """Posts JSON to an `Endpoint`.
+
+    Args:
+        endpoint: where and how.
+        pause: how to wait between attempts, in seconds.
+
+    Raises:
+        ConfigError: the address is malformed or remote without leave; the key is missing or would go out unencrypted.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, pause: Callable[[float], None] = time.sleep) -> None:
+        self.endpoint = endpoint
+        self._pause = pause
+        local = _check_address(endpoint)
+        self._key = _read_key(endpoint, local)
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        # Proxies named by the environment are for remote servers; loopback traffic must stay on this machine.
+        self._client = httpx2.Client(
+            headers=headers, timeout=endpoint.timeout, follow_redirects=False, trust_env=not local
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def post(self, path: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Send `payload` to `path` below the endpoint's address and return the JSON object that comes back.
+
+        Raises:
+            LanguageModelError: refused, unreachable after all attempts, too slow, too large, or not a JSON object.
+        """
+        url = f"{self.endpoint.url.rstrip('/')}/{path.lstrip('/')}"
+        end = time.monotonic() + self.endpoint.deadline
+        wait = FIRST_PAUSE
+        for attempt in range(1, self.endpoint.attempts + 1):
+            asked = 0.0
+            try:
+                status, headers, body = self._send(url, payload, end)
+            except httpx2.TransportError as error:
+                problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            else:
+                if status == 200:
+                    return _json_object(url, body)
+                problem = self._problem(status, body)
+                if status not in RETRIED:
+                    raise LanguageModelError(f"{url}: {problem}")
+                asked = _seconds(headers.get("retry-after", ""))
+            wait_now = max(wait, asked)
+            if attempt == self.endpoint.attempts or time.monotonic() + wait_now > end:
+                break
+            self._pause(wait_now)
+            wait *= 2
+        raise LanguageModelError(f"{url}: no answer after {attempt} of {self.endpoint.attempts} attempts: {problem}")
+
+    def _send(self, url: str, payload: Mapping[str, Any], end: float) -> tuple[int, httpx2.Headers, bytes]:
+        """Send once and read at most the allowed size, giving up at the time `end`."""
+        limit, deadline = int(self.endpoint.max_megabytes * 2**20), self.endpoint.deadline
+        timeout = max(0.001, min(self.endpoint.timeout, end - time.monotonic()))
+        body = bytearray()
+        with self._client.stream("POST", url, json=payload, timeout=timeout) as response:
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > limit:
+                    raise LanguageModelError(f"{url}: the answer is larger than max_megabytes = {limit / 2**20:g}")
+                if time.monotonic() > end:
+                    raise LanguageModelError(f"{url}: the answer took longer than deadline = {deadline:g} s")
+            return response.status_code, response.headers, bytes(body)
+
+    def _problem(self, status: int, body: bytes) -> str:
+        """Return a refusal in one line, without the key and without characters that a terminal would obey."""
+        said = " ".join(strip_hostile(body.decode("utf-8", "replace")).split())
+        if self._key:
+            said = said.replace(self._key, "[key]")
+        return f"HTTP {status}" + (f": {said[:SHOWN]}" if said else "")
+
+
+def _check_address(endpoint: Endpoint) -> bool:
+    """Refuse an address that is malformed or remote without leave; return whether it is this machine."""
+    try:
+        parts = urlsplit(endpoint.url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"url: {endpoint.url!r}: {error}") from error
+    if parts.username or parts.password:
+        raise ConfigError("url: holds a user name or password; put the key into an environment variable (key_variable)")
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        raise ConfigError("url: must look like http://127.0.0.1:8080/v1, without query or fragment")
+    local = _is_loopback(host)
+    if not local and not endpoint.allow_remote:
+        raise ConfigError(f"url: {host} is not this machine; set allow_remote = true if texts may be sent there")
+    return local
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read_key(endpoint: Endpoint, local: bool) -> str:
+    if not endpoint.key_variable:
+        return ""
+    key = os.environ.get(endpoint.key_variable, "").strip()
+    if not key:
+        raise ConfigError(f"key_variable: the environment variable {endpoint.key_variable} is not set")
+    if not key.isascii() or not key.isprintable():
+        raise ConfigError(f"key_variable: {endpoint.key_variable} holds characters that no HTTP header can carry")
+    if not local and urlsplit(endpoint.url).scheme != "https":
+        raise ConfigError("url: a key is not sent to a remote server over http; use https")
+    return key
+
+
+def _seconds(retry_after: str) -> float:
+    """Return the seconds of a Retry-After header; 0 for its date form or none."""
+    return float(retry_after) if retry_after.strip().isdecimal() else 0.0
+
+
+def _json_object(url: str, body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise LanguageModelError(f"{url}: the answer is not JSON: {error}") from error
+    if not isinstance(answer, dict):
+        raise LanguageModelError(f"{url}: the answer is a JSON {type(answer).__name__}, not an object")
+    return answer
+
+
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is not a JSON number")

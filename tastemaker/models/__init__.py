@@ -1,0 +1,1 @@
+"""Recommenders, one a file; the registry finds each by its name."""

@@ -1,0 +1,173 @@
+"""Asking a language model to choose among lettered candidates, and what to make of its answer."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tastemaker.errors import ConfigError, LanguageModelError
+from tastemaker.lm.base import ChoiceModel, LanguageModel
+from tastemaker.text import parse
+from tastemaker.text.prompts import LETTERS, choose
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+
+    from tastemaker.lm.base import Prompt
+    from tastemaker.types import Float32, Int32, Int64
+
+LETTER_TOKENS = 3
+"""Tokens that one letter of a written list takes, with its comma and space."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One shopper and the candidates to choose from, in words.
+
+    Attributes:
+        history: product names, oldest first.
+        candidates: product names, in the retriever's order.
+        profile: keywords, or "".
+        wish: the shopper's own words, or "".
+    """
+
+    history: Sequence[str]
+    candidates: Sequence[str]
+    profile: str = ""
+    wish: str = ""
+
+    def prompt(self, order: Int64, *, count: int | None = None) -> Prompt:
+        """Fill the prompt with the candidates in the given order."""
+        shown = [self.candidates[place] for place in order]
+        return choose(self.history, shown, profile=self.profile, wish=self.wish, count=count)
+
+    def orders(self, count: int) -> Int64:
+        """Return `count` arrangements of the candidates, [count, m]: one random order, shifted round evenly.
+
+        The random order depends on the question alone, so an answer never depends on which other questions were asked.
+        """
+        text = "\x1f".join((*self.history, "\x1e", *self.candidates, self.wish))
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+        m = len(self.candidates)
+        order = np.random.default_rng(seed).permutation(m)
+        return np.stack([np.roll(order, -(shift * m // count)) for shift in range(count)])
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Letter log-probabilities of one question under several arrangements.
+
+    Attributes:
+        orders: [o, m] candidate at each letter.
+        letters: [o, m] log-probability of each letter among the m letters.
+    """
+
+    orders: Int64
+    letters: Float32
+
+    def scores(self, prior: Float32) -> Float32:
+        """Return each candidate's mean log-probability over the arrangements, less the letters' prior, [m]."""
+        scores = np.zeros(self.letters.shape[1], dtype=np.float64)
+        for order, given in zip(self.orders, self.letters, strict=True):
+            scores[order] += given - prior[: len(order)]
+        return (scores / len(self.orders)).astype(np.float32)
+
+
+def ask_likelihoods(
+    lm: LanguageModel | None, questions: Sequence[Question], *, orders: int, counts: Counter[str]
+) -> list[Answer | None]:
+    """Read letter probabilities for each question; None where the model failed, with the failure counted.
+
+    Raises:
+        ConfigError: there is no model, or it cannot give likelihoods.
+    """
+    if not isinstance(lm, ChoiceModel):
+        what = "no [lm] is set" if lm is None else f"{lm.name} gives no likelihoods"
+        raise ConfigError(f"listwise: {what}; add an [lm] table, or set mode = \"generate\" for a model that only writes")
+    answers: list[Answer | None] = []
+    for question in questions:
+        arrangement = question.orders(orders)
+        try:
+            given = lm.next_token(
+                [question.prompt(order) for order in arrangement], list(LETTERS[: len(question.candidates)])
+            )
+        except LanguageModelError as error:
+            counts[f"failed: {type(error).__name__}"] += 1
+            answers.append(None)
+            continue
+        if not np.isfinite(given).any(axis=1).all():
+            counts["failed: no letter has a likelihood"] += 1
+            answers.append(None)
+            continue
+        counts["answered"] += 1
+        floor = np.where(np.isfinite(given), given, np.nanmin(np.where(np.isfinite(given), given, np.nan)) - 1.0)
+        answers.append(Answer(arrangement, _log_softmax(floor)))
+    return answers
+
+
+def ask_lists(
+    lm: LanguageModel | None, questions: Sequence[Question], *, listed: int, counts: Counter[str]
+) -> list[Float32 | None]:
+    """Let the model write a list of letters for each question.
+
+    Returns:
+        Scores [m] for each question: higher for a candidate named earlier, 0 for one that was not named; None where
+        nothing could be read. Invalid and repeated letters are counted.
+
+    Raises:
+        ConfigError: there is no model.
+    """
+    if lm is None:
+        raise ConfigError("listwise: no [lm] is set; add an [lm] table")
+    results: list[Float32 | None] = []
+    for question in questions:
+        order = question.orders(1)[0]
+        m = len(order)
+        wanted = min(listed, m)
+        try:
+            [answer] = lm.generate([question.prompt(order, count=wanted)], max_tokens=LETTER_TOKENS * wanted)
+        except LanguageModelError as error:
+            counts[f"failed: {type(error).__name__}"] += 1
+            results.append(None)
+            continue
+        read = parse.letters(answer.text, m)
+        counts["invalid letters"] += read.invalid
+        counts["repeated letters"] += read.repeated
+        if not read.positions:
+            counts["failed: unreadable"] += 1
+            results.append(None)
+            continue
+        counts["answered"] += 1
+        scores = np.zeros(m, dtype=np.float32)
+        scores[order[list(read.positions)]] = m - np.arange(len(read.positions))
+        results.append(scores)
+    return results
+
+
+def letter_prior(answers: Sequence[Answer | None], size: int) -> Float32:
+    """Return the mean log-probability of each letter over all answers, less the overall mean, [size].
+
+    With candidates in random order this is what the model says of a letter whatever stands there.
+    """
+    prior = np.zeros(size, dtype=np.float32)
+    full = [answer.letters for answer in answers if answer is not None and answer.letters.shape[1] == size]
+    if full:
+        mean = np.concatenate(full).mean(axis=0)
+        prior[:] = mean - mean.mean()
+    return prior
+
+
+def ranks_of(scores: Float32) -> Int32:
+    """Return the 0-based rank of each score, best first; ties in the given order."""
+    ranks = np.empty(len(scores), dtype=np.int32)
+    ranks[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
+    return ranks
+
+
+def _log_softmax(values: Float32) -> Float32:
+    shifted = values - values.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), dtype=np.float32)

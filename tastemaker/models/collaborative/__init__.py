@@ -1,0 +1,1 @@
+"""Collaborative filtering: who bought what, and nothing else unless an encoder is given."""

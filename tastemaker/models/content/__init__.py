@@ -1,0 +1,1 @@
+"""Content-based recommenders: what products say about themselves."""

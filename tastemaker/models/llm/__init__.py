@@ -1,0 +1,1 @@
+"""Recommenders that ask a language model."""

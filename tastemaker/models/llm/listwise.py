@@ -1,0 +1,235 @@
+r"""PALR's ranker: a language model chooses among the retriever's candidates, given history and profile in words.
+
+For each query the prompt has three parts (history, profile, candidates by letter). In mode "likelihood" one forward
+pass gives the log-probability of every letter; it is averaged over `orders` arrangements of the candidates, minus the
+mean log-probability of each letter on validation questions, both against position bias. In mode "generate" the model
+writes a list of letters.
+
+The final score of a candidate is $(1 - w)\,d(r_{retriever}) + w\,d(r_{model})$ with $d(r) = 1/\log_2(r + 2)$ of its
+0-based rank $r$. The weight $w$ is chosen on validation questions, and is zero unless the model helps there by more
+than one standard error: an untuned small model cannot make the list worse in silence. What fails keeps the
+retriever's order and is counted.
+
+Sources: PALR, arXiv 2305.07622 (three-part prompt, candidates only); shuffle-and-average after LLMRank, arXiv
+2305.08845; letter prior after contextual calibration, arXiv 2102.09690. Deviation from PALR: the retriever's rank
+takes part in the score.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tastemaker import configurable, metrics
+from tastemaker.data.ranking import Ranking, sort_lists
+from tastemaker.errors import ConfigError
+from tastemaker.models.choosing import Answer, Question, ask_likelihoods, ask_lists, letter_prior, ranks_of
+from tastemaker.progress import Progress, silent
+from tastemaker.recommender import Recommender, check_queries
+from tastemaker.text.profile import ProfileWriter
+from tastemaker.text.prompts import CHOOSE, LETTERS, ORDER
+from tastemaker.text.render import item_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.queries import Queries
+    from tastemaker.data.split import Holdout
+    from tastemaker.lm.base import LanguageModel
+    from tastemaker.types import Float32, Int32
+
+WEIGHTS = tuple(round(step / 10, 1) for step in range(11))
+"""Weights tried on validation."""
+CHOSEN_AT = 10
+"""List length of the NDCG by which the weight is chosen."""
+
+
+class ListwiseConfig(configurable.Config):
+    """Knobs of `listwise`.
+
+    Attributes:
+        mode: "likelihood" reads letter probabilities, "generate" lets the model write a list.
+        candidates: how many of the offered candidates the model sees, best first; the rest keep their order below.
+        history: newest items of the history that the model sees (PALR: at most 20).
+        orders: arrangements of the candidates to average over, in mode "likelihood".
+        profile: who writes the profile part: "statistics", the language model ("lm"), or "none".
+        weight: weight of the model against the retriever, or "auto" to choose it on validation.
+        calibration: validation questions used for the choice and for the letter prior.
+        listed: how many letters the model is asked for in mode "generate".
+    """
+
+    mode: Literal["likelihood", "generate"] = "likelihood"
+    candidates: int = Field(default=20, ge=2, le=len(LETTERS))
+    history: int = Field(default=20, ge=1)
+    orders: int = Field(default=2, ge=1, le=len(LETTERS))
+    profile: Literal["statistics", "lm", "none"] = "statistics"
+    weight: float | Literal["auto"] = Field(default="auto", union_mode="left_to_right")
+    calibration: int = Field(default=100, ge=2)
+    listed: int = Field(default=10, ge=1, le=len(LETTERS))
+
+
+class Listwise(Recommender):
+    """Re-ranks candidates by asking a language model; needs a retriever before it."""
+
+    name = "listwise"
+    takes = ("lm",)
+    answers_empty_history = True
+    ranks_cold_items = True
+    reads_wish = True
+    Config = ListwiseConfig
+    config: ListwiseConfig
+    lm: LanguageModel | None
+
+    def __init__(self, *, lm: LanguageModel | None = None, **settings: Any) -> None:  # noqa: ANN401  # see Configurable
+        super().__init__(lm=lm, **settings)
+        if isinstance(self.config.weight, float) and not 0 <= self.config.weight <= 1:
+            raise ConfigError(f"listwise.weight: {self.config.weight}: must lie between 0 and 1, or be \"auto\"")
+        self._weight = self.config.weight if isinstance(self.config.weight, float) else 0.0
+        self._prior = np.zeros(self.config.candidates, dtype=np.float32)
+        self._trials: list[dict[str, float]] = []
+        self._counts: Counter[str] = Counter()
+        self._profiles: ProfileWriter | None = None
+        self._names: list[str] | None = None
+
+    @property
+    def calibration_size(self) -> int:
+        """Validation questions wanted: none when the weight is given."""
+        return self.config.calibration if self.config.weight == "auto" else 0
+
+    def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
+        """Learn nothing from the log: the model is frozen. Its catalogue is taken anew."""
+        self._profiles = self._names = None
+
+    def calibrate(
+        self, validation: Holdout, *, candidates: Ranking, seed: int = 0, progress: Progress = silent
+    ) -> None:
+        """Learn the letter prior and choose the weight on validation questions (NDCG@10, one-standard-error rule)."""
+        candidates = _without_history(candidates, validation.queries)
+        ranks = self._ranks(validation.queries, candidates, learn_prior=True, progress=progress)
+        measured = {
+            weight: metrics.per_query(_mixed(candidates, ranks, weight), validation.targets, (CHOSEN_AT,))
+            for weight in WEIGHTS
+        }
+        values = {weight: found[f"ndcg@{CHOSEN_AT}"].astype(np.float64) for weight, found in measured.items()}
+        gains = {weight: value - values[0.0] for weight, value in values.items()}
+        self._trials = [
+            {
+                "weight": weight,
+                f"ndcg@{CHOSEN_AT}": float(values[weight].mean()),
+                "gain": float(gain.mean()),
+                "standard_error": float(gain.std(ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else 0.0,
+            }
+            for weight, gain in gains.items()
+        ]
+        helpful = [trial for trial in self._trials if trial["gain"] > trial["standard_error"]]
+        self._weight = max(helpful, key=lambda trial: trial["gain"])["weight"] if helpful else 0.0
+        self._counts.clear()
+
+    def rank(
+        self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False
+    ) -> Ranking:
+        """Re-rank the candidates.
+
+        Raises:
+            ConfigError: no candidates, or no language model although the weight is not 0.
+        """
+        check_queries(queries, len(self.items), k)
+        if candidates is None:
+            raise ConfigError(f"{self.name}: only re-ranks candidates; put a retriever before it")
+        offered = candidates if seen else _without_history(candidates, queries)
+        asked = self._weight > 0
+        ranks = self._ranks(queries, offered) if asked else [np.empty(0, dtype=np.int32)] * len(queries)
+        mixed = _mixed(offered, ranks, self._weight)
+        return sort_lists(mixed.items, mixed.scores, k)
+
+    def _ranks(
+        self, queries: Queries, candidates: Ranking, *, learn_prior: bool = False, progress: Progress = silent
+    ) -> list[Int32]:
+        """Return the model's rank of each query's first candidates; an empty array where it was not asked or failed."""
+        width = self.config.candidates
+        shown = [row[row >= 0][:width] for row in candidates.items]
+        rows = [row for row, items in enumerate(shown) if len(items) > 1]
+        questions = self._questions(queries.take(rows), [shown[row] for row in rows])
+        results: list[Float32 | None] = []
+        if self.config.mode == "likelihood":
+            answers: list[Answer | None] = []
+            for question in progress(questions, label="asking the language model"):
+                answers += ask_likelihoods(self.lm, [question], orders=self.config.orders, counts=self._counts)
+            if learn_prior:
+                self._prior = letter_prior(answers, width)
+            results = [None if answer is None else answer.scores(self._prior) for answer in answers]
+        else:
+            for question in progress(questions, label="asking the language model"):
+                results += ask_lists(self.lm, [question], listed=self.config.listed, counts=self._counts)
+        ranks = [np.empty(0, dtype=np.int32)] * len(queries)
+        for row, scores in zip(rows, results, strict=True):
+            if scores is not None:
+                ranks[row] = ranks_of(scores)
+        return ranks
+
+    def _questions(self, queries: Queries, shown: Sequence[Int32]) -> list[Question]:
+        """Put histories, profiles, wishes and candidates into words."""
+        if self._names is None or self._profiles is None:
+            self._names = item_names(self.items)
+            self._profiles = ProfileWriter(self.items, lm=self.lm if self.config.profile == "lm" else None)
+        histories = [history[-self.config.history :] for history in queries]
+        if self.config.profile == "none":
+            profiles = [""] * len(histories)
+        else:
+            profiles = [profile.in_words() for profile in self._profiles.write(histories)]
+        wishes = queries.texts or ("",) * len(histories)
+        names = self._names
+        return [
+            Question([names[item] for item in history], [names[item] for item in items], profile, wish)
+            for history, items, profile, wish in zip(histories, shown, profiles, wishes, strict=True)
+        ]
+
+    def report(self) -> dict[str, Any]:
+        """Return the chosen weight with its trials, the prompt's identity, and what went wrong how often."""
+        return {
+            "weight": self._weight,
+            "chosen_on_validation": self._trials,
+            "prompt": (CHOOSE if self.config.mode == "likelihood" else ORDER).identity,
+            "language_model": None if self.lm is None else self.lm.name,
+            "counts": dict(self._counts),
+            "unreadable_profiles": 0 if self._profiles is None else self._profiles.unreadable,
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return weight and letter prior."""
+        return {"weight": np.array([self._weight]), "prior": self._prior}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take weight and letter prior back."""
+        self._weight = float(arrays["weight"].reshape(1)[0])
+        self._prior = arrays["prior"].reshape(self.config.candidates)
+
+
+def _without_history(candidates: Ranking, queries: Queries) -> Ranking:
+    """Take what the shopper has out of the candidates."""
+    seen = np.zeros(candidates.items.shape, dtype=bool)
+    for row, history in enumerate(queries):
+        seen[row] = np.isin(candidates.items[row], history)
+    if not seen.any():
+        return candidates
+    return sort_lists(candidates.items, np.where(seen, -np.inf, candidates.scores), candidates.items.shape[1])
+
+
+def _mixed(candidates: Ranking, ranks: Sequence[Int32], weight: float) -> Ranking:
+    """Mix rank discounts of retriever and model; candidates that the model did not see stay below in their order."""
+    width = candidates.items.shape[1]
+    discount = (1.0 / np.log2(np.arange(width) + 2)).astype(np.float32)
+    scores = np.tile(discount, (len(candidates), 1))
+    for row, given in enumerate(ranks):
+        m = len(given)
+        if m and weight > 0:
+            scores[row, :m] = (1 - weight) * discount[:m] + weight * discount[given] + 1.0
+            # + 1 lifts what the model saw above the rest, whatever the weight
+    scores[candidates.items < 0] = -np.inf
+    return sort_lists(candidates.items, scores, width)

@@ -1,0 +1,56 @@
+"""The catalogue's texts as vectors, for models that take an encoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tastemaker.errors import DataError
+from tastemaker.text.render import item_texts
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from tastemaker.data.entities import Entities
+    from tastemaker.encoders.base import Encoder
+    from tastemaker.progress import Progress
+    from tastemaker.types import Float32
+
+
+def item_vectors(items: Entities, encoder: Encoder, *, model: str, progress: Progress) -> Float32:
+    """Fit `encoder` on the products' texts and return their vectors, [n, d]; a product without text gets zeros.
+
+    Raises:
+        DataError: no product has a text.
+    """
+    texts = item_texts(items)
+    if not any(texts):
+        raise DataError(f"{model}: no item has a title or another text; give items with texts, or use another model")
+    vectors = encoder.fit(texts).encode(texts, kind="document", progress=progress)
+    vectors[[not text for text in texts]] = 0
+    return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def encoder_or_default(encoder: Encoder | None) -> Encoder:
+    """Return the encoder that was given, or the one that needs no download."""
+    if encoder is not None:
+        return encoder
+    from tastemaker.encoders.tfidf import TfidfEncoder  # brings scikit-learn, which not every model needs
+
+    return TfidfEncoder()
+
+
+def mean_vectors(weights: csr_array, vectors: Float32) -> Float32:
+    """Return the weighted mean of the items' vectors of each row, scaled to length 1 (or 0).
+
+    Args:
+        weights: sparse [B, n].
+        vectors: [n, d].
+
+    Returns:
+        [B, d].
+    """
+    sums = np.asarray(weights @ vectors, dtype=np.float32)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    return np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)

@@ -1,0 +1,169 @@
+"""Recommenders in series: each stage passes its best candidates on to the next, and a fallback fills what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tastemaker import configurable
+from tastemaker.data.ranking import Ranking
+from tastemaker.data.split import Holdout
+from tastemaker.errors import ConfigError
+from tastemaker.progress import Progress, silent
+from tastemaker.recommender import Calibrated, Recommender
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.entities import Entities
+    from tastemaker.data.queries import Queries
+
+DEFAULT_KEEP = 50
+"""Candidates that a retriever passes on (PALR, arXiv 2305.07622, section on candidate retrieval)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One recommender of a pipeline.
+
+    Attributes:
+        recommender: the first stage retrieves from the catalogue; later ones re-rank what they are given.
+        keep: number of candidates passed on; those beyond keep their order behind what later stages return.
+    """
+
+    recommender: Recommender
+    keep: int = DEFAULT_KEEP
+
+
+class Pipeline(Recommender):
+    """Stages in series with a fallback; itself a recommender.
+
+    A candidate that a later stage has no opinion on keeps its place in the order below those with one, so no stage can
+    lose products. Rows that are still short are filled by the fallback, below their lowest score.
+    """
+
+    name = "pipeline"
+
+    def __init__(self, stages: Sequence[Stage], *, fallback: Recommender | None = None) -> None:
+        super().__init__()
+        if not stages:
+            raise ConfigError("a pipeline needs at least one stage")
+        for number, stage in enumerate(stages):
+            if stage.keep < 1:
+                raise ConfigError(f"stage {number} ({stage.recommender.name}): keep is {stage.keep}, must be at least 1")
+        self.stages = tuple(stages)
+        self.fallback = fallback
+
+    @property
+    def parts(self) -> dict[str, Recommender]:
+        """Every recommender inside, by the prefix of its saved arrays."""
+        parts = {str(number): stage.recommender for number, stage in enumerate(self.stages)}
+        return parts if self.fallback is None else {**parts, "fallback": self.fallback}
+
+    def fit(self, train: Dataset, *, seed: int = 0, progress: Progress = silent) -> Self:
+        """Fit every stage and the fallback on the same data."""
+        for part in progress(list(self.parts.values()), label="fitting"):
+            part.fit(train, seed=seed, progress=progress)
+        self._items = train.items
+        return self
+
+    def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
+        """Learn nothing of its own; `fit` fits the stages."""
+
+    @property
+    def wants_calibration(self) -> bool:
+        """Whether a stage has a choice to make on validation questions."""
+        return any(_calibrated(stage.recommender) for stage in self.stages)
+
+    def calibrate(self, validation: Holdout, *, seed: int = 0, progress: Progress = silent) -> None:
+        """Let each stage that has a choice make it on validation questions, in pipeline order."""
+        for number, stage in enumerate(self.stages):
+            if isinstance(stage.recommender, Calibrated) and number:
+                sample = validation.sample(stage.recommender.calibration_size, seed=seed)
+                candidates = self._run(sample.queries, self.stages[number - 1].keep, upto=number)[-1]
+                stage.recommender.calibrate(sample, candidates=candidates, seed=seed, progress=progress)
+
+    def rank(
+        self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False
+    ) -> Ranking:
+        """Rank through all stages, then fill short rows from the fallback."""
+        ranking = self._run(queries, k, candidates=candidates, seen=seen)[-1].cut(k)
+        return self.filled(ranking, queries, k, candidates=candidates, seen=seen)
+
+    def rank_by_stage(self, queries: Queries, k: int, *, seen: bool = False) -> list[Ranking]:
+        """Return what the pipeline would answer after each of its stages, without the fallback."""
+        return self._run(queries, k, seen=seen)
+
+    def filled(
+        self, ranking: Ranking, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False
+    ) -> Ranking:
+        """Return `ranking` with short rows filled by the fallback."""
+        short = np.flatnonzero(ranking.lengths < k)
+        if self.fallback is None or not len(short):
+            return ranking
+        offered = None if candidates is None else candidates.take(short)
+        filler = self.fallback.rank(queries.take(short), k, candidates=offered, seen=seen)
+        items, scores = ranking.items.copy(), ranking.scores.copy()
+        joined = append_below(ranking.take(short), filler, k)
+        items[short], scores[short] = joined.items, joined.scores
+        return Ranking(items, scores)
+
+    def _run(
+        self,
+        queries: Queries,
+        k: int,
+        *,
+        candidates: Ranking | None = None,
+        seen: bool = False,
+        upto: int | None = None,
+    ) -> list[Ranking]:
+        stages = self.stages[:upto]
+        last = len(stages) == 1
+        first = stages[0]
+        width = k if last else max(k, first.keep)
+        rankings = [first.recommender.rank(queries, width, candidates=candidates, seen=seen)]
+        for before, stage in zip(stages, stages[1:], strict=False):
+            offered = rankings[-1].cut(before.keep)
+            better = stage.recommender.rank(queries, offered.items.shape[1], candidates=offered, seen=seen)
+            rankings.append(append_below(better, rankings[-1], rankings[-1].items.shape[1]))
+        return rankings
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of all parts, prefixed by stage number or "fallback"."""
+        return {
+            f"{prefix}.{name}": array for prefix, part in self.parts.items() for name, array in part.arrays().items()
+        }
+
+    def attach(self, items: Entities, arrays: dict[str, NDArray[Any]]) -> Self:
+        """Give each part its arrays back."""
+        self._items = items
+        for prefix, part in self.parts.items():
+            part.attach(items, configurable.under(arrays, prefix))
+        return self
+
+
+def append_below(ranking: Ranking, more: Ranking, k: int) -> Ranking:
+    """Return width-k lists: `ranking`, then the items of `more` that are not yet listed, scored below the lowest."""
+    items = np.full((len(ranking), k), -1, dtype=np.int32)
+    scores = np.full((len(ranking), k), -np.inf, dtype=np.float32)
+    for row in range(len(ranking)):
+        listed = ranking.items[row][ranking.items[row] >= 0][:k]
+        extra = more.items[row][more.items[row] >= 0]
+        extra = extra[~np.isin(extra, listed)][: k - len(listed)]
+        end = len(listed) + len(extra)
+        items[row, : len(listed)], items[row, len(listed) : end] = listed, extra
+        scores[row, : len(listed)] = ranking.scores[row, : len(listed)]
+        lowest = float(ranking.scores[row, len(listed) - 1]) if len(listed) else 0.0
+        step = max(1.0, abs(lowest)) * 1e-3
+        scores[row, len(listed) : end] = lowest - step * np.arange(1, len(extra) + 1)
+    return Ranking(items, scores)
+
+
+def _calibrated(recommender: Recommender) -> bool:
+    return isinstance(recommender, Calibrated) and recommender.calibration_size > 0

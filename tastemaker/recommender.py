@@ -1,0 +1,236 @@
+"""The recommender contract: `fit` on a data set, then `rank` histories. Retrieval and re-ranking are one verb."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from tastemaker.configurable import Configurable
+from tastemaker.data.ranking import Ranking, sort_lists, top_k, top_k_sparse
+from tastemaker.errors import ArtifactError, ConfigError, DataError, NotFitted
+from tastemaker.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.entities import Entities
+    from tastemaker.data.queries import Queries
+    from tastemaker.data.split import Holdout
+    from tastemaker.encoders.base import Encoder
+    from tastemaker.lm.base import LanguageModel
+    from tastemaker.types import Float32, Int32
+
+CHUNK_BYTES = 64 * 2**20
+"""Size of one dense block of scores; rows are ranked block by block so that memory stays flat in the number of users."""
+
+
+class Recommender(Configurable):
+    """Anything that ranks items for histories.
+
+    A model implements `learn`, `score`, `arrays` and `restore`; `rank` comes with masking of what was seen, the tie
+    rule and chunking. A model that does not score the whole catalogue overrides `rank` instead of `score`.
+
+    Class attributes:
+        takes: which parts the constructor accepts: "encoder", "lm".
+        extra: the optional dependency group it needs, or None.
+        answers_empty_history: whether it ranks for a shopper without history; others abstain.
+        ranks_cold_items: whether it can rank a product that nobody has bought.
+        reads_wish: whether it uses a wish in words (`Queries.texts`).
+    """
+
+    takes: ClassVar[tuple[Literal["encoder", "lm"], ...]] = ()
+    extra: ClassVar[str | None] = None
+    answers_empty_history: ClassVar[bool] = False
+    ranks_cold_items: ClassVar[bool] = False
+    reads_wish: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        encoder: Encoder | None = None,
+        lm: LanguageModel | None = None,
+        **settings: Any,  # noqa: ANN401  # checked by the subclass's Config
+    ) -> None:
+        super().__init__(**settings)
+        for part, given in (("encoder", encoder), ("lm", lm)):
+            if given is not None and part not in self.takes:
+                raise ConfigError(f"{self.name}: takes no {part}")
+        self.encoder = encoder
+        self.lm = lm
+        self._items: Entities | None = None
+
+    @property
+    def items(self) -> Entities:
+        """The catalogue that the model ranks.
+
+        Raises:
+            NotFitted: neither `fit` nor `load` came before.
+        """
+        if self._items is None:
+            raise NotFitted(f"{self.name}: not fitted; call fit(train) or tastemaker.load(folder) first")
+        return self._items
+
+    def fit(self, train: Dataset, *, seed: int = 0, progress: Progress = silent) -> Self:
+        """Learn from scratch; `train` stays unchanged. The same seed gives the same bits.
+
+        Raises:
+            DataError: `train` has no interactions.
+        """
+        if not len(train):
+            raise DataError(f"{self.name}: no interactions to learn from")
+        self._items = train.items
+        self.learn(train, seed=seed, progress=progress)
+        return self
+
+    def attach(self, items: Entities, arrays: dict[str, NDArray[Any]]) -> Self:
+        """Take back a saved state together with the catalogue it was learnt on.
+
+        Raises:
+            ArtifactError: the arrays do not fit this model.
+        """
+        self._items = items
+        try:
+            self.restore(arrays)
+        except (KeyError, ValueError, IndexError) as error:
+            raise ArtifactError(f"{self.name}: the saved arrays do not fit this model ({error!r})") from error
+        return self
+
+    def report(self) -> dict[str, Any]:
+        """Return what this model has to say beside its lists: choices made, answers that failed. JSON values."""
+        return {}
+
+    @abstractmethod
+    def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
+        """Learn the model's arrays from `train`."""
+
+    def score(self, queries: Queries) -> Float32:
+        """Return a score for every item, float32 [B, n]; -inf means no opinion.
+
+        Raises:
+            ConfigError: this model only re-ranks candidates.
+        """
+        raise ConfigError(f"{self.name}: only re-ranks candidates; put a retriever before it")
+
+    def rank(
+        self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False
+    ) -> Ranking:
+        """Rank items for each query.
+
+        Args:
+            queries: B histories.
+            k: length of the lists; shorter lists are padded with -1.
+            candidates: rank only these, [B, m]; without it the whole catalogue is ranked.
+            seen: whether items of the history may be listed.
+
+        Returns:
+            [B, k], best first.
+        """
+        check_queries(queries, len(self.items), k)
+        parts = []
+        for rows in chunks(len(queries), len(self.items)):
+            chunk = queries.take(rows)
+            scores = self.score(chunk).astype(np.float32)  # [b, n]
+            if not seen:
+                scores[chunk.rows, chunk.items] = -np.inf
+            if candidates is None:
+                parts.append(top_k(scores, k))
+            else:
+                offered = candidates.items[rows]
+                given = np.where(offered < 0, -np.inf, np.take_along_axis(scores, np.maximum(offered, 0), 1))
+                parts.append(sort_lists(offered, given.astype(np.float32), k))
+        return Ranking.stack(parts, k)
+
+
+class SparseRecommender(Recommender):
+    """A recommender whose scores are mostly "no opinion": it gives a sparse matrix, and lists come straight from it."""
+
+    @abstractmethod
+    def sparse_scores(self, queries: Queries) -> csr_array:
+        """Return scores, sparse float32 [B, n]; an entry that is not stored means no opinion."""
+
+    def score(self, queries: Queries) -> Float32:
+        """Return the sparse scores as dense float32 [B, n] with -inf where nothing is stored."""
+        found = self.sparse_scores(queries).tocoo()
+        scores = np.full(found.shape, -np.inf, dtype=np.float32)
+        scores[found.row, found.col] = found.data
+        return scores
+
+    def rank(
+        self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False
+    ) -> Ranking:
+        """Rank items for each query; see `Recommender.rank`."""
+        if candidates is not None:
+            return super().rank(queries, k, candidates=candidates, seen=seen)
+        check_queries(queries, len(self.items), k)
+        parts = []
+        for rows in chunks(len(queries), len(self.items)):
+            chunk = queries.take(rows)
+            parts.append(top_k_sparse(self.sparse_scores(chunk), k, exclude=None if seen else chunk))
+        return Ranking.stack(parts, k)
+
+
+@runtime_checkable
+class Attributing(Protocol):
+    """A recommender that can say which history item brought a recommendation about.
+
+    Attributes:
+        because: what it means that a history item contributed, e.g. "often bought after"; continues with its name.
+    """
+
+    because: ClassVar[str]
+
+    def contributions(self, history: Int32, item: int) -> Float32:
+        """Return how much each history item adds to the score of `item`, float32 [len(history)]."""
+        ...
+
+
+@runtime_checkable
+class RatingPredictor(Protocol):
+    """A recommender that predicts ratings on the scale of the training values."""
+
+    def predict(self, users: Int32, items: Int32) -> Float32:
+        """Return the predicted rating of each (user, item) pair of the training data, float32 [n]."""
+        ...
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A re-ranker with a choice that is made on validation questions after `fit`.
+
+    Attributes:
+        calibration_size: number of questions it wants, 0 when its choice is fixed by its configuration.
+    """
+
+    calibration_size: int
+
+    def calibrate(
+        self, validation: Holdout, *, candidates: Ranking, seed: int = 0, progress: Progress = silent
+    ) -> None:
+        """Make the choice. Only validation questions may come here, never test."""
+        ...
+
+
+def check_queries(queries: Queries, n_items: int, k: int) -> None:
+    """Refuse an impossible k and item numbers beyond the catalogue.
+
+    Raises:
+        DataError: k is below 1, or a history names an item that the model does not know.
+    """
+    if k < 1:
+        raise DataError(f"k must be at least 1, got {k}")
+    if len(queries.items) and queries.items.max() >= n_items:
+        raise DataError(f"a history names item number {queries.items.max()}, but the catalogue has {n_items} items")
+
+
+def chunks(size: int, n_items: int) -> Iterator[slice]:
+    """Yield slices of queries such that a dense float32 block [rows, n_items] takes at most CHUNK_BYTES."""
+    step = max(1, CHUNK_BYTES // (4 * max(1, n_items)))
+    for start in range(0, size, step):
+        yield slice(start, min(start + step, size))

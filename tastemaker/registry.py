@@ -1,0 +1,146 @@
+"""Models by name: a folder listing, entry points of other packages, and recommenders built from plain settings."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from tastemaker import models
+from tastemaker.encoders import build as encoders
+from tastemaker.errors import ConfigError, MissingExtra, did_you_mean
+from tastemaker.lm import build as language_models
+from tastemaker.pipeline import DEFAULT_KEEP, Pipeline, Stage
+from tastemaker.recommender import Recommender
+
+if TYPE_CHECKING:
+    from tastemaker.encoders.base import Encoder
+    from tastemaker.lm.base import LanguageModel
+
+ENTRY_POINT_GROUP = "tastemaker.models"
+
+EXTRA_OF_MODULE = {"implicit": "implicit", "torch": "text", "sentence_transformers": "text", "transformers": "lm"}
+"""Which optional dependency group brings a module that a model file imports."""
+
+
+@cache
+def _locations() -> dict[str, str]:
+    """Module of each shipped model: models/GROUP/NAME.py; listing them imports none."""
+    found = {}
+    for group in pkgutil.iter_modules(models.__path__, "tastemaker.models."):
+        if group.ispkg:
+            package = importlib.import_module(group.name)
+            for module in pkgutil.iter_modules(package.__path__):
+                found[module.name] = f"{group.name}.{module.name}"
+    return found
+
+
+def names() -> list[str]:
+    """Return the names of all known models, those of other packages included."""
+    return sorted({*_locations(), *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+
+
+def group_of(name: str) -> str:
+    """Return the group of a model: "collaborative", "content", "llm", or "plug-in" for another package's."""
+    location = _locations().get(name)
+    return location.split(".")[-2] if location else "plug-in"
+
+
+def model_class(name: str) -> type[Recommender]:
+    """Return the class of a model.
+
+    Raises:
+        ConfigError: no model has this name.
+        MissingExtra: the model needs a package that is not installed.
+    """
+    location = _locations().get(name)
+    if location is None:
+        for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
+            loaded: type[Recommender] = point.load()
+            return loaded
+        raise ConfigError(f"unknown model '{name}'{did_you_mean(name, names())}")
+    try:
+        module = importlib.import_module(location)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRA_OF_MODULE:
+            raise
+        raise MissingExtra(f"model '{name}'", missing, EXTRA_OF_MODULE[missing]) from error
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Recommender) and vars(value).get("name") == name:
+            return value
+    raise TypeError(f"{location} defines no Recommender with name = {name!r}")
+
+
+def build(settings: Mapping[str, Any], *, place: str = "config") -> Pipeline:
+    """Make a pipeline from plain settings, as they stand in a configuration file or a saved manifest.
+
+    Args:
+        settings: "stage": a list of tables with "model", optionally "keep", and the model's own keys;
+            "encoder" and "lm": tables for the stages that take one; "fallback": a model name, or "none".
+        place: named in messages.
+
+    Raises:
+        ConfigError: an unknown model or key, or a value out of range.
+        MissingExtra: a part needs a package that is not installed.
+    """
+    unknown = set(settings) - {"stage", "encoder", "lm", "fallback", "data"}
+    if unknown:
+        word = sorted(unknown)[0]
+        raise ConfigError(f"{place}.{word}: unknown key{did_you_mean(word, ['stage', 'encoder', 'lm', 'fallback'])}")
+    tables = settings.get("stage")
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise ConfigError(f"{place}: needs at least one [[stage]] with a model; known models: {', '.join(names())}")
+    stages = [
+        Stage(
+            _model(table, settings, place=f"{place}.stage[{number}]"),
+            keep=_keep(table.get("keep", DEFAULT_KEEP), f"{place}.stage[{number}].keep"),
+        )
+        for number, table in enumerate(tables)
+    ]
+    fallback = settings.get("fallback", "popular")
+    if not isinstance(fallback, str):
+        raise ConfigError(f"{place}.fallback: {fallback!r}: must be a model name or \"none\"")
+    last_resort = None if fallback == "none" else _model({"model": fallback}, settings, place=f"{place}.fallback")
+    return Pipeline(stages, fallback=last_resort)
+
+
+def settings_of(pipeline: Pipeline) -> dict[str, Any]:
+    """Return settings from which `build` makes the same pipeline, unfitted."""
+    tables = []
+    shared: dict[str, Any] = {}
+    for stage in pipeline.stages:
+        model = stage.recommender
+        tables.append({"model": model.name, "keep": stage.keep, **model.config.model_dump(mode="json")})
+        if model.encoder is not None:
+            shared["encoder"] = encoders.settings_of(model.encoder)
+        if model.lm is not None:
+            shared["lm"] = language_models.settings_of(model.lm)
+    return {"stage": tables, **shared, "fallback": pipeline.fallback.name if pipeline.fallback else "none"}
+
+
+def _model(table: Mapping[str, Any], settings: Mapping[str, Any], *, place: str) -> Recommender:
+    name = table.get("model")
+    if not isinstance(name, str):
+        raise ConfigError(f"{place}: needs model = \"NAME\"; known models: {', '.join(names())}")
+    try:
+        kind = model_class(name)
+        own = {key: value for key, value in table.items() if key not in ("model", "keep")}
+        parts: dict[str, Encoder | LanguageModel] = {}
+        if "encoder" in kind.takes:
+            parts["encoder"] = encoders.build(settings.get("encoder", {}))
+        if "lm" in kind.takes and "lm" in settings:
+            parts["lm"] = language_models.build(settings["lm"])
+        return kind(**parts, **own)
+    except ConfigError as error:
+        lines = str(error).removeprefix(f"{name}.").replace(f"\n{name}.", f"\n{place}.")
+        raise ConfigError(f"{place}{'.' if str(error).startswith(f'{name}.') else ': '}{lines}") from error
+
+
+def _keep(value: Any, place: str) -> int:  # noqa: ANN401  # straight from a configuration file
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{place}: {value!r}: must be a whole number of at least 1")
+    return value

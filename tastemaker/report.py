@@ -1,0 +1,53 @@
+"""Pages for people: one self-contained HTML file, no network, no script."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from tastemaker.characters import strip_hostile
+
+if TYPE_CHECKING:
+    from tastemaker.demo import Demo
+
+
+def demo_page(demo: Demo) -> str:
+    """Return the demo as one HTML page; every text is escaped."""
+    top = max((row["ndcg@10"]["high"] or 0.0 for row in demo.comparison), default=0.0) or 1.0
+    return strip_hostile(
+        _environment().get_template("demo.html").render(demo=demo, top=top, verdict=verdict(demo.pipeline_report))
+    )
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """Say in one or two sentences what the language model did to the retriever's order."""
+    if not report:
+        return "No language model took part."
+    trials = report["chosen_on_validation"]
+    weight = report["weight"]
+    model = report["language_model"]
+    if not trials:
+        return f"{model} takes part with the configured weight {weight}."
+    best = max(trials, key=lambda trial: trial["gain"])
+    if weight == 0:
+        alone = next(trial for trial in trials if trial["weight"] == 1.0)
+        return (
+            f"{model} was switched off: on validation no weight helped by more than one standard error. Alone it changed "
+            f"NDCG@10 by {alone['gain']:+.4f} (standard error {alone['standard_error']:.4f}); the best weight, "
+            f"{best['weight']}, by {best['gain']:+.4f} (standard error {best['standard_error']:.4f})."
+        )
+    return (
+        f"{model} takes part with weight {weight}, which changed NDCG@10 on validation by {best['gain']:+.4f} "
+        f"(standard error {best['standard_error']:.4f}). Failures keep the retriever's order."
+    )
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("tastemaker"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,66 @@
+"""Reading what language models wrote. Every parser is total: any string gives a result, never an exception."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tastemaker.text.clean import clean
+from tastemaker.text.prompts import LETTERS
+
+KEYWORD_LENGTH = 40
+
+_LETTER = re.compile(r"(?<![A-Za-z])([A-Z])(?![A-Za-z'])")
+_KEYWORD_LINE = re.compile(
+    r"^\s*(?:[-*\u2022]\s*|\d+\s*[.)]\s*)?[\"'*]*(?P<word>[^:\n]*?[^\W\d_][^:\n]*?)[\"'*]*\s*:\s*(?P<support>.+)$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LetterList:
+    """Positions read from a list of letters.
+
+    Attributes:
+        positions: distinct valid positions, in the order they were written.
+        invalid: letters that stood for no candidate.
+        repeated: letters written again.
+    """
+
+    positions: tuple[int, ...]
+    invalid: int
+    repeated: int
+
+
+def letters(text: str, count: int) -> LetterList:
+    """Read positions from an answer such as "C, A, F"; `count` candidates were offered."""
+    positions: list[int] = []
+    invalid = repeated = 0
+    for match in _LETTER.finditer(text):
+        position = LETTERS.index(match[1])
+        if position >= count:
+            invalid += 1
+        elif position in positions:
+            repeated += 1
+        else:
+            positions.append(position)
+    return LetterList(tuple(positions), invalid, repeated)
+
+
+def keywords(text: str, count: int) -> list[tuple[str, tuple[int, ...]]]:
+    """Read "keyword: 1, 3" lines; `count` products were shown, numbered from 1.
+
+    Returns:
+        (keyword, 0-based positions of its products), in the order written; a line without a keyword, without a
+        valid number, or with a keyword said before is left out.
+    """
+    found: list[tuple[str, tuple[int, ...]]] = []
+    for line in text.splitlines():
+        match = _KEYWORD_LINE.match(line)
+        if match is None:
+            continue
+        word = clean(match["word"], max_length=KEYWORD_LENGTH).strip(" .,;\"'").lower()
+        numbers = dict.fromkeys(int(number) - 1 for number in re.findall(r"\d{1,4}", match["support"]))
+        support = tuple(number for number in numbers if 0 <= number < count)
+        if word and support and word not in (known for known, _ in found):
+            found.append((word, support))
+    return found

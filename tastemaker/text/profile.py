@@ -1,0 +1,183 @@
+"""Shopper profiles: history -> a few keywords in order of weight, each with the products that support it.
+
+First step of PALR (arXiv 2305.07622). A language model writes the keywords; where none is set, or its answer cannot be
+read, word statistics do. Only the given history enters, so a profile knows nothing that the query does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from scipy.sparse import csr_array, diags_array
+from sklearn.feature_extraction.text import CountVectorizer
+
+from tastemaker.text import parse
+from tastemaker.text.prompts import PROFILE, numbered
+from tastemaker.text.render import item_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
+
+    from tastemaker.data.entities import Entities
+    from tastemaker.lm.base import LanguageModel
+    from tastemaker.types import Int32
+
+RECENCY = 0.9
+"""Weight of a product for each step back in the history."""
+MAX_HISTORY = 20
+"""Newest products that a profile looks at (PALR uses at most 20)."""
+ANSWER_TOKENS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """One word or phrase of a profile.
+
+    Attributes:
+        word: the keyword, lower case.
+        weight: its share of the profile's total weight, 0 to 1.
+        support: item numbers of the history's products that show it.
+    """
+
+    word: str
+    weight: float
+    support: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A shopper in words: keywords, heaviest first, and who wrote them."""
+
+    keywords: tuple[Keyword, ...]
+    source: Literal["language model", "statistics"]
+
+    def in_words(self) -> str:
+        """Return the keywords as a comma-separated line."""
+        return ", ".join(keyword.word for keyword in self.keywords)
+
+
+class KeywordStatistics:
+    """Profiles from word statistics: words and pairs of words that the history shows more often than the catalogue.
+
+    A term's weight is the sum over the history's products that contain it of RECENCY^age, times its inverse document
+    frequency in the catalogue; terms that only one of several products shows count half.
+    """
+
+    def __init__(self, items: Entities) -> None:
+        self._texts = _keyword_texts(items)
+        vectorizer = CountVectorizer(
+            ngram_range=(1, 2), binary=True, stop_words="english", token_pattern=r"(?u)\b[^\W\d_][\w&'-]+\b"
+        )
+        try:
+            shown = csr_array(vectorizer.fit_transform(self._texts)).astype(np.float32)
+            self._terms = vectorizer.get_feature_names_out()
+        except ValueError:  # no text in the whole catalogue
+            shown, self._terms = csr_array((len(items), 0), dtype=np.float32), np.empty(0, dtype=object)
+        frequency = np.asarray(shown.sum(axis=0)).ravel()
+        self._shown = shown
+        self._weighted = csr_array(shown @ diags_array(np.log1p(len(items) / np.maximum(frequency, 1))))
+
+    def write(self, history: Int32, *, count: int = 5) -> Profile:
+        """Return the `count` heaviest keywords of one history (item numbers, oldest first)."""
+        items = history[-MAX_HISTORY:]
+        if not len(items) or not len(self._terms):
+            return Profile((), "statistics")
+        ages = np.arange(len(items))[::-1]
+        weights = np.asarray((RECENCY**ages).astype(np.float32) @ self._weighted[items]).ravel()
+        support = np.asarray((self._shown[np.unique(items)] > 0).sum(axis=0)).ravel()
+        weights = np.where((support == 1) & (len(np.unique(items)) > 1), weights / 2, weights)
+        chosen: list[int] = []
+        for term in np.lexsort((np.arange(len(weights)), -weights))[: count * 8]:
+            words = set(self._terms[term].split())
+            if weights[term] > 0 and not any(words & set(self._terms[other].split()) for other in chosen):
+                chosen.append(int(term))
+            if len(chosen) == count:
+                break
+        total = float(weights[chosen].sum()) or 1.0
+        columns = self._shown[:, chosen].tocsr()
+        return Profile(
+            tuple(
+                Keyword(
+                    str(self._terms[term]),
+                    float(weights[term]) / total,
+                    tuple(int(item) for item in dict.fromkeys(items.tolist()) if columns[[item]][:, [place]].nnz),
+                )
+                for place, term in enumerate(chosen)
+            ),
+            "statistics",
+        )
+
+
+class ProfileWriter:
+    """Writes profiles with a language model, and with statistics where there is none or its answer is unreadable.
+
+    Attributes:
+        unreadable: answers of the model from which no supported keyword could be read.
+    """
+
+    def __init__(self, items: Entities, *, lm: LanguageModel | None = None, count: int = 5) -> None:
+        self._statistics = KeywordStatistics(items)
+        self._names = item_names(items)
+        self._lm = lm
+        self._count = count
+        self.unreadable = 0
+
+    def write(self, histories: Sequence[Int32]) -> list[Profile]:
+        """Return one profile a history.
+
+        Raises:
+            LanguageModelError: the model cannot be reached.
+        """
+        fallback = [self._statistics.write(history, count=self._count) for history in histories]
+        asked = [row for row, history in enumerate(histories) if len(history)]
+        if self._lm is None or not asked:
+            return fallback
+        shown = [histories[row][-MAX_HISTORY:] for row in asked]
+        prompts = [
+            PROFILE.fill(history=numbered([self._names[item] for item in items]), count=str(self._count))
+            for items in shown
+        ]
+        answers = self._lm.generate(prompts, max_tokens=ANSWER_TOKENS, stop=("\n\n",))
+        profiles = fallback
+        for row, items, answer in zip(asked, shown, answers, strict=True):
+            found = parse.keywords(answer.text, len(items))[: self._count]
+            if found:
+                profiles[row] = _profile_of(found, items)
+            else:
+                self.unreadable += 1
+        return profiles
+
+
+def _profile_of(found: list[tuple[str, tuple[int, ...]]], items: Int32) -> Profile:
+    """Weigh a model's keywords by their order: the first of n gets n shares, the last one."""
+    shares = np.arange(len(found), 0, -1) / (len(found) * (len(found) + 1) / 2)
+    return Profile(
+        tuple(
+            Keyword(word, float(share), tuple(dict.fromkeys(int(items[place]) for place in support)))
+            for (word, support), share in zip(found, shares, strict=True)
+        ),
+        "language model",
+    )
+
+
+def _keyword_texts(items: Entities) -> list[str]:
+    """Return name, brand and most specific category of each item; fields are kept apart by a line end."""
+    frame = items.frame
+    texts = [name if has else "" for name, has in zip(item_names(items), _has_text(frame), strict=True)]
+    for column in ("brand", "categories"):
+        if column in frame.columns:
+            values = frame[column].list.last() if isinstance(frame.schema[column], pl.List) else frame[column]
+            texts = [f"{text} \n {value or ''}" for text, value in zip(texts, values.cast(pl.String), strict=True)]
+    return texts
+
+
+def _has_text(frame: pl.DataFrame) -> list[bool]:
+    """Say which items have a name of their own, so that ids never become keywords."""
+    columns = [column for column in ("title", "title_keywords") if column in frame.columns]
+    if not columns:
+        return [False] * frame.height
+    return frame.select(pl.any_horizontal(pl.col(columns).is_not_null()))[columns[0]].to_list()
