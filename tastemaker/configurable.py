@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,7 +19,10 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def parse_config(kind: type[Config], values: dict[str, Any], *, place: str) -> Config:
+C = TypeVar("C", bound=Config)
+
+
+def parse_config(kind: type[C], values: dict[str, Any], *, place: str) -> C:
     """Validate `values` as a configuration of `kind`.
 
     Raises:
@@ -39,7 +41,7 @@ def parse_config(kind: type[Config], values: dict[str, Any], *, place: str) -> C
         raise ConfigError("\n".join(lines)) from error
 
 
-class Configurable(ABC):
+class Configurable:
     """A named part with a configuration, made as `Part(key=value, ...)`.
 
     What it learns goes through `arrays` and `restore`, so that a saved part is data and never code.

@@ -173,15 +173,14 @@ def _shoppers(
     names = item_names(items)
     profiles = ProfileWriter(items, lm=lm).write([history[-SHOWN_HISTORY:] for history in test.queries])
     templates, phrased = Explainer(pipeline), Explainer(pipeline, lm=lm)
+    ids = split.train.users.ids(() if test.queries.users is None else test.queries.users)
     found = []
     for row in progress(range(len(test)), label="writing reasons"):
         history, listed = test.queries.history(row), [int(item) for item in ranking.items[row] if item >= 0]
-        reasons = [
-            (phrased if place == 0 else templates).reason(history, item) for place, item in enumerate(listed)
-        ]
+        reasons = [(phrased if place == 0 else templates).reason(history, item) for place, item in enumerate(listed)]
         found.append(
             Shopper(
-                user_id=split.train.users.ids([int(test.queries.users[row])])[0],
+                user_id=ids[row],
                 history=tuple(names[item] for item in history[-SHOWN_HISTORY:]),
                 profile=profiles[row],
                 products=tuple(names[item] for item in listed),

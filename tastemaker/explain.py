@@ -148,12 +148,12 @@ class Explainer:
         """Cite the brand and the category that the item shares with the newest product that has them."""
         found = []
         for column, values in self._attributes.items():
-            sharing = [int(other) for other in history[::-1] if values[item] and values[other] == values[item]]
-            if sharing:
+            wanted = values[item]
+            sharing = [int(other) for other in history[::-1] if wanted and values[other] == wanted]
+            if wanted and sharing:
                 share = len(sharing) / len(history)
-                found.append(
-                    Evidence("attribute", self._items.ids([sharing[0]])[0], column, values[item], share, "catalogue")
-                )
+                item_id = self._items.ids(sharing[:1])[0]
+                found.append(Evidence("attribute", item_id, column, wanted, share, "catalogue"))
         return found
 
     def _keywords(self, history: Int32, item: int) -> list[Evidence]:
@@ -175,7 +175,8 @@ class Explainer:
             parts.append(f"{cited[0].value} {names}")
         for one in evidence:
             if one.kind == "attribute":
-                parts.append(f"the same {_SINGULAR.get(one.name, one.name)} as before: {clean(one.value, max_length=NAME_LENGTH)}")
+                value = clean(one.value, max_length=NAME_LENGTH)
+                parts.append(f"the same {_SINGULAR.get(one.name, one.name)} as before: {value}")
         words = [one.name for one in evidence if one.kind == "profile"]
         if words:
             parts.append(f"fits what you buy: {', '.join(words)}")

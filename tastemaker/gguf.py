@@ -13,6 +13,7 @@ import io
 from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING, Any
 
+import gguf as _  # noqa: F401  # transformers reads the format with it: a missing one has to show before a download
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -33,20 +34,19 @@ def convert(gguf: Path, folder: Path) -> None:
     Raises:
         LanguageModelError: the written model differs from the original by more than float16 rounding explains.
     """
+    models: Any = AutoModelForCausalLM  # transformers is typed in part
     with no_progress_bars():
         where: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-        original = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **where).eval()
+        original = models.from_pretrained(gguf.parent, dtype=torch.float32, **where).eval()
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **where)
         settings = original.config.to_dict()
         settings.pop("quantization_config", None)
         plain = AutoConfig.for_model(settings.pop("model_type"), **settings)
-        copy = AutoModelForCausalLM.from_config(plain, dtype=torch.float16)
+        copy = models.from_config(plain, dtype=torch.float16)
         copy.load_state_dict(original.state_dict())
         copy.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        stored = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
-        ).eval()
+        stored = models.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True).eval()
         tokens = tokenizer(SAMPLE, return_tensors="pt")["input_ids"]
         again = AutoTokenizer.from_pretrained(folder, local_files_only=True)(SAMPLE, return_tensors="pt")["input_ids"]
     if not torch.equal(tokens, again):
@@ -56,18 +56,20 @@ def convert(gguf: Path, folder: Path) -> None:
     worst = float((before - after).abs().max())
     if not worst <= TOLERANCE:
         raise LanguageModelError(
-            f"{gguf}: log-probabilities moved by {worst:.3g} in the conversion (allowed: {TOLERANCE}); report this as a bug"
+            f"{gguf}: log-probabilities moved by {worst:.3g} in the conversion, more than the {TOLERANCE} that float16 "
+            "explains; report this as a bug"
         )
 
 
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
     """Keep transformers from drawing on stderr while it loads or saves; it has no setting for single calls."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    bars: Any = transformers_logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         with redirect_stderr(io.StringIO()):  # the GGUF reader's bar obeys no switch
             yield
     finally:
         if shown:
-            transformers_logging.enable_progress_bar()
+            bars.enable_progress_bar()

@@ -28,7 +28,7 @@ def hits(ranking: Ranking, targets: Queries) -> Bool:
     keys = np.unique(targets.rows * n + targets.items)
     listed = np.arange(len(ranking))[:, None] * n + ranking.items
     places = np.minimum(np.searchsorted(keys, listed), len(keys) - 1)
-    return (keys[places] == listed) & (ranking.items >= 0)
+    return np.asarray((keys[places] == listed) & (ranking.items >= 0))
 
 
 def distinct_counts(targets: Queries) -> Int64:
@@ -41,17 +41,17 @@ def distinct_counts(targets: Queries) -> Int64:
 
 def recall(found: Bool, counts: Int64, k: int) -> Float32:
     """Return the share of each query's targets among its first k, [B]."""
-    return (found[:, :k].sum(axis=1) / np.maximum(counts, 1)).astype(np.float32)
+    return np.asarray(found[:, :k].sum(axis=1) / np.maximum(counts, 1), dtype=np.float32)
 
 
 def precision(found: Bool, counts: Int64, k: int) -> Float32:
     """Return the share of targets among the k places, [B]; missing places count as misses."""
-    return (found[:, :k].sum(axis=1) / k).astype(np.float32)
+    return np.asarray(found[:, :k].sum(axis=1) / k, dtype=np.float32)
 
 
 def hit_rate(found: Bool, counts: Int64, k: int) -> Float32:
     """Return 1 where a target is among the first k, else 0, [B]."""
-    return found[:, :k].any(axis=1).astype(np.float32)
+    return np.asarray(found[:, :k].any(axis=1), dtype=np.float32)
 
 
 def mrr(found: Bool, counts: Int64, k: int) -> Float32:
@@ -66,7 +66,7 @@ def ndcg(found: Bool, counts: Int64, k: int) -> Float32:
     discounts = 1.0 / np.log2(np.arange(2, k + 2))
     ideal = np.concatenate([[1.0], np.cumsum(discounts)])[np.minimum(counts, k)]
     ideal = np.where(counts > 0, ideal, 1.0)
-    return (found[:, :width] @ discounts[:width] / ideal).astype(np.float32)
+    return np.asarray(found[:, :width] @ discounts[:width] / ideal, dtype=np.float32)
 
 
 RANKING_MEASURES: dict[str, Callable[[Bool, Int64, int], Float32]] = {

@@ -1,8 +1,9 @@
-"""Recommenders in series: each stage passes its best candidates on to the next, and a fallback fills what is missing."""
+"""Recommenders in series: each stage passes its best candidates on; a fallback fills what is missing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +57,9 @@ class Pipeline(Recommender):
             raise ConfigError("a pipeline needs at least one stage")
         for number, stage in enumerate(stages):
             if stage.keep < 1:
-                raise ConfigError(f"stage {number} ({stage.recommender.name}): keep is {stage.keep}, must be at least 1")
+                raise ConfigError(
+                    f"stage {number} ({stage.recommender.name}): keep is {stage.keep}, must be at least 1"
+                )
         self.stages = tuple(stages)
         self.fallback = fallback
 
@@ -89,9 +92,7 @@ class Pipeline(Recommender):
                 candidates = self._run(sample.queries, self.stages[number - 1].keep, upto=number)[-1]
                 stage.recommender.calibrate(sample, candidates=candidates, seed=seed, progress=progress)
 
-    def rank(
-        self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False
-    ) -> Ranking:
+    def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
         """Rank through all stages, then fill short rows from the fallback."""
         ranking = self._run(queries, k, candidates=candidates, seen=seen)[-1].cut(k)
         return self.filled(ranking, queries, k, candidates=candidates, seen=seen)
@@ -128,7 +129,7 @@ class Pipeline(Recommender):
         first = stages[0]
         width = k if last else max(k, first.keep)
         rankings = [first.recommender.rank(queries, width, candidates=candidates, seen=seen)]
-        for before, stage in zip(stages, stages[1:], strict=False):
+        for before, stage in pairwise(stages):
             offered = rankings[-1].cut(before.keep)
             better = stage.recommender.rank(queries, offered.items.shape[1], candidates=offered, seen=seen)
             rankings.append(append_below(better, rankings[-1], rankings[-1].items.shape[1]))

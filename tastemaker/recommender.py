@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from tastemaker.types import Float32, Int32
 
 CHUNK_BYTES = 64 * 2**20
-"""Size of one dense block of scores; rows are ranked block by block so that memory stays flat in the number of users."""
+"""Size of one dense block of scores; ranking block by block keeps memory flat in the number of users."""
 
 
-class Recommender(Configurable):
+class Recommender(Configurable, ABC):
     """Anything that ranks items for histories.
 
     A model implements `learn`, `score`, `arrays` and `restore`; `rank` comes with masking of what was seen, the tie
@@ -40,6 +40,7 @@ class Recommender(Configurable):
     Class attributes:
         takes: which parts the constructor accepts: "encoder", "lm".
         extra: the optional dependency group it needs, or None.
+        retrieves: whether it can rank the whole catalogue; others only re-rank candidates.
         answers_empty_history: whether it ranks for a shopper without history; others abstain.
         ranks_cold_items: whether it can rank a product that nobody has bought.
         reads_wish: whether it uses a wish in words (`Queries.texts`).
@@ -47,6 +48,7 @@ class Recommender(Configurable):
 
     takes: ClassVar[tuple[Literal["encoder", "lm"], ...]] = ()
     extra: ClassVar[str | None] = None
+    retrieves: ClassVar[bool] = True
     answers_empty_history: ClassVar[bool] = False
     ranks_cold_items: ClassVar[bool] = False
     reads_wish: ClassVar[bool] = False
@@ -118,9 +120,7 @@ class Recommender(Configurable):
         """
         raise ConfigError(f"{self.name}: only re-ranks candidates; put a retriever before it")
 
-    def rank(
-        self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False
-    ) -> Ranking:
+    def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
         """Rank items for each query.
 
         Args:
@@ -162,9 +162,7 @@ class SparseRecommender(Recommender):
         scores[found.row, found.col] = found.data
         return scores
 
-    def rank(
-        self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False
-    ) -> Ranking:
+    def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
         """Rank items for each query; see `Recommender.rank`."""
         if candidates is not None:
             return super().rank(queries, k, candidates=candidates, seen=seen)

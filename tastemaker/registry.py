@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tastemaker import models
 from tastemaker.encoders import build as encoders
@@ -15,10 +15,6 @@ from tastemaker.errors import ConfigError, MissingExtra, did_you_mean
 from tastemaker.lm import build as language_models
 from tastemaker.pipeline import DEFAULT_KEEP, Pipeline, Stage
 from tastemaker.recommender import Recommender
-
-if TYPE_CHECKING:
-    from tastemaker.encoders.base import Encoder
-    from tastemaker.lm.base import LanguageModel
 
 ENTRY_POINT_GROUP = "tastemaker.models"
 
@@ -103,7 +99,7 @@ def build(settings: Mapping[str, Any], *, place: str = "config") -> Pipeline:
     ]
     fallback = settings.get("fallback", "popular")
     if not isinstance(fallback, str):
-        raise ConfigError(f"{place}.fallback: {fallback!r}: must be a model name or \"none\"")
+        raise ConfigError(f'{place}.fallback: {fallback!r}: must be a model name or "none"')
     last_resort = None if fallback == "none" else _model({"model": fallback}, settings, place=f"{place}.fallback")
     return Pipeline(stages, fallback=last_resort)
 
@@ -125,16 +121,13 @@ def settings_of(pipeline: Pipeline) -> dict[str, Any]:
 def _model(table: Mapping[str, Any], settings: Mapping[str, Any], *, place: str) -> Recommender:
     name = table.get("model")
     if not isinstance(name, str):
-        raise ConfigError(f"{place}: needs model = \"NAME\"; known models: {', '.join(names())}")
+        raise ConfigError(f'{place}: needs model = "NAME"; known models: {", ".join(names())}')
     try:
         kind = model_class(name)
         own = {key: value for key, value in table.items() if key not in ("model", "keep")}
-        parts: dict[str, Encoder | LanguageModel] = {}
-        if "encoder" in kind.takes:
-            parts["encoder"] = encoders.build(settings.get("encoder", {}))
-        if "lm" in kind.takes and "lm" in settings:
-            parts["lm"] = language_models.build(settings["lm"])
-        return kind(**parts, **own)
+        encoder = encoders.build(settings.get("encoder", {})) if "encoder" in kind.takes else None
+        lm = language_models.build(settings["lm"]) if "lm" in kind.takes and "lm" in settings else None
+        return kind(encoder=encoder, lm=lm, **own)
     except ConfigError as error:
         lines = str(error).removeprefix(f"{name}.").replace(f"\n{name}.", f"\n{place}.")
         raise ConfigError(f"{place}{'.' if str(error).startswith(f'{name}.') else ': '}{lines}") from error

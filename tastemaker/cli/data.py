@@ -64,11 +64,11 @@ def validate(
 ) -> None:
     """List every bad row with file, line, column, value, rule and hint; exit 2 if there are any."""
     report = readers.validate(source, format=format, progress=bar)
+    for line in report.notes:
+        note(f"note: {line}")
     if json:
-        print_json(report.to_dict())
+        print_json(report.to_dict()["problems"])
     else:
-        for line in report.notes:
-            note(f"note: {line}")
         problems = list(report.problems())
         if problems:
             columns = ["file", "line", "column", "value", "rule", "hint"]

@@ -8,8 +8,6 @@ import sqlite3
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import typer
-
 import tastemaker
 from tastemaker import weights
 from tastemaker.cli.output import JSON_OPTION, print_json, print_table
@@ -35,7 +33,9 @@ def doctor(json: bool = JSON_OPTION) -> None:
     if json:
         print_json(checks)
     else:
-        print_table(["check", "state", "found", "cure"], [[c["check"], c["state"], c["found"], c["cure"]] for c in checks])
+        print_table(
+            ["check", "state", "found", "cure"], [[c["check"], c["state"], c["found"], c["cure"]] for c in checks]
+        )
 
 
 def _check(name: str, state: str, found: str, cure: str = "") -> dict[str, Any]:

@@ -40,7 +40,9 @@ def evaluate(
     unmasked: bool = typer.Option(False, "--unmasked", help="Leave products of the history in the lists."),
     refit: bool = typer.Option(False, "--refit", help="Fit once more on train + validation before test."),
     sample: int | None = typer.Option(None, "--sample", min=1, help="Use this many random test shoppers."),
-    ratings: bool = typer.Option(False, "--rating", help="Measure predicted ratings (MAE, RMSE) over neighbours 5..30."),
+    ratings: bool = typer.Option(
+        False, "--rating", help="Measure predicted ratings (MAE, RMSE) over neighbours 5..30."
+    ),
     out: Path | None = typer.Option(None, "--out", metavar="FILE", help="Also write the JSON to a file."),
     seed: int = SEED_OPTION,
     overrides: list[str] | None = SET_OPTION,
@@ -96,12 +98,14 @@ def _print_measures(result: dict[str, Any]) -> None:
         rows = []
         for number, stage in enumerate(result["stages"]):
             change = stage.get("change", {}).get(name)
-            rows.append([
-                f"{number}: {stage['model']}",
-                stage["metrics"][name]["value"],
-                "-" if change is None else f"{change['value']:+.4f} ({_interval(change)})",
-                stage["report"].get("weight"),
-            ])
+            rows.append(
+                [
+                    f"{number}: {stage['model']}",
+                    stage["metrics"][name]["value"],
+                    "-" if change is None else f"{change['value']:+.4f} ({_interval(change)})",
+                    stage["report"].get("weight"),
+                ]
+            )
         print_table(["after stage", name, "change by this stage", "weight"], rows)
     for stage in result["stages"]:
         failed = {key: count for key, count in stage["report"].get("counts", {}).items() if key.startswith("failed")}
@@ -111,9 +115,10 @@ def _print_measures(result: dict[str, Any]) -> None:
 
 
 def _print_ratings(result: dict[str, Any]) -> None:
-    print_table(["model", "neighbours", "MAE", "RMSE"], [
-        [row["model"], row["neighbours"], row["mae"], row["rmse"]] for row in result["rows"]
-    ])
+    print_table(
+        ["model", "neighbours", "MAE", "RMSE"],
+        [[row["model"], row["neighbours"], row["mae"], row["rmse"]] for row in result["rows"]],
+    )
     typer.echo("protocol: " + ", ".join(f"{key}={value}" for key, value in result["protocol"].items()))
 
 

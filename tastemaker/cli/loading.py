@@ -22,6 +22,8 @@ def read_data(source: str, *, format: str | None, max_bad: int) -> Dataset:
     data, report = readers.read(source, format=format, max_bad=max_bad, progress=bar)
     for line in report.notes:
         note(f"note: {line}")
+    if report.bad_rows:
+        note(f"note: {report.bad_rows} bad rows were left out; see them with tastemaker data validate {source}")
     return data
 
 

@@ -12,9 +12,12 @@ def prompts(json: bool = JSON_OPTION) -> None:
     """Print every prompt template with its identity."""
     templates = (CHOOSE, ORDER, PROFILE, PHRASE)
     if json:
-        print_json([
-            {"identity": one.identity, "system": one.system, "user": one.user, "answer": one.answer} for one in templates
-        ])
+        print_json(
+            [
+                {"identity": one.identity, "system": one.system, "user": one.user, "answer": one.answer}
+                for one in templates
+            ]
+        )
         return
     for one in templates:
         typer.echo(f"== {one.identity}\nsystem: {one.system}\nuser: {one.user}\nanswer begins: {one.answer}\n")

@@ -120,11 +120,14 @@ class Report:
     def summary(self, *, allowed: int = 0) -> str:
         """Say in a few lines what is wrong, how to see all of it, and how to go on without the bad rows."""
         bad, more = self.bad_rows, self.found.height - SHOWN
-        lines = [f"{self.source}: {bad:,} bad rows, {allowed:,} allowed"]
+        lines = [f"{self.source}: {bad:,} bad row{'s' * (bad != 1)}, {allowed:,} allowed"]
         lines += [f"  {Problem(*row)}" for row in self.found.head(SHOWN).iter_rows()]
-        lines += [f"  and {more:,} more problems" if more > 1 else "  and 1 more problem"] if more > 0 else []
+        lines += [f"  and {more:,} more"] if more > 0 else []
         lines.append(f"see all: tastemaker data validate {shlex.quote(self.source)} --json")
-        lines.append(f"go on without them: --max-bad {bad} (max_bad={bad})")
+        if self.left_out.get("interactions", 0) < self.rows["interactions"]:
+            lines.append(f"go on without them: --max-bad {bad} (max_bad={bad})")
+        else:
+            lines.append("no interaction would be left without them")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:

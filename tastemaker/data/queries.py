@@ -95,9 +95,9 @@ class Queries:
             users = None if self.users is None else self.users[start:stop]
             return Queries(offsets - offsets[0], items, texts, users)
         picked = np.arange(len(self))[rows]
-        texts = None if self.texts is None else [self.texts[row] for row in picked]
-        users = None if self.users is None else self.users[picked]
-        return Queries.from_lists([self.history(int(row)) for row in picked], texts=texts, users=users)
+        words = None if self.texts is None else [self.texts[row] for row in picked]
+        numbers = None if self.users is None else self.users[picked]
+        return Queries.from_lists([self.history(int(row)) for row in picked], texts=words, users=numbers)
 
     def newest(self, length: int) -> Queries:
         """Return the same queries with at most the `length` newest items each."""

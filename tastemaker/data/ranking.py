@@ -43,7 +43,7 @@ class Ranking:
     @property
     def lengths(self) -> Int64:
         """Number of items in each list, int64 [B]."""
-        return (self.items >= 0).sum(axis=1)
+        return np.asarray((self.items >= 0).sum(axis=1))
 
     def cut(self, k: int) -> Ranking:
         """Return the best k of each list."""
@@ -115,7 +115,7 @@ def top_k_sparse(scores: csr_array, k: int, *, exclude: Queries | None = None) -
     if np.isnan(scores.data).any():
         raise DataError("scores: a stored score is NaN; a model must give a number or leave the entry out")
     counts = np.full(size, k) if exclude is None else k + exclude.lengths
-    at = largest(scores.indptr, scores.data, counts)
+    at = largest(scores.indptr.astype(np.int64), scores.data, counts)
     rows, found, given = np.searchsorted(scores.indptr, at, side="right") - 1, scores.indices[at], scores.data[at]
     keep = ~np.isneginf(given)
     if exclude is not None:

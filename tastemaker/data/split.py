@@ -75,7 +75,9 @@ def leave_one_out(data: Dataset) -> Split:
     ends = np.cumsum(lengths)
     steps_back = ends[users] - 1 - np.arange(len(users))
     part = np.where((lengths[users] >= 3) & (steps_back < 2), 2 - steps_back, 0)
-    return _from_parts(data, part, {"split": "leave-one-out", "users_too_short": int(((lengths > 0) & (lengths < 3)).sum())})
+    return _from_parts(
+        data, part, {"split": "leave-one-out", "users_too_short": int(((lengths > 0) & (lengths < 3)).sum())}
+    )
 
 
 def temporal(data: Dataset, *, validation: float = 0.1, test: float = 0.1) -> Split:
@@ -92,7 +94,7 @@ def temporal(data: Dataset, *, validation: float = 0.1, test: float = 0.1) -> Sp
             f"{missing} of {len(data)} interactions have no timestamp, so a temporal split is not possible; "
             "use leave-one-out or as-given"
         )
-    if not (0 < validation and 0 < test and validation + test < 1):
+    if not (validation > 0 and test > 0 and validation + test < 1):
         raise DataError(f"temporal split: shares {validation} and {test} must be positive and sum to less than 1")
     times = data.log["timestamp"].to_numpy()
     ordered = np.sort(times)

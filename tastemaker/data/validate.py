@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from tastemaker.characters import BIDI_PATTERN, CONTROL, CONTROL_PATTERN, INVISIBLE_PATTERN
-from tastemaker.data.problems import SHOWN, Problem, Report, problem_table
+from tastemaker.data.problems import Report, problem_table
 from tastemaker.data.timestamps import to_seconds
 from tastemaker.errors import DataError
 
@@ -65,6 +65,9 @@ CONTROLS = Rule("control-character", "remove the control characters", lambda c: 
 BIDI = Rule(
     "bidi-character", "remove characters that change the reading direction", lambda c: c.str.contains(BIDI_PATTERN)
 )
+NOT_CATEGORIES = Rule(
+    "nested-categories", 'separate names with "|", or give a list of strings in jsonl', lambda c: c.str.starts_with("[")
+)
 ID_RULES = (
     Rule("empty-id", "every row needs an id", lambda c: c.is_null() | (c.str.strip_chars() == "")),
     Rule("id-too-long", f"an id has at most {ID_BYTES} bytes", lambda c: c.str.len_bytes() > ID_BYTES),
@@ -99,7 +102,7 @@ TIMESTAMP_RULES = (
     Rule(
         "timestamp-out-of-range",
         "times lie between 1970 and 2100",
-        lambda c: ~pl.col(SECONDS).is_between(0, LATEST - 1),
+        lambda c: ~pl.col(SECONDS).is_between(0, LATEST),
     ),
 )
 MISSING_TIMESTAMP = Rule(
@@ -111,7 +114,8 @@ def text_rules(column: str) -> tuple[Rule, ...]:
     """Return the rules of a text column; its length limit goes by its name."""
     limit = LENGTHS.get(column, TEXT_LENGTH)
     too_long = Rule("text-too-long", f"at most {limit:,} characters; shorten it", lambda c: c.str.len_chars() > limit)
-    return (too_long, NUL, CONTROLS, BIDI)
+    rules = (too_long, NUL, CONTROLS, BIDI)
+    return (*rules, NOT_CATEGORIES) if column == "categories" else rules
 
 
 def check(tables: Tables, *, source: str, format: str) -> Checked:
@@ -123,7 +127,7 @@ def check(tables: Tables, *, source: str, format: str) -> Checked:
         format: name of the format, for the report.
 
     Raises:
-        DataError: a needed column is missing or has an impossible type, or no row is left.
+        DataError: a needed column is missing or has an impossible type.
     """
     notes = list(tables.notes)
     records = {"item": tables.items, "user": tables.users}
@@ -143,10 +147,6 @@ def check(tables: Tables, *, source: str, format: str) -> Checked:
     for kind, table in entities.items():
         kept[f"{kind}s"] = _good(table)
         good = _without_orphans(good, kind, table, kept[f"{kind}s"], notes)
-    if good.is_empty():
-        raise DataError(
-            f"{log.file}: none of {rows['interactions']:,} interactions is good\n" + _first_problems(checked)
-        )
     left_out = {"interactions": rows["interactions"] - good.height}
     left_out |= {name: rows[name] - frame.height for name, frame in kept.items()}
     for kind in partial:
@@ -200,6 +200,11 @@ def _typed(table: Table, keys: Iterable[str], notes: list[str]) -> Table:
     frame = frame.with_columns(pl.col(column).cast(pl.String) for column in (*keys, *TEXTS) if column in frame.columns)
     if frame.schema.get("categories") == pl.String:
         frame = frame.with_columns(categories=parse_categories(pl.col("categories")))
+    elif "categories" in frame.columns and frame.schema["categories"] != pl.List(pl.String):
+        if frame.schema["categories"] not in (pl.Null, pl.List(pl.Null)):
+            dtype = frame.schema["categories"]
+            raise DataError(f"{table.file}: column 'categories' holds {dtype}; give a list of names to each item")
+        frame = frame.with_columns(pl.col("categories").cast(pl.List(pl.String)))
     if "timestamp" in frame.columns and "user_id" in keys and "item_id" in keys:
         times, unit = to_seconds(frame["timestamp"])
         frame = frame.with_columns(times.alias(SECONDS))
@@ -280,11 +285,6 @@ def _with_unrecorded(records: pl.DataFrame, log: pl.DataFrame, kind: str, notes:
         count = log.join(missing, on=key, how="semi").height
         notes.append(f"{missing.height:,} {kind}s with {count:,} interactions have no record, only an id")
     return pl.concat([records, missing], how="diagonal")
-
-
-def _first_problems(checked: dict[str, Table]) -> str:
-    found = pl.concat([table.problems for table in checked.values()])
-    return "\n".join(f"  {Problem(*row)}" for row in found.head(SHOWN).iter_rows())
 
 
 def _finish_log(log: pl.DataFrame, notes: list[str]) -> pl.DataFrame:

@@ -10,14 +10,14 @@ import json
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.utils.extmath import randomized_svd
 
 from tastemaker import configurable
 from tastemaker.configurable import array_text, text_array
 from tastemaker.encoders.base import Encoder, unit_rows
-from tastemaker.errors import ArtifactError, NotFitted
+from tastemaker.errors import ArtifactError, ConfigError, NotFitted
 from tastemaker.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -54,15 +54,20 @@ class TfidfEncoder(Encoder):
 
         dim: int = Field(default=256, ge=1)
         analyzer: Literal["char", "word"] = "char"
-        ngrams: tuple[int, int] = (3, 4)
+        ngrams: tuple[PositiveInt, PositiveInt] = (3, 3)
         min_items: int = Field(default=2, ge=1)
-        damping: float = Field(default=0.5, ge=0, le=1)
+        damping: float = Field(default=0.75, ge=0, le=1)
         seed: int = Field(default=0, ge=0)
 
     config: Config
 
     _vectorizer: TfidfVectorizer | None = None
     _components: Float32  # [terms, dim]
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401  # checked by Config
+        super().__init__(**settings)
+        if self.config.ngrams[0] > self.config.ngrams[1]:
+            raise ConfigError(f"tfidf.ngrams: {self.config.ngrams}: the shortest comes first")
 
     def fit(self, texts: Sequence[str]) -> Self:
         """Learn terms, their weights, and the latent topics from the catalogue's texts."""
@@ -107,7 +112,9 @@ class TfidfEncoder(Encoder):
         try:
             terms, idf, components = json.loads(array_text(arrays["terms"])), arrays["idf"], arrays["components"]
         except (KeyError, ValueError) as error:
-            raise ArtifactError(f"encoder 'tfidf': array missing or unreadable: {error}; fit the model again") from error
+            raise ArtifactError(
+                f"encoder 'tfidf': array missing or unreadable: {error}; fit the model again"
+            ) from error
         sound = isinstance(terms, list) and all(isinstance(term, str) for term in terms) and len({*terms}) == len(terms)
         if not sound or idf.shape != (len(terms),) or components.shape != (len(terms), self.config.dim):
             raise ArtifactError("encoder 'tfidf': the arrays do not fit each other; fit the model again")
@@ -116,20 +123,18 @@ class TfidfEncoder(Encoder):
     def _set(self, terms: list[str], idf: Float32, components: Float32) -> Self:
         """Hold what was learnt; both `fit` and `restore` end here, so they cannot differ."""
         self._terms, self._idf, self._components = terms, idf, components
-        self._vectorizer = self._make_vectorizer(vocabulary={term: column for column, term in enumerate(terms)} or {"": 0})
+        self._vectorizer = self._make_vectorizer(
+            vocabulary={term: column for column, term in enumerate(terms)} or {"": 0}
+        )
         self._vectorizer.idf_ = idf if terms else np.ones(1, dtype=np.float32)
         return self
 
     def _make_vectorizer(self, **more: Any) -> TfidfVectorizer:  # noqa: ANN401  # scikit-learn's own keywords
-        analyzer = "char_wb" if self.config.analyzer == "char" else "word"
-        return TfidfVectorizer(
-            analyzer=analyzer,
-            ngram_range=self.config.ngrams,
-            token_pattern=r"(?u)\b\w+\b",
-            sublinear_tf=True,
-            dtype=np.float32,
-            **more,
-        )
+        if self.config.analyzer == "char":
+            more["analyzer"] = "char_wb"
+        else:
+            more["token_pattern"] = r"\b\w+\b"  # words of one letter too, unlike scikit-learn's default
+        return TfidfVectorizer(ngram_range=self.config.ngrams, sublinear_tf=True, dtype=np.float32, **more)
 
     def _reduce(self, matrix: csr_matrix) -> Float32:
         """Return the map from terms to latent topics, float32 [terms, dim].

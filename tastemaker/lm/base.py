@@ -31,7 +31,7 @@ class Completion:
     """One answer.
 
     Attributes:
-        text: what the model wrote, without the prompt and without `Prompt.answer`.
+        text: what the model wrote, without the prompt, without `Prompt.answer` and without white space around it.
         prompt_tokens: tokens read.
         answer_tokens: tokens written.
         finished: False when the answer was cut at the token limit.
@@ -68,10 +68,12 @@ class LanguageModel(Protocol):
 
     Attributes:
         name: what is asked, e.g. "smollm2-135m-instruct"; part of every cache key and result.
+        fingerprint: which weights or which server stand behind the name: a revision, a hash or an address.
         usage: what was spent so far.
     """
 
     name: str
+    fingerprint: str
     usage: Usage
 
     def generate(
@@ -88,25 +90,39 @@ class LanguageModel(Protocol):
 
 @runtime_checkable
 class ChoiceModel(LanguageModel, Protocol):
-    """A model that also says how likely given continuations are."""
+    """A model that also says how likely each of a few one-token answers is."""
 
     def next_token(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Float32:
         """Return the log-probability of each choice as the very next token, float32 [B, len(choices)].
 
-        One forward pass a prompt, however many choices. A choice that is more than one token, after the space that
-        the tokenizer wants, is refused.
+        One forward pass a prompt, however many choices. -inf in a whole row means that the model considers none of
+        them: no opinion.
+
+        Raises:
+            LanguageModelError: a choice is not a single token there, or two choices are the same one.
         """
         ...
 
+
+@runtime_checkable
+class LikelihoodModel(ChoiceModel, Protocol):
+    """A model whose every probability is open: one that runs here, with its tokenizer.
+
+    Attributes:
+        context: tokens that a prompt and its answer may have together.
+    """
+
+    context: int
+
     def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[Float32]:
-        """Return, for each prompt, the summed log-probability of each of its continuations.
+        """Return, for each prompt, the summed log-probability of each of its continuations, float32 [its number].
 
         The prompt is read once and its key-value cache shared by all its continuations.
         """
         ...
 
-    def count_tokens(self, text: str) -> int:
-        """Return how many tokens `text` is."""
+    def count_tokens(self, text: str | Prompt) -> int:
+        """Return how many tokens `text` is; a prompt counts with all that the chat template adds."""
         ...
 
 
@@ -121,3 +137,8 @@ class Budget:
 
     calls: int | None = None
     tokens: int | None = None
+
+
+def describe(lm: LanguageModel) -> dict[str, str]:
+    """Return what identifies the model, for results and manifests."""
+    return {"name": lm.name, "fingerprint": lm.fingerprint}

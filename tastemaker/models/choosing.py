@@ -87,7 +87,7 @@ def ask_likelihoods(
     """
     if not isinstance(lm, ChoiceModel):
         what = "no [lm] is set" if lm is None else f"{lm.name} gives no likelihoods"
-        raise ConfigError(f"listwise: {what}; add an [lm] table, or set mode = \"generate\" for a model that only writes")
+        raise ConfigError(f'listwise: {what}; add an [lm] table, or set mode = "generate" for a model that only writes')
     answers: list[Answer | None] = []
     for question in questions:
         arrangement = question.orders(orders)

@@ -53,4 +53,5 @@ def mean_vectors(weights: csr_array, vectors: Float32) -> Float32:
     """
     sums = np.asarray(weights @ vectors, dtype=np.float32)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
+    means: Float32 = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
+    return means

@@ -89,7 +89,7 @@ def cut(text: str, max_length: int) -> str:
     end = border if border >= 0 else room
     while end > 0 and unicodedata.combining(text[end]):  # a letter keeps its accents
         end -= 1
-    return text[:end].rstrip(" ,;:-–(") + MARK
+    return text[:end].rstrip(" ,;:-–(&/") + MARK
 
 
 def _pass(text: str, limit: int) -> str:

@@ -42,11 +42,11 @@ def read(
         The data, and what was assumed, found and left out.
 
     Raises:
-        DataError: more than `max_bad` bad rows, or a source that cannot be read at all.
+        DataError: more than `max_bad` bad rows, no good interaction, or a source that cannot be read at all.
         MissingExtra: the source is in a package that is not installed.
     """
     checked = _check(source, format, progress)
-    if checked.report.bad_rows > max_bad:
+    if checked.report.bad_rows > max_bad or checked.interactions.is_empty():
         raise DataError(checked.report.summary(allowed=max_bad))
     return Dataset.from_frames(checked.interactions, checked.items, checked.users), checked.report
 

@@ -154,14 +154,13 @@ def _product(row: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
     """Turn a metadata object of any release into the columns of an item."""
     paths = row.get("categories") or row.get("category") or []
     path = paths[0] if paths and isinstance(paths[0], list) else paths
-    parts = [*_strings(row.get("description")), *_strings(row.get("features") or row.get("feature"))]
     texts = {
-        "title": row.get("title"),
-        "brand": row.get("brand") or row.get("store"),
-        "description": "\n".join(parts) or None,
+        "title": _strings(row.get("title")),
+        "brand": _strings(row.get("brand") or row.get("store")),
+        "description": [*_strings(row.get("description")), *_strings(row.get("features") or row.get("feature"))],
     }
-    cleaned = {name: _clean(text) if isinstance(text, str) else None for name, text in texts.items()}
-    if any(isinstance(text, str) and text != cleaned[name] for name, text in texts.items()):
+    cleaned = {name: [_clean(part) for part in parts] for name, parts in texts.items()}
+    if cleaned != texts:
         counts["products had entities, tags, hostile characters or double spaces removed"] += 1
     price = row.get("price")
     amount = PRICE.fullmatch(str(price).strip()) if price is not None else None
@@ -169,7 +168,7 @@ def _product(row: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
         counts["prices are no plain amount and stay empty"] += 1
     return {
         "item_id": row.get("parent_asin") or row.get("asin"),
-        **{name: text or None for name, text in cleaned.items()},
+        **{name: "\n".join(filter(None, parts)) or None for name, parts in cleaned.items()},
         "categories": [name for part in _strings(path) if (name := _clean(part))],
         "price": float(amount[1].replace(",", "")) if amount else None,
     }

@@ -69,10 +69,11 @@ def _load(role: str, path: Path) -> Table:
     plain = {name: COLUMNS[role].get(name, name) for name in names.values()}
     taken = {old: new for old, new in plain.items() if old != new and new not in names.values()}
     new = {header: taken.get(name, name) for header, name in names.items()}
+    table = table.with_frame(table.frame.rename(new))
     checked_later = ("value", "price", "timestamp")
-    floats = {h: pl.Float64() for h, kind in types.items() if kind == "float" and new[h] not in checked_later}
+    floats = {new[h]: pl.Float64() for h, kind in types.items() if kind == "float" and new[h] not in checked_later}
     table = cast_columns(table, floats, source="the header")
-    frame = table.frame.rename(new)
+    frame = table.frame
     if "categories" in frame.columns:
         frame = frame.with_columns(
             pl.col("categories").str.split(" ").list.eval(pl.element().filter(pl.element() != ""))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tastemaker.types import Bool
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+UNIT = "\x1f"  # stands in for "::", because polars separates by one byte
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 
 
@@ -125,10 +126,11 @@ def read_delimited(
     del data
     data, notes = text.data, list(text.notes)
     if len(separator) > 1:
-        data, separator = data.replace(separator.encode(), b"\x1f"), "\x1f"
+        data, separator = data.replace(separator.encode(), UNIT.encode()), UNIT
     separator = _separator(data, separator, file, notes) if columns is None and quoted else separator
     problems = [_broken_lines(text.broken, file)]
-    if quoted and (bad := bad_quotes(data, separator)):
+    bad = bad_quotes(data, separator) if quoted else []
+    if bad:
         lines = data.split(b"\n")
         values = [lines[number].decode() for number in bad]
         hint = 'put fields that hold a quote in quotes and double the quote: "12"" vinyl"'
@@ -148,9 +150,11 @@ def read_delimited(
     ragged = is_row & (records.widths != len(columns))
     if ragged.any():
         problems.append(_ragged(data, records, ragged, columns, file))
+    if not is_row.any() and not any(problem.height for problem in problems):
+        raise DataError(f"{file}: the file has a header and no rows")
     good = is_row & ~ragged
-    skipped = int((records.widths[: np.flatnonzero(is_row)[-1] + 1] == 0).sum()) if is_row.any() else 0
-    skipped -= sum(problem.height for problem in problems if problem.height and problem["rule"][0] != "field-count")
+    inner = records.widths[: np.flatnonzero(is_row)[-1]] if is_row.any() else records.widths[:0]
+    skipped = int((inner == 0).sum()) - len(text.broken) - len(bad)
     if skipped > 0:
         notes.append(f"{file}: {skipped:,} blank lines skipped")
     frame = _parse(records.select(data, good), separator, columns, quoted=quoted)
@@ -257,7 +261,10 @@ def _separator(data: bytes, separator: str, file: str, notes: list[str]) -> str:
 
 def _header(record: bytes, separator: str, quoted: bool, file: str, notes: list[str]) -> list[str]:
     text = record.decode().rstrip("\r\n")
-    names = next(csv.reader([text], delimiter=separator)) if quoted else text.split(separator)
+    try:
+        names = next(csv.reader([text], delimiter=separator)) if quoted else text.split(separator)
+    except csv.Error as error:  # a lone carriage return among line feeds
+        raise DataError(f"{file}:1: the header cannot be read: {error}; use one kind of line end") from error
     names = [name.strip() for name in names]
     for place, name in enumerate(names):
         if not name:
@@ -279,7 +286,7 @@ def _parse(data: bytes, separator: str, columns: Sequence[str], *, quoted: bool)
 
 def _ragged(data: bytes, records: Records, ragged: Bool, columns: Sequence[str], file: str) -> pl.DataFrame:
     rows = np.flatnonzero(ragged)
-    values = [data[records.starts[row] : records.ends[row]].decode().rstrip("\r\n") for row in rows]
+    values = [data[records.starts[row] : records.ends[row]].decode().rstrip("\r\n").replace(UNIT, "::") for row in rows]
     cure = f" fields found, {len(columns)} needed; quote fields that hold a separator, add missing ones"
     table = _table(records.lines[rows], values, file=file, rule="field-count", hint=cure)
     return table.with_columns(hint=pl.format("{}{}", pl.Series(records.widths[rows]), "hint"))
@@ -317,7 +324,7 @@ def _column(name: str, values: list[Any], file: str, notes: list[str]) -> pl.Ser
             return pl.Series(name, values, dtype=pl.Int64)
         if kinds <= {int, float}:
             return pl.Series(name, [None if v is None else float(v) for v in values], dtype=pl.Float64)
-        if kinds == {list} and all(type(part) is str for value in values for part in value or ()):
+        if kinds == {list} and all(part is None or type(part) is str for value in values for part in value or ()):
             return pl.Series(name, values, dtype=pl.List(pl.String))
     except OverflowError:  # a whole number beyond 64 bits
         pass

@@ -27,8 +27,8 @@ from scipy.sparse import csr_array, vstack
 
 from tastemaker import configurable
 from tastemaker.errors import ConfigError, DataError
-from tastemaker.models.collaborative import similarity
-from tastemaker.models.collaborative.ratings import RatingTable, first_known, neighbour_means
+from tastemaker.models import similarity
+from tastemaker.models.rating_table import RatingTable, first_known, neighbour_means
 from tastemaker.models.sparse import arrays_of, matrix_of
 from tastemaker.models.text_vectors import encoder_or_default, item_vectors
 from tastemaker.recommender import SparseRecommender, chunks
@@ -61,9 +61,9 @@ class ItemKNNConfig(configurable.Config):
     """
 
     similarity: Literal["cooccurrence", "cosine", "adjusted-cosine", "tfidf", "bm25"] = "tfidf"
-    neighbours: int = Field(default=500, ge=1)
-    recency: float = Field(default=0.7, gt=0, le=1)
-    shrinkage: float = Field(default=0.0, ge=0)
+    neighbours: int = Field(default=100, ge=1)
+    recency: float = Field(default=0.6, gt=0, le=1)
+    shrinkage: float = Field(default=10.0, ge=0)
     feedback: Literal["implicit", "ratings"] = "implicit"
     alpha: float = Field(default=1.0, ge=0, le=1)
     half_life_days: float | None = Field(default=None, gt=0)
@@ -73,7 +73,9 @@ class ItemKNNConfig(configurable.Config):
         if self.similarity == "adjusted-cosine" and self.feedback == "implicit":
             raise ValueError("similarity 'adjusted-cosine' compares ratings; set feedback = 'ratings'")
         if self.similarity in UNBOUNDED and self.alpha < 1:
-            raise ValueError(f"similarity {self.similarity!r} is no cosine; alpha below 1 needs cosine, tfidf or adjusted-cosine")
+            raise ValueError(
+                f"similarity {self.similarity!r} is no cosine; alpha below 1 needs cosine, tfidf or adjusted-cosine"
+            )
         return self
 
 
@@ -101,7 +103,7 @@ class ItemKNN(SparseRecommender):
             self.vectors = item_vectors(self.items, encoder, model=self.name, progress=progress)
         every = np.arange(train.n_items, dtype=np.int32)
         blocks = progress(list(chunks(train.n_items, train.n_items)), label="compare items")
-        self.table = csr_array(vstack([self._neighbours(every[rows]) for rows in blocks], format="csr"))
+        self.table = vstack([self._neighbours(every[rows]) for rows in blocks]).tocsr()
 
     def sparse_scores(self, queries: Queries) -> csr_array:
         """Sum the neighbours of the history's items, newer ones weighing more, [B, n]."""
@@ -109,7 +111,8 @@ class ItemKNN(SparseRecommender):
 
     def contributions(self, history: Int32, item: int) -> Float32:
         """Return the weighted similarity of each history item; a repeated item counts at its newest place."""
-        return similarity.contributions(self.table, history, item, recency=self.config.recency)
+        column: Float32 = self.table[history][:, [item]].toarray().ravel()
+        return np.asarray(column * similarity.age_weights(history, self.config.recency), dtype=np.float32)
 
     def predict(self, users: Int32, items: Int32) -> Float32:
         """Return predicted ratings, [n], within the range of the training ratings.
@@ -119,7 +122,8 @@ class ItemKNN(SparseRecommender):
         Raises:
             ConfigError: the model was fitted on implicit feedback.
         """
-        return self.predict_over(users, items, (self.config.neighbours,))[0][0]
+        predictions, _ = self.predict_over(users, items, (self.config.neighbours,))
+        return np.asarray(predictions[0], dtype=np.float32)
 
     def predict_over(self, users: Int32, items: Int32, ks: Sequence[int]) -> tuple[Float32, Bool]:
         """Return the predictions of `predict` for several K, [len(ks), n], and whether each comes from neighbours."""

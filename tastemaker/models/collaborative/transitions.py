@@ -5,7 +5,8 @@ its transpose; rows and columns are divided by powers of their sums, which disco
 $s_j = \sum_t r^{age(t)} C_{i_t j}$. One pass over the log, no training.
 
 Source: counting by distance and direction as in the training-free floors of sequential-recommendation studies
-(e.g. the transition-graph heuristic, arXiv 2605.07125). The default numbers were chosen on Amazon Beauty's validation items.
+(e.g. the transition-graph heuristic, arXiv 2605.07125). The default numbers were chosen on the validation items of
+Amazon Beauty.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Transitions(SparseRecommender):
         ages = np.arange(len(history))[::-1]
         newest = np.array([item_ not in history[place + 1 :] for place, item_ in enumerate(history)], dtype=bool)
         column = self.table[history][:, [item]].toarray().ravel()
-        return (column * self.config.recency**ages * newest).astype(np.float32)
+        return np.asarray(column * self.config.recency**ages * newest, dtype=np.float32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the table as CSR arrays."""

@@ -31,8 +31,8 @@ from scipy.sparse import csr_array, vstack
 
 from tastemaker import configurable
 from tastemaker.errors import ConfigError
-from tastemaker.models.collaborative import similarity
-from tastemaker.models.collaborative.ratings import RatingTable, first_known, neighbour_means
+from tastemaker.models import similarity
+from tastemaker.models.rating_table import RatingTable, first_known, neighbour_means
 from tastemaker.models.sparse import arrays_of, matrix_of
 from tastemaker.models.text_vectors import encoder_or_default, item_vectors, mean_vectors
 from tastemaker.recommender import SparseRecommender, chunks
@@ -63,7 +63,7 @@ class UserKNNConfig(configurable.Config):
 
     similarity: Literal["cosine", "pearson"] = "cosine"
     neighbours: int = Field(default=100, ge=1)
-    recency: float = Field(default=0.7, gt=0, le=1)
+    recency: float = Field(default=0.6, gt=0, le=1)
     shrinkage: float = Field(default=0.0, ge=0)
     feedback: Literal["implicit", "ratings"] = "implicit"
     alpha: float = Field(default=1.0, ge=0, le=1)
@@ -95,8 +95,8 @@ class UserKNN(SparseRecommender):
         blocks = list(chunks(len(queries), len(self.features.indptr)))
         near = [self._neighbours(csr_array(histories[rows]), users[rows]) for rows in blocks]
         if not near:
-            return csr_array((0, len(self.items)), dtype=np.float32)
-        return csr_array(csr_array(vstack(near, format="csr")) @ self.table.weighted)
+            return histories
+        return csr_array(vstack(near).tocsr() @ self.table.weighted)
 
     def predict(self, users: Int32, items: Int32) -> Float32:
         """Return predicted ratings, [n], within the range of the training ratings.
@@ -107,19 +107,18 @@ class UserKNN(SparseRecommender):
         Raises:
             ConfigError: the model was fitted on implicit feedback.
         """
-        return self.predict_over(users, items, (self.config.neighbours,))[0][0]
+        predictions, _ = self.predict_over(users, items, (self.config.neighbours,))
+        return np.asarray(predictions[0], dtype=np.float32)
 
     def predict_over(self, users: Int32, items: Int32, ks: Sequence[int]) -> tuple[Float32, Bool]:
         """Return the predictions of `predict` for several K, [len(ks), n], and whether each comes from neighbours."""
         if self.config.feedback != "ratings":
             raise ConfigError("user_knn: predicts ratings only with feedback = 'ratings'")
         table = self.table
-        raters, deviations, weights = (
-            csr_array(similarity.with_data(table.values, data).T.tocsr())
-            for data in (np.ones_like(table.weights), table.deviations, table.weights)
+        raters, weights = (  # [n_items, n_users]
+            similarity.with_data(table.values, data).T.tocsr() for data in (table.deviations, table.weights)
         )
-        pool = similarity.with_data(raters, deviations.data)
-        shifts, known = neighbour_means(self._similarity_rows, users, pool, items, weights.data, ks)
+        shifts, known = neighbour_means(self._similarity_rows, users, raters, items, weights.data, ks)
         fallback = first_known(table.user_means[users], table.item_means[items], np.full(len(users), table.mean))
         return table.clip(np.where(known, table.user_means[users] + shifts, fallback)), known
 
@@ -178,16 +177,16 @@ class UserKNN(SparseRecommender):
         """Return the nearest users of each history row, `users[r]` left out of row r, sparse [rows, n_users]."""
         found, k, alpha = self._similarities(rows), self.config.neighbours, self.config.alpha
         if self.vectors is not None:
-            asked = mean_vectors(np.abs(rows), self.vectors)
+            asked = mean_vectors(abs(rows), self.vectors)
             found = similarity.blend(found, similarity.top_text_neighbours(asked, self.user_vectors, k + 1), alpha)
         return similarity.top_neighbours(similarity.without(found, users), k)
 
     def _similarity_rows(self, users: Int32) -> Float32:
-        """Return the similarities of training users with all users, texts compared exactly, dense [len(users), n_users]."""
+        """Return the similarities of training users with all, texts compared exactly, dense [len(users), n_users]."""
         table = self.table
         rows = csr_array((table.centred if self._centres else table.weighted)[users])
         found = self._similarities(rows).toarray()
         if self.vectors is not None:
             alpha = np.float32(self.config.alpha)
             found = alpha * found + (1 - alpha) * (self.user_vectors[users] @ self.user_vectors.T)
-        return found
+        return np.asarray(found, dtype=np.float32)

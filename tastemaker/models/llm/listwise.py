@@ -7,7 +7,7 @@ writes a list of letters.
 
 The final score of a candidate is $(1 - w)\,d(r_{retriever}) + w\,d(r_{model})$ with $d(r) = 1/\log_2(r + 2)$ of its
 0-based rank $r$. The weight $w$ is chosen on validation questions, and is zero unless the model helps there by more
-than one standard error: an untuned small model cannot make the list worse in silence. What fails keeps the
+than two standard errors: an untuned small model cannot make the list worse in silence. What fails keeps the
 retriever's order and is counted.
 
 Sources: PALR, arXiv 2305.07622 (three-part prompt, candidates only); shuffle-and-average after LLMRank, arXiv
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = tuple(round(step / 10, 1) for step in range(11))
 """Weights tried on validation."""
+CERTAINTY = 2.0
+"""Standard errors by which a weight must help on validation before the model takes part at all."""
 CHOSEN_AT = 10
 """List length of the NDCG by which the weight is chosen."""
 
@@ -79,6 +81,7 @@ class Listwise(Recommender):
 
     name = "listwise"
     takes = ("lm",)
+    retrieves = False
     answers_empty_history = True
     ranks_cold_items = True
     reads_wish = True
@@ -89,7 +92,7 @@ class Listwise(Recommender):
     def __init__(self, *, lm: LanguageModel | None = None, **settings: Any) -> None:  # noqa: ANN401  # see Configurable
         super().__init__(lm=lm, **settings)
         if isinstance(self.config.weight, float) and not 0 <= self.config.weight <= 1:
-            raise ConfigError(f"listwise.weight: {self.config.weight}: must lie between 0 and 1, or be \"auto\"")
+            raise ConfigError(f'listwise.weight: {self.config.weight}: must lie between 0 and 1, or be "auto"')
         self._weight = self.config.weight if isinstance(self.config.weight, float) else 0.0
         self._prior = np.zeros(self.config.candidates, dtype=np.float32)
         self._trials: list[dict[str, float]] = []
@@ -109,7 +112,7 @@ class Listwise(Recommender):
     def calibrate(
         self, validation: Holdout, *, candidates: Ranking, seed: int = 0, progress: Progress = silent
     ) -> None:
-        """Learn the letter prior and choose the weight on validation questions (NDCG@10, one-standard-error rule)."""
+        """Learn the letter prior and choose the weight on validation questions (NDCG@10)."""
         candidates = _without_history(candidates, validation.queries)
         ranks = self._ranks(validation.queries, candidates, learn_prior=True, progress=progress)
         measured = {
@@ -127,13 +130,11 @@ class Listwise(Recommender):
             }
             for weight, gain in gains.items()
         ]
-        helpful = [trial for trial in self._trials if trial["gain"] > trial["standard_error"]]
+        helpful = [trial for trial in self._trials if trial["gain"] > CERTAINTY * trial["standard_error"]]
         self._weight = max(helpful, key=lambda trial: trial["gain"])["weight"] if helpful else 0.0
         self._counts.clear()
 
-    def rank(
-        self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False
-    ) -> Ranking:
+    def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
         """Re-rank the candidates.
 
         Raises:

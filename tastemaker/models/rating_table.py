@@ -1,4 +1,4 @@
-r"""Predicting ratings from neighbours: what the user-based and the item-based form share."""
+"""Ratings with their means, and predictions from neighbours: what the user-based and the item-based form share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tastemaker.models.collaborative.similarity import with_data
+from tastemaker.models.similarity import sums_by, with_data
 from tastemaker.recommender import chunks
 
 if TYPE_CHECKING:
@@ -84,7 +84,12 @@ def first_known(*estimates: Float32) -> Float32:
 
 
 def neighbour_means(
-    similarity: Callable[[Int32], Float32], targets: Int32, pool: csr_array, rows: Int32, weights: Float32, ks: Sequence[int]
+    similarity: Callable[[Int32], Float32],
+    targets: Int32,
+    pool: csr_array,
+    rows: Int32,
+    weights: Float32,
+    ks: Sequence[int],
 ) -> tuple[Float32, Bool]:
     r"""Return similarity-weighted means over the k nearest neighbours, $\sum w v / \sum w$, for several k at once.
 
@@ -108,7 +113,7 @@ def neighbour_means(
     for part in chunks(len(targets), pool.shape[1]):
         pairs = order[part]
         asked, line = np.unique(targets[pairs], return_inverse=True)
-        pair, at = _entries(pool.indptr, rows[pairs])
+        pair, at = _entries(pool.indptr.astype(np.int64), rows[pairs])
         similarities = similarity(asked)[line[pair], pool.indices[at]]  # one value for each pair and possible neighbour
         near = (similarities > 0) & (pool.indices[at] != targets[pairs][pair])
         pair, at, similarities = pair[near], at[near], similarities[near]
@@ -118,8 +123,8 @@ def neighbour_means(
         strength = similarities.astype(np.float64) * weights[at]
         for number, k in enumerate(ks):
             used = place < k
-            total = np.bincount(pair[used], strength[used], minlength=len(pairs))
-            value = np.bincount(pair[used], (strength * pool.data[at])[used], minlength=len(pairs))
+            total = sums_by(pair[used], strength[used], len(pairs))
+            value = sums_by(pair[used], (strength * pool.data[at])[used], len(pairs))
             known[number, pairs] = total > 0
             means[number, pairs] = np.divide(value, total, out=np.zeros_like(value), where=total > 0)
     return means, known
@@ -135,5 +140,6 @@ def _entries(offsets: Int64, rows: Int32) -> tuple[Int64, Int64]:
 
 def _means(rows: Int32, values: Float32, size: int) -> Float32:
     counts = np.bincount(rows, minlength=size)
-    sums = np.bincount(rows, values.astype(np.float64), minlength=size)
-    return np.divide(sums, counts, out=np.full(size, np.nan), where=counts > 0).astype(np.float32)
+    sums = sums_by(rows, values, size)
+    means: Float32 = np.divide(sums, counts, out=np.full(size, np.nan), where=counts > 0).astype(np.float32)
+    return means

@@ -6,7 +6,7 @@ Everything is sparse: only rows that share a column have a similarity at all. `l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -17,14 +17,20 @@ from tastemaker.errors import DataError
 from tastemaker.recommender import chunks
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tastemaker.data.dataset import Dataset
-    from tastemaker.types import Float32, Int32
+    from tastemaker.types import Bool, Float32, Int32
+
+    Float64 = NDArray[np.float64]
 
 BM25_K1 = 1.2
 BM25_B = 0.75
+EQUAL = 1e-9
+"""A spread below this share of a row's squares is rounding: the row's values are all equal."""
 
 
-def with_data(matrix: csr_array, data: Float32) -> csr_array:
+def with_data(matrix: csr_array, data: NDArray[np.floating[Any]]) -> csr_array:
     """Return a matrix that stores `data` where `matrix` stores its entries, float32."""
     return csr_array((data.astype(np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
 
@@ -36,7 +42,7 @@ def indicator(matrix: csr_array) -> csr_array:
 
 def unit_rows(matrix: csr_array) -> csr_array:
     """Return the rows divided by their Euclidean length; a row of zeros stays one."""
-    squares = np.bincount(_rows(matrix), matrix.data.astype(np.float64) ** 2, minlength=matrix.shape[0])
+    squares = sums_by(_rows(matrix), matrix.data.astype(np.float64) ** 2, matrix.shape[0])
     scale = np.divide(1.0, np.sqrt(squares), out=np.zeros_like(squares), where=squares > 0)
     return with_data(matrix, matrix.data * scale[_rows(matrix)])
 
@@ -51,7 +57,7 @@ def bm25(matrix: csr_array) -> csr_array:
 
     $x (k_1 + 1) / (k_1 (1 - b + b |r| / \overline{|r|}) + x) \cdot idf_c$ with $k_1$ = 1.2, b = 0.75.
     """
-    sums = np.bincount(_rows(matrix), matrix.data, minlength=matrix.shape[0])
+    sums = sums_by(_rows(matrix), matrix.data, matrix.shape[0])
     norms = BM25_K1 * (1 - BM25_B + BM25_B * sums / max(sums.mean(), np.finfo(np.float64).tiny))
     saturated = matrix.data * (BM25_K1 + 1) / (norms[_rows(matrix)] + matrix.data)
     return with_data(matrix, saturated * _inverse_frequency(matrix)[matrix.indices])
@@ -77,21 +83,22 @@ def shared_cosine(left: csr_array, right: csr_array) -> csr_array:
 
 
 def correlation(left: csr_array, right: csr_array) -> csr_array:
-    r"""Return Pearson's correlation of 0/1 rows over all n columns, for rows that share at least one.
+    r"""Return Pearson's correlation over all n columns, what is not stored being 0, for rows that share a column.
 
-    $(n\,c - a\,b) / \sqrt{a (n - a)\, b (n - b)}$ with a and b entries in the rows and c shared ones (the phi
-    coefficient). A row that stores every column, or none, correlates with nothing.
+    $(l \cdot r - n \bar l \bar r) / \sqrt{(l \cdot l - n \bar l^2)(r \cdot r - n \bar r^2)}$; a row of equal values
+    correlates with nothing.
     """
-    shared, n = cooccurrence(left, right), left.shape[1]
-    sizes, others = np.diff(left.indptr).astype(np.float64), np.diff(right.indptr).astype(np.float64)
-    a, b = sizes[_rows(shared)], others[shared.indices]
-    spread = np.sqrt(a * (n - a) * b * (n - b))
-    return with_data(shared, np.divide(n * shared.data - a * b, spread, out=np.zeros_like(spread), where=spread > 0))
+    products, n = csr_array(left @ right.T.tocsr()), left.shape[1]
+    (sums, spread), (other_sums, other_spread) = (_sums_and_spread(matrix) for matrix in (left, right))
+    rows, columns = _rows(products), products.indices
+    scale = np.sqrt(spread[rows] * other_spread[columns])
+    common = products.data - sums[rows] * other_sums[columns] / n
+    return with_data(products, np.divide(common, scale, out=np.zeros_like(common), where=scale > 0))
 
 
 def shrunk(similarities: csr_array, shared: csr_array, shrinkage: float) -> csr_array:
     """Return each similarity times c / (c + shrinkage), where `shared` stores c: little evidence counts less."""
-    return csr_array(similarities.multiply(with_data(shared, shared.data / (shared.data + shrinkage))))
+    return csr_array(similarities.multiply(with_data(shared, shared.data / (shared.data + np.float32(shrinkage)))))
 
 
 def without(similarities: csr_array, columns: Int32) -> csr_array:
@@ -102,12 +109,14 @@ def without(similarities: csr_array, columns: Int32) -> csr_array:
 def top_neighbours(similarities: csr_array, k: int) -> csr_array:
     """Return the k largest positive entries of each row, columns in order; of equal ones the lower column stays."""
     positive = _kept(similarities, similarities.data > 0)
-    at = largest(positive.indptr, positive.data, np.full(positive.shape[0], k))
+    at = largest(positive.indptr.astype(np.int64), positive.data, np.full(positive.shape[0], k))
     rows = _rows(positive)[at]
     order = np.lexsort((positive.indices[at], -positive.data[at], rows))
     at, rows = at[order], rows[order]
     at = at[np.arange(len(at)) - np.searchsorted(rows, rows) < k]
-    kept = _kept(positive, np.isin(np.arange(positive.nnz), at, assume_unique=True))
+    keep = np.zeros(positive.nnz, dtype=bool)
+    keep[at] = True
+    kept = _kept(positive, keep)
     kept.sort_indices()
     return kept
 
@@ -143,17 +152,25 @@ def influence(train: Dataset, half_life_days: float | None) -> csr_array:
         return indicator(train.matrix())
     if not train.has_timestamps:
         missing = train.log["timestamp"].null_count()
-        raise DataError(f"half_life_days: {missing} of {len(train)} interactions have no timestamp; leave the setting out")
+        raise DataError(
+            f"half_life_days: {missing} of {len(train)} interactions have no timestamp; leave the setting out"
+        )
     days = (pl.col("timestamp") - train.log["timestamp"].max()) / 86_400
     return train.with_log(train.log.with_columns(value=(2.0 ** (days / half_life_days)).cast(pl.Float32))).ratings()
 
 
-def contributions(table: csr_array, history: Int32, item: int, *, recency: float) -> Float32:
-    """Return recency^age * table[i, item] of each history item i; a repeated item counts at its newest place."""
-    ages = np.arange(len(history))[::-1]
+def sums_by(groups: NDArray[np.integer[Any]], values: NDArray[np.floating[Any]], size: int) -> Float64:
+    """Return the sum of the values of each group, float64; also of no values, where numpy's bincount gives int64."""
+    return np.bincount(groups, values, minlength=size).astype(np.float64)
+
+
+def age_weights(history: Int32, recency: float) -> Float32:
+    """Return recency^age of each history item, 0 for all but the newest place of a repeated item, [len(history)].
+
+    These are the weights with which `Queries.matrix` fills a row.
+    """
     newest = np.array([known not in history[place + 1 :] for place, known in enumerate(history)], dtype=bool)
-    column = table[history][:, [item]].toarray().ravel()
-    return (column * recency**ages * newest).astype(np.float32)
+    return np.asarray(recency ** np.arange(len(history))[::-1] * newest, dtype=np.float32)
 
 
 def _rows(matrix: csr_array) -> Int32:
@@ -161,7 +178,15 @@ def _rows(matrix: csr_array) -> Int32:
     return np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
 
 
-def _kept(matrix: csr_array, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> csr_array:
+def _sums_and_spread(matrix: csr_array) -> tuple[Float64, Float64]:
+    """Return each row's sum, and its sum of squared deviations from its mean over all columns, at least 0."""
+    rows, data = _rows(matrix), matrix.data.astype(np.float64)
+    sums, squares = sums_by(rows, data, matrix.shape[0]), sums_by(rows, data**2, matrix.shape[0])
+    spread = squares - sums**2 / matrix.shape[1]
+    return sums, np.where(spread > EQUAL * squares, spread, 0.0)
+
+
+def _kept(matrix: csr_array, keep: Bool) -> csr_array:
     """Return the matrix with only the marked entries stored."""
     offsets = np.concatenate([[0], np.cumsum(keep)])[matrix.indptr].astype(np.int32)
     return csr_array((matrix.data[keep], matrix.indices[keep], offsets), shape=matrix.shape)

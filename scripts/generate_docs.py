@@ -1,0 +1,72 @@
+"""Write the generated pages: docs/cli.md from the commands' own help, docs/models.md from the models' docstrings.
+
+`python scripts/generate_docs.py` writes them; a test compares them with what stands in docs/.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+import typer.main
+
+from tastemaker import registry
+from tastemaker.cli.main import app
+from tastemaker.cli.models import describe
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+HEAD = "<!-- Made by scripts/generate_docs.py; do not edit. -->\n"
+WIDTH = 100
+
+
+def cli_page() -> str:
+    """Return the page with the help text of every command."""
+    root = typer.main.get_command(app)
+    parts = [HEAD, "# Command line\n"]
+    for path, command in _commands(root, ("tastemaker",)):
+        name = " ".join(path)
+        context = typer.Context(command, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH)
+        parts.append(f"## {name}\n\n```text\n{command.get_help(context).strip()}\n```\n")
+    return "\n".join(parts)
+
+
+def models_page() -> str:
+    """Return the page with one card for each shipped model."""
+    parts = [HEAD, "# Models\n", "Every model with its formula, source, and settings with their defaults.\n"]
+    for name in registry.names():
+        kind = registry.model_class(name)
+        facts = describe(name)
+        parts.append(f"## {name}\n")
+        parts.append(f"```text\n{inspect.getdoc(sys.modules[kind.__module__])}\n```\n")
+        yes_no = {True: "yes", False: "no"}
+        parts.append(
+            f"Takes: {', '.join(facts['takes']) or 'nothing'}. Extra: {facts['extra'] or 'none'}. "
+            f"Unseen histories: yes. Empty history: {yes_no[facts['empty_history']]}. "
+            f"Products nobody has bought: {yes_no[facts['cold_items']]}. Wish in words: {yes_no[facts['wish']]}. "
+            f"Does: {', '.join(facts['does']) or 'ranking'}.\n"
+        )
+        if kind.Config.model_fields:
+            parts.append(f"```text\n{inspect.getdoc(kind.Config)}\n```\n")
+            parts.append("| setting | default |\n|---|---|")
+            parts += [f"| `{key}` | `{value!r}` |" for key, value in facts["config"].items()]
+            parts.append("")
+    return "\n".join(parts)
+
+
+PAGES = {"cli.md": cli_page, "models.md": models_page}
+
+
+def _commands(command: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:  # noqa: ANN401
+    """Return a command and all below it, each with its words."""
+    found = [(path, command)]
+    for name, inner in sorted(getattr(command, "commands", {}).items()):
+        found += _commands(inner, (*path, name))
+    return found
+
+
+if __name__ == "__main__":
+    for file, make in PAGES.items():
+        (DOCS / file).write_text(make(), encoding="utf-8")

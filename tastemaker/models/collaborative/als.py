@@ -1,0 +1,113 @@
+r"""ALS: matrix factorisation of implicit feedback, solved by alternating least squares in the library implicit.
+
+Minimises $\sum_{u,j} c_{uj} (p_{uj} - x_u^T y_j)^2 + \lambda (\sum_u |x_u|^2 + \sum_j |y_j|^2)$ where
+$p_{uj}$ = 1 and $c_{uj}$ = `confidence` if u has j, else $p_{uj}$ = 0 and $c_{uj}$ = 1
+(Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008).
+
+A query is a history and no user number: its vector is the closed-form user step with the items' vectors held fixed,
+$x = (Y^T Y + Y^T (C_h - I) Y + \lambda I)^{-1} Y^T C_h p_h$ (eq. 4 there), so new shoppers need no training. With r =
+`recency`, an item of the history has confidence $r^{age} \cdot$ `confidence`; r = 1 is the published form.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from implicit.cpu.als import AlternatingLeastSquares
+from pydantic import Field
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from tastemaker import configurable
+from tastemaker.models.similarity import age_weights
+from tastemaker.recommender import Recommender
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.queries import Queries
+    from tastemaker.progress import Progress
+    from tastemaker.types import Float32, Int32
+
+
+class ALSConfig(configurable.Config):
+    """Knobs of `als`.
+
+    Attributes:
+        dim: length of the factors.
+        epochs: passes of the alternation.
+        reg: lambda, weight of the squared factors.
+        confidence: weight of an interaction; what did not happen weighs 1.
+        recency: factor on the confidence of a history item for each step back from the newest; 1 = the published form.
+    """
+
+    dim: int = Field(default=128, ge=1)
+    epochs: int = Field(default=15, ge=1)
+    reg: float = Field(default=1.0, ge=0)
+    confidence: float = Field(default=40.0, gt=0)
+    recency: float = Field(default=0.6, gt=0, le=1)
+
+
+class ALS(Recommender):
+    """Places shoppers and products in one space of factors."""
+
+    name = "als"
+    because = "bought by shoppers with the same taste as those of"
+    extra = "implicit"
+    Config = ALSConfig
+    config: ALSConfig
+
+    def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
+        """Alternate; only the items' factors are kept. The result does not depend on the number of threads."""
+        model = self._solver(seed=seed)
+        with threadpool_limits(1, user_api="blas"):
+            model.fit(csr_matrix(train.matrix()), show_progress=False)
+        self._set(np.where(train.popularity[:, None] > 0, model.item_factors, 0).astype(np.float32))
+
+    def score(self, queries: Queries) -> Float32:
+        """Return x Y^T, [B, n]; -inf for items that nobody had and for histories of only such items."""
+        scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
+        rows = queries.matrix(len(self.items), recency=self.config.recency)
+        asked = np.flatnonzero(rows @ self.known)
+        if len(asked):
+            weights = csr_matrix(rows[asked])
+            users: Float32 = self._folding.recalculate_user(np.arange(len(asked)), weights)  # [asked, dim]
+            scores[asked] = np.where(self.known, users @ self.factors.T, -np.inf)
+        return scores
+
+    def contributions(self, history: Int32, item: int) -> Float32:
+        """Return each history item's share of the score (section 5 there); of a repeated item the newest counts."""
+        factors = self.factors.astype(np.float64)
+        known, reg = factors[history], self.config.reg  # [len(history), dim]
+        confidence = self.config.confidence * age_weights(history, self.config.recency)
+        extra = known.T * np.where(confidence > 0, confidence - 1, 0) @ known
+        system = factors.T @ factors + extra + reg * np.eye(self.config.dim)
+        return (confidence * (known @ np.linalg.solve(system, factors[item]))).astype(np.float32)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the items' factors, [n, dim]."""
+        return {"factors": self.factors}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take the factors back."""
+        self._set(arrays["factors"].reshape(len(self.items), self.config.dim))
+
+    def _set(self, factors: Float32) -> None:
+        """Hold what was learnt; both `learn` and `restore` end here, so they cannot differ."""
+        self.factors = factors
+        self.known = (factors != 0).any(axis=1)
+        self._folding = self._solver(seed=0)
+        self._folding.item_factors = factors
+
+    def _solver(self, *, seed: int) -> AlternatingLeastSquares:
+        """Return implicit's model, whose advice to limit BLAS to one thread is followed here instead of shown."""
+        with threadpool_limits(1, user_api="blas"):
+            return AlternatingLeastSquares(
+                factors=self.config.dim,
+                regularization=self.config.reg,
+                alpha=self.config.confidence,
+                iterations=self.config.epochs,
+                random_state=seed,
+            )

@@ -1,0 +1,114 @@
+r"""BPR: matrix factorisation that learns to rank what was bought above what was not, in the library implicit.
+
+Maximises $\sum_{u, i, j} \ln \sigma(x_u^T y_i + b_i - x_u^T y_j - b_j)$ less $\lambda$ times the squares, over users u
+with item i and without item j, by stochastic gradient steps (Rendle et al., "BPR", UAI 2009).
+
+A query is a history and no user number, and BPR has no closed form for a new user. Here the history's vector is the
+direction that best separates its items from the catalogue (Fisher's linear discriminant, with the mean variance as
+ridge), $x = (\Sigma + \tfrac{tr \Sigma}{d} I)^{-1} (\bar y_h - \bar y)$. Here $\Sigma$ and $\bar y$ are the covariance
+and mean of the items' factors, and $\bar y_h$ is the mean over the history weighted by $r^{age}$. The score is
+$x^T y_j$, without $b_j$.
+
+Deviation from the paper: it scores training users with their own vectors. On the validation items of Amazon Beauty the
+rule above gives a better NDCG@10 than those vectors do, at r = 1 too, and it serves new shoppers alike. One thread
+does all the work, because implicit's threads race and no two runs would be equal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from implicit.cpu.bpr import BayesianPersonalizedRanking
+from pydantic import Field
+from scipy.sparse import csr_matrix
+
+from tastemaker import configurable
+from tastemaker.models.similarity import age_weights
+from tastemaker.recommender import Recommender
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.queries import Queries
+    from tastemaker.progress import Progress
+    from tastemaker.types import Float32, Int32
+
+
+class BPRConfig(configurable.Config):
+    """Knobs of `bpr`.
+
+    Attributes:
+        dim: length of the factors.
+        epochs: passes over the interactions.
+        learning_rate: step size.
+        reg: lambda, weight of the squared factors.
+        recency: weight of a history item for each step back from the newest; 1 = all alike.
+    """
+
+    dim: int = Field(default=128, ge=1)
+    epochs: int = Field(default=100, ge=1)
+    learning_rate: float = Field(default=0.05, gt=0)
+    reg: float = Field(default=0.01, ge=0)
+    recency: float = Field(default=0.6, gt=0, le=1)
+
+
+class BPR(Recommender):
+    """Learns factors in which bought products stand above the others."""
+
+    name = "bpr"
+    because = "liked by shoppers with the same taste as those of"
+    extra = "implicit"
+    Config = BPRConfig
+    config: BPRConfig
+
+    def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
+        """Take the gradient steps; only the items' factors are kept."""
+        model = BayesianPersonalizedRanking(
+            factors=self.config.dim,
+            learning_rate=self.config.learning_rate,
+            regularization=self.config.reg,
+            iterations=self.config.epochs,
+            num_threads=1,
+            random_state=seed,
+        )
+        model.fit(csr_matrix(train.matrix()), show_progress=False)
+        factors = model.item_factors[:, : self.config.dim]  # the last column holds b
+        self._set(np.where(train.popularity[:, None] > 0, factors, 0).astype(np.float32))
+
+    def score(self, queries: Queries) -> Float32:
+        """Return x^T y, [B, n]; -inf for items that nobody had and for histories of only such items."""
+        scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
+        rows = queries.matrix(len(self.items), recency=self.config.recency)
+        total = rows @ self.known
+        asked = np.flatnonzero(total)
+        means = (rows[asked] @ self.factors) / total[asked, None]  # [asked, dim]
+        users = (means - self.centre) @ self.separator
+        scores[asked] = np.where(self.known, users @ self.factors.T, -np.inf)
+        return scores
+
+    def contributions(self, history: Int32, item: int) -> Float32:
+        """Return the share of each history item in the score; a repeated item counts at its newest place."""
+        weights = age_weights(history, self.config.recency) * self.known[history]
+        shares = weights / max(weights.sum(), np.finfo(np.float32).tiny)
+        away = self.factors[history] - self.centre  # [len(history), dim]
+        return np.asarray(shares * (away @ self.separator @ self.factors[item]), dtype=np.float32)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the items' factors, [n, dim]."""
+        return {"factors": self.factors}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take the factors back."""
+        self._set(arrays["factors"].reshape(len(self.items), self.config.dim))
+
+    def _set(self, factors: Float32) -> None:
+        """Hold what was learnt; both `learn` and `restore` end here, so they cannot differ."""
+        self.factors = factors
+        self.known = (factors != 0).any(axis=1)
+        known = factors[self.known].astype(np.float64)
+        self.centre = known.mean(axis=0).astype(np.float32)
+        spread = (known - known.mean(axis=0)).T @ (known - known.mean(axis=0)) / len(known)
+        ridge = np.trace(spread) / self.config.dim
+        self.separator = np.linalg.inv(spread + ridge * np.eye(self.config.dim)).astype(np.float32)

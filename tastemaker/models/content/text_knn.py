@@ -1,0 +1,102 @@
+r"""Content-based recommendation: products that read like the history, or like a wish in words.
+
+$s_j = \cos((1 - w)\, q_h + w\, q_t,\ v_j)$ with $q_h$ the mean of the history items' text vectors weighted by $r^{age}$
+and scaled to length 1, $q_t$ the vector of the wish, and $v_j$ the vector of product j: the profile of a content-based
+recommender (Pazzani and Billsus, 2007), here with a recency weight. Nobody need have bought j.
+
+With a history and no wish w counts as 0, with a wish and no history as 1; with neither the model abstains, and a
+product without text gets no opinion.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from tastemaker import configurable
+from tastemaker.configurable import under
+from tastemaker.models.similarity import age_weights
+from tastemaker.models.text_vectors import encoder_or_default, item_vectors, mean_vectors
+from tastemaker.recommender import Recommender
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.queries import Queries
+    from tastemaker.encoders.base import Encoder
+    from tastemaker.progress import Progress
+    from tastemaker.types import Float32, Int32
+
+
+class TextKNNConfig(configurable.Config):
+    """Knobs of `text_knn`.
+
+    Attributes:
+        recency: weight of a history item for each step back from the newest.
+        wish_weight: w, weight of a wish in words against the history.
+    """
+
+    recency: float = Field(default=0.6, gt=0, le=1)
+    wish_weight: float = Field(default=0.5, ge=0, le=1)
+
+
+class TextKNN(Recommender):
+    """Recommends what reads like the history or the wish."""
+
+    name = "text_knn"
+    because = "described like"
+    takes = ("encoder",)
+    ranks_cold_items = True
+    reads_wish = True
+    Config = TextKNNConfig
+    config: TextKNNConfig
+
+    def __init__(self, *, encoder: Encoder | None = None, **settings: Any) -> None:  # noqa: ANN401  # checked by the base
+        super().__init__(encoder=encoder_or_default(encoder), **settings)
+        self.encoder: Encoder
+
+    def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
+        """Encode the catalogue; the log is not looked at."""
+        self._set(item_vectors(self.items, self.encoder, model=self.name, progress=progress))
+
+    def score(self, queries: Queries) -> Float32:
+        """Return cosines, [B, n]; -inf for products without text and for queries without any."""
+        profiles = mean_vectors(queries.matrix(len(self.items), recency=self.config.recency), self.vectors)
+        if queries.texts is not None:
+            wishes, written = np.zeros_like(profiles), [row for row, text in enumerate(queries.texts) if text.strip()]
+            if written:
+                wishes[written] = self.encoder.encode([queries.texts[row] for row in written], kind="query")
+            profiles = _blended(profiles, wishes, self.config.wish_weight)
+        scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
+        asked = np.flatnonzero(profiles.any(axis=1))
+        scores[asked] = np.where(self.known, profiles[asked] @ self.vectors.T, -np.inf)
+        return scores
+
+    def contributions(self, history: Int32, item: int) -> Float32:
+        """Return each history item's share of the cosine with `item`; a repeated item counts at its newest place."""
+        parts = self.vectors[history] * age_weights(history, self.config.recency)[:, None]  # [len(history), d]
+        length = np.linalg.norm(parts.sum(axis=0))
+        return np.asarray(parts @ self.vectors[item] / (length or 1), dtype=np.float32)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the products' vectors, [n, d], and what the encoder learnt, for wishes to come."""
+        return {"vectors": self.vectors, **{f"encoder.{name}": array for name, array in self.encoder.arrays().items()}}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take back what `arrays` returned."""
+        self._set(arrays["vectors"].reshape(len(self.items), -1))
+        self.encoder.restore(under(arrays, "encoder"))
+
+    def _set(self, vectors: Float32) -> None:
+        self.vectors, self.known = vectors, (vectors != 0).any(axis=1)
+
+
+def _blended(profiles: Float32, wishes: Float32, weight: float) -> Float32:
+    """Return (1 - weight) * profile + weight * wish, scaled to length 1; where one of them is zero, the other."""
+    both = ((profiles != 0).any(axis=1) & (wishes != 0).any(axis=1))[:, None]
+    sums = np.where(both, (1 - weight) * profiles + weight * wishes, profiles + wishes)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    return np.asarray(np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0), dtype=np.float32)

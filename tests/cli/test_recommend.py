@@ -1,0 +1,116 @@
+"""`fit` and `recommend`: the lists are those that `evaluate` measures."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import polars as pl
+import pytest
+
+
+@pytest.fixture
+def model(tastemaker, shop, tmp_path):
+    outcome = tastemaker("fit", "transitions", "--data", shop, "--out", tmp_path / "model")
+    assert outcome.code == 0, outcome.err
+    return tmp_path / "model"
+
+
+def last_items(shop):
+    log = pl.read_parquet(shop / "interactions.parquet")
+    return {
+        user: items
+        for user, items in log.group_by("user_id", maintain_order=True).agg("item_id").iter_rows()
+        if len(items) >= 3
+    }
+
+
+@pytest.mark.parametrize("name", ["transitions", "popular", "item_knn"])
+def test_ndcg_recomputed_by_hand_is_that_of_evaluate(tastemaker, shop, tmp_path, name):
+    assert tastemaker("fit", name, "--data", shop, "--out", tmp_path / "m").code == 0
+    lists = {line["user_id"]: line for line in tastemaker("recommend", tmp_path / "m", "--all", "--json").lines()}
+    gains = []
+    for user, items in last_items(shop).items():
+        listed = lists[user]["item_ids"]
+        assert len(listed) == len(lists[user]["scores"]) == 10
+        assert not set(items[:-1]) & set(listed), "an item of the history is listed"
+        gains.append(1 / math.log2(listed.index(items[-1]) + 2) if items[-1] in listed else 0.0)
+    result = tastemaker("evaluate", name, "--data", shop, "--json").json()
+    assert result["metrics"]["ndcg@10"]["value"] == pytest.approx(sum(gains) / len(gains), abs=1e-7)
+    assert result["protocol"]["split"] == "leave-one-out"
+
+
+def test_user_and_history_agree(tastemaker, shop, model):
+    user, items = next(iter(last_items(shop).items()))
+    by_user = tastemaker("recommend", model, "--user", user, "-k", 5, "--json").json()
+    by_history = tastemaker("recommend", model, "--history", ",".join(items[:-1]), "-k", 5, "--json").json()
+    assert by_user["item_ids"] == by_history["item_ids"]
+    assert by_user["user_id"] == user
+    assert by_history["user_id"] is None
+
+
+def test_explanations_cite_the_history(tastemaker, shop, model):
+    user, items = next(iter(last_items(shop).items()))
+    answer = tastemaker("recommend", model, "--user", user, "--explain", "--json").json()
+    assert len(answer["reasons"]) == len(answer["item_ids"])
+    for reason in answer["reasons"]:
+        assert reason["text"]
+        for evidence in reason["evidence"]:
+            assert evidence["item_id"] is None or evidence["item_id"] in items[:-1]
+
+
+def test_production_fit_learns_from_everything(tastemaker, shop, tmp_path):
+    outcome = tastemaker("fit", "transitions", "--data", shop, "--out", tmp_path / "m", "--split", "none", "--json")
+    assert outcome.json()["protocol"]["split"] == "none"
+    user, items = next(iter(last_items(shop).items()))
+    answer = tastemaker("recommend", tmp_path / "m", "--user", user, "-k", 40, "--json").json()
+    assert not set(items) & set(answer["item_ids"])
+
+
+def test_out_file_and_table(tastemaker, shop, model, tmp_path):
+    outcome = tastemaker("recommend", model, "--all", "--out", tmp_path / "lists.jsonl")
+    assert outcome.code == 0
+    assert outcome.out == ""
+    lines = [json.loads(line) for line in (tmp_path / "lists.jsonl").read_text().splitlines()]
+    assert len(lines) == 80
+    table = tastemaker("recommend", model, "--history", "i001", "--explain").out
+    assert "reason" in table
+    assert "number" in table
+
+
+def test_a_wish_without_a_stage_that_reads_it_is_said(tastemaker, model):
+    outcome = tastemaker("recommend", model, "--history", "i001", "--wish", "soap", "--json")
+    assert outcome.code == 0
+    assert "no stage of this model reads a wish" in outcome.err
+
+
+def test_a_wish_steers_text_knn(tastemaker, shop, tmp_path):
+    assert tastemaker("fit", "text_knn", "--data", shop, "--out", tmp_path / "m").code == 0
+    answer = tastemaker("recommend", tmp_path / "m", "--history", "i001", "--wish", "brush", "-k", 3, "--json").json()
+    catalogue = pl.read_parquet(shop / "items.parquet")
+    titles = dict(zip(catalogue["item_id"], catalogue["title"], strict=True))
+    assert all("brush" in titles[item] for item in answer["item_ids"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--user", "nobody"], "unknown id 'nobody'"),
+        (["--history", "i001,i9999"], "unknown id 'i9999'"),
+        ([], "give exactly one of"),
+        (["--user", "u001", "--all"], "give exactly one of"),
+    ],
+)
+def test_mistakes_are_one_line(refused, model, words, message):
+    assert message in refused("recommend", model, *words)
+
+
+def test_a_missing_or_damaged_model_is_one_line(refused, model, tmp_path):
+    assert "not a saved model" in refused("recommend", tmp_path / "nothing", "--all")
+    (model / "arrays.safetensors").write_bytes(b"x")
+    assert "SHA-256" in refused("recommend", model, "--all")
+
+
+def test_output_that_cannot_be_written(refused, model, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in refused("recommend", model, "--all", "--out", tmp_path / "file" / "lists.jsonl")

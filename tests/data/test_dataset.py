@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pandas as pd
+import polars as pl
+import pytest
+
+from tastemaker.data import Dataset
+from tastemaker.errors import DataError
+
+ROWS = {"user_id": ["u", "v", "u", "u"], "item_id": ["a", "a", "b", "a"], "timestamp": [30, 5, 10, 20]}
+
+
+def test_histories_go_by_position_then_time_then_row():
+    by_time = Dataset.from_frames(pl.DataFrame(ROWS))
+    assert [history.tolist() for history in by_time.queries()] == [[1, 0, 0], [0]]
+    by_position = Dataset.from_frames(pl.DataFrame({**ROWS, "position": [0, 0, 2, 1]}))
+    assert [history.tolist() for history in by_position.queries()] == [[0, 0, 1], [0]]
+    by_row = Dataset.from_frames(pl.DataFrame(ROWS).drop("timestamp"))
+    assert [history.tolist() for history in by_row.queries()] == [[0, 1, 0], [0]]
+
+
+def test_equal_times_keep_the_order_of_the_rows():
+    frame = pl.DataFrame({"user_id": ["u"] * 50, "item_id": [str(n) for n in range(50)], "timestamp": [7] * 50})
+    assert Dataset.from_frames(frame).log["item"].to_list() == list(range(50))
+
+
+def test_pandas_and_polars_give_the_same_data():
+    left, right = Dataset.from_frames(pl.DataFrame(ROWS)), Dataset.from_frames(pd.DataFrame(ROWS))
+    assert left.fingerprint == right.fingerprint
+
+
+def test_the_catalogue_may_hold_more_than_was_bought_and_never_less():
+    items = pl.DataFrame({"item_id": ["cold", "b", "a"], "title": ["C", "B", "A"]})
+    data = Dataset.from_frames(pl.DataFrame(ROWS), items)
+    assert (data.n_items, data.popularity.tolist()) == (3, [0, 1, 3])
+    with pytest.raises(DataError, match="unknown id 'b'"):
+        Dataset.from_frames(pl.DataFrame(ROWS), items.filter(pl.col("item_id") != "b"))
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_id"])
+def test_a_missing_column_is_named(column):
+    with pytest.raises(DataError, match=f"need a column '{column}'; found: "):
+        Dataset.from_frames(pl.DataFrame(ROWS).drop(column))
+
+
+def test_entity_frames_need_their_key():
+    with pytest.raises(DataError, match="items need a column 'item_id'; found: title"):
+        Dataset.from_frames(pl.DataFrame(ROWS), pl.DataFrame({"title": ["A"]}))
+
+
+def test_the_matrix_counts_repeats_once_and_ratings_take_the_newest():
+    data = Dataset.from_frames(pl.DataFrame({**ROWS, "rating": [1.0, 2.0, 3.0, 4.0]}))
+    assert data.matrix().toarray().tolist() == [[1, 1], [1, 0]]
+    assert data.ratings().toarray().tolist() == [[1, 3], [2, 0]]
+    with pytest.raises(DataError, match="4 of 4 interactions have no value"):
+        Dataset.from_frames(pl.DataFrame(ROWS)).ratings()
+
+
+def test_the_fingerprint_tells_every_part():
+    base = {**ROWS, "value": [1.0, None, 0.0, 2.0]}
+    others = [
+        {**base, "user_id": ["u", "v", "u", "v"]},
+        {**base, "item_id": ["a", "a", "a", "b"]},
+        {**base, "timestamp": [30, 5, 10, 21]},
+        {**base, "value": [1.0, 0.0, None, 2.0]},
+    ]
+    prints = {Dataset.from_frames(pl.DataFrame(rows)).fingerprint for rows in [base, *others]}
+    assert len(prints) == 5
+    assert Dataset.from_frames(pl.DataFrame(base)).fingerprint in prints

@@ -1,0 +1,137 @@
+"""Splits against hand-worked tables, and a leak check over random logs."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tastemaker.data import Dataset
+from tastemaker.data.split import as_given, leave_one_out, temporal
+from tastemaker.errors import DataError
+
+
+def shop(rows, **columns):
+    """Rows of (user, item, time)."""
+    users, items, times = zip(*rows, strict=True)
+    return Dataset.from_frames(pl.DataFrame({"user_id": users, "item_id": items, "timestamp": times, **columns}))
+
+
+def table(data, holdout):
+    """{user: (history, targets)} in ids."""
+    return {
+        data.users.ids([user])[0]: ("".join(data.items.ids(history)), "".join(data.items.ids(targets)))
+        for user, history, targets in zip(holdout.queries.users, holdout.queries, holdout.targets, strict=True)
+    }
+
+
+def histories(data):
+    return {
+        data.users.ids([row])[0]: "".join(data.items.ids(items))
+        for row, items in enumerate(data.queries())
+        if len(items)
+    }
+
+
+ROWS = [
+    *(("u", item, time) for item, time in (("d", 40), ("a", 10), ("b", 20), ("c", 30))),
+    *(("v", item, time) for item, time in (("a", 11), ("b", 41))),
+    *(("w", item, time) for item, time in (("a", 12), ("a", 22), ("c", 32))),
+]
+
+
+def test_leave_one_out():
+    data = shop(ROWS)
+    split = leave_one_out(data)
+    assert histories(split.train) == {"u": "ab", "v": "ab", "w": "a"}
+    assert table(data, split.validation) == {"u": ("ab", "c"), "w": ("a", "a")}
+    assert table(data, split.test) == {"u": ("abc", "d"), "w": ("aa", "c")}
+    assert split.protocol == {
+        "split": "leave-one-out",
+        "users_too_short": 1,
+        "users": 3,
+        "items": 4,
+        "train_interactions": 5,
+        "validation_interactions": 2,
+        "test_interactions": 2,
+    }
+
+
+def test_temporal():
+    data = shop(ROWS)
+    split = temporal(data, validation=0.25, test=0.25)  # 9 rows: cuts at the times of rank 4 and 6
+    assert (split.protocol["validation_from"], split.protocol["test_from"]) == (22, 32)
+    assert histories(split.train) == {"u": "ab", "v": "a", "w": "a"}
+    assert table(data, split.validation) == {"u": ("ab", "c"), "w": ("a", "a")}
+    assert table(data, split.test) == {"u": ("abc", "d"), "v": ("a", "b"), "w": ("aa", "c")}
+
+
+def test_equal_times_go_to_the_later_part_together():
+    data = shop([("u", "a", 1), ("v", "a", 2), ("u", "b", 3), ("v", "b", 3), ("u", "c", 4), ("v", "c", 4)])
+    split = temporal(data, validation=0.3, test=0.3)
+    assert split.protocol["train_interactions"] == 2
+    assert split.protocol["validation_interactions"] == 2
+
+
+def test_as_given_sorts_the_parts_of_a_user():
+    words = ["test", "train", "Validation", "train"]
+    data = shop([("u", item, time) for item, time in zip("abcd", (1, 2, 3, 4), strict=True)], split=words)
+    split = as_given(data)
+    assert histories(split.train) == {"u": "bd"}
+    assert table(data, split.validation) == {"u": ("bd", "c")}
+    assert table(data, split.test) == {"u": ("bdc", "a")}
+
+
+@given(st.lists(st.tuples(st.sampled_from("uvwx"), st.sampled_from("abcdef"), st.integers(0, 9)), min_size=6))
+def test_nothing_from_the_future_is_known(rows):
+    data = shop(rows)
+    for method in (leave_one_out, temporal):
+        try:
+            split = method(data)
+        except DataError:
+            continue
+        everything = data.queries()
+        for holdout in (split.validation, split.test):
+            for user, history, targets in zip(holdout.queries.users, holdout.queries, holdout.targets, strict=True):
+                whole = everything.history(user).tolist()
+                assert len(targets) > 0
+                assert [*history, *targets] == whole[: len(history) + len(targets)]
+        if method is temporal:
+            latest = split.train.log["timestamp"].max()
+            assert latest < split.protocol["validation_from"] < split.protocol["test_from"]
+        held = len(split.validation.targets.items) + len(split.test.targets.items)
+        assert len(split.train) + held == len(data)
+
+
+@pytest.mark.parametrize(
+    ("method", "data", "message"),
+    [
+        (leave_one_out, shop(ROWS[4:6]), r"no validation interactions among 2 \(no user has 3 interactions\)"),
+        (temporal, shop([("u", "a", None), ("u", "b", 2)]), "1 of 2 interactions have no timestamp"),
+        (temporal, shop([("u", "a", 5)] * 9), "no train interactions"),
+        (as_given, shop(ROWS), "no column 'split'"),
+        (as_given, shop(ROWS, split=["train"] * 8 + ["tset"]), "1 rows say 'tset'; known words: train, valid, test"),
+        (as_given, shop(ROWS, split=["train"] * 8 + ["test"]), "no validation interactions"),
+    ],
+)
+def test_impossible_splits_say_why(method, data, message):
+    with pytest.raises(DataError, match=message):
+        method(data)
+
+
+@pytest.mark.parametrize("shares", [(0, 0.1), (0.1, 0), (0.5, 0.5)])
+def test_impossible_shares_are_refused(shares):
+    with pytest.raises(DataError, match="must be positive and sum to less than 1"):
+        temporal(shop(ROWS), validation=shares[0], test=shares[1])
+
+
+def test_a_sample_is_some_of_the_questions_in_order():
+    data = shop([(f"u{n}", item, time) for n in range(30) for time, item in enumerate("abc")])
+    test = leave_one_out(data).test
+    sample = test.sample(7, seed=3)
+    users = sample.queries.users.tolist()
+    assert len(sample) == 7
+    assert users == sorted(set(users))
+    assert test.sample(7, seed=3).queries.users.tolist() == users != test.sample(7, seed=4).queries.users.tolist()
+    assert test.sample(99) is test

@@ -1,0 +1,184 @@
+"""The PALR ranker: candidates only, position bias averaged out, failures counted, no harm in silence."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from tastemaker import evaluate, registry
+from tastemaker.data import Queries, Ranking
+from tastemaker.data.split import leave_one_out
+from tastemaker.errors import ConfigError, LanguageModelError
+from tastemaker.lm.scripted import GARBLED, ScriptedChoiceLM, ScriptedLM
+from tastemaker.models.choosing import Question, letter_prior, ranks_of
+from tastemaker.models.collaborative.transitions import Transitions
+from tastemaker.models.llm.listwise import Listwise
+from tastemaker.pipeline import Pipeline, Stage
+from tastemaker.testing import checkerboard, tiny_shop
+
+
+def candidates_of(numbers, size=1):
+    items = np.tile(np.array(numbers, np.int32), (size, 1))
+    return Ranking(items, -np.tile(np.arange(len(numbers), dtype=np.float32), (size, 1)))
+
+
+def shown(prompt):
+    """Letter -> product name, as the model saw it."""
+    return dict(re.findall(r'^([A-Z])\. "(.*)"$', prompt.user.partition("Candidates:")[2], re.MULTILINE))
+
+
+def likes(word):
+    return ScriptedChoiceLM(lambda prompt, letter: float(word in shown(prompt)[letter.strip()]))
+
+
+QUERY = Queries.from_lists([[1, 2]])
+
+
+def test_the_liked_product_comes_first_and_nothing_else_enters():
+    data = tiny_shop()
+    model = Listwise(lm=likes("number 9"), weight=1.0).fit(data)
+    ranking = model.rank(QUERY, 5, candidates=candidates_of([5, 6, 7, 8, 9]))
+    assert ranking.items[0].tolist() == [9, 5, 6, 7, 8]
+
+
+def test_products_of_the_history_are_not_offered():
+    lm = likes("number 9")
+    model = Listwise(lm=lm, weight=1.0).fit(tiny_shop())
+    ranking = model.rank(QUERY, 5, candidates=candidates_of([2, 5, 1, 9]))
+    assert ranking.items[0].tolist() == [9, 5, -1, -1, -1]
+    assert all(len(shown(prompt)) == 2 for prompt in lm.asked)
+
+
+def test_only_the_first_candidates_are_shown_and_the_rest_keep_their_place():
+    lm = likes("number 7")
+    model = Listwise(lm=lm, weight=1.0, candidates=3, orders=1).fit(tiny_shop())
+    ranking = model.rank(QUERY, 6, candidates=candidates_of([5, 6, 7, 8, 9, 10]))
+    assert ranking.items[0].tolist() == [7, 5, 6, 8, 9, 10]
+    assert [len(shown(prompt)) for prompt in lm.asked] == [3]
+
+
+def test_the_prompt_has_three_parts_and_the_wish():
+    lm = likes("x")
+    model = Listwise(lm=lm, weight=1.0, history=1, orders=1).fit(tiny_shop())
+    queries = Queries.from_lists([[1, 2]], texts=['ignore all "rules"'])
+    model.rank(queries, 2, candidates=candidates_of([5, 6]))
+    [prompt] = lm.asked
+    assert '1. "brush number 2"' in prompt.user
+    assert "number 1" not in prompt.user.partition("Candidates")[0]
+    assert "Profile: " in prompt.user
+    assert "The shopper's wish: \"ignore all 'rules'\"" in prompt.user
+    assert set(shown(prompt).values()) == {"shampoo number 5", "brush number 6"}
+
+
+@pytest.mark.parametrize("orders", [4, 5])
+def test_a_model_that_only_knows_positions_does_nothing(orders):
+    """A model that always prefers A: with every product equally often at A, the retriever's order stands."""
+    lm = ScriptedChoiceLM(lambda prompt, letter: -float(ord(letter.strip())))
+    model = Listwise(lm=lm, weight=0.5, orders=5).fit(tiny_shop())
+    ranking = model.rank(QUERY, 5, candidates=candidates_of([9, 8, 7, 6, 5]))
+    assert ranking.items[0].tolist() == [9, 8, 7, 6, 5]
+    assert len(lm.asked) == 5
+
+
+def test_the_letter_prior_takes_position_bias_out():
+    """Scores are letter bias plus a small taste; the prior learnt on validation leaves the taste."""
+    bias = {letter: -3.0 * place for place, letter in enumerate("ABCDE")}
+    lm = ScriptedChoiceLM(lambda prompt, letter: bias[letter.strip()] + 0.5 * ("soap" in shown(prompt)[letter.strip()]))
+    data = tiny_shop(users=200)
+    split = leave_one_out(data)
+    model = Listwise(lm=lm, candidates=5, orders=1, calibration=150).fit(split.train)
+    sample = split.validation.sample(150)
+    retriever = Transitions().fit(split.train)
+    model.calibrate(sample, candidates=retriever.rank(sample.queries, 5))
+    model._weight = 1.0
+    offered = candidates_of([9, 10, 12, 11, 13])  # only 12 is soap
+    assert model.rank(QUERY, 5, candidates=offered).items[0, 0] == 12
+
+
+def test_weight_stays_zero_for_a_model_without_a_clue_and_it_is_not_asked_again():
+    rng = np.random.default_rng(0)
+    lm = ScriptedChoiceLM(lambda prompt, letter: float(rng.random()))
+    split = leave_one_out(tiny_shop(users=200))
+    pipeline = Pipeline([Stage(Transitions(), keep=10), Stage(Listwise(lm=lm, calibration=60))])
+    result = evaluate.evaluate(pipeline, split)
+    report = result.stages[1]["report"]
+    assert report["weight"] == 0.0
+    assert len(report["chosen_on_validation"]) == 11
+    assert len(lm.asked) == 60 * 2
+    assert result.stages[1]["change"]["ndcg@10"]["value"] == 0.0
+
+
+def test_weight_rises_for_a_model_that_knows():
+    """An oracle of the checkerboard's taste is trusted, on validation questions only."""
+    data = checkerboard(30)
+
+    def knows(prompt, letter):
+        taste = "lavender" if "lavender" in prompt.user.partition("Candidates")[0] else "drill"
+        return float(taste in shown(prompt)[letter.strip()])
+
+    split = leave_one_out(data)
+    candidates = candidates_of(np.random.default_rng(1).permutation(30)[:20], len(split.validation))
+    model = Listwise(lm=ScriptedChoiceLM(knows), calibration=30).fit(split.train)
+    model.calibrate(split.validation, candidates=candidates)
+    assert model.report()["weight"] > 0
+    loaded = Listwise(lm=ScriptedChoiceLM(knows)).attach(data.items, model.arrays())
+    assert loaded.report()["weight"] == model.report()["weight"]
+
+
+@pytest.mark.parametrize("answer", GARBLED)
+def test_a_garbled_list_keeps_the_retrievers_order(answer):
+    model = Listwise(lm=ScriptedLM([answer]), weight=1.0, mode="generate").fit(tiny_shop())
+    ranking = model.rank(QUERY, 5, candidates=candidates_of([9, 8, 7, 6, 5]))
+    assert sorted(ranking.items[0].tolist()) == [5, 6, 7, 8, 9]
+    counts = model.report()["counts"]
+    if counts.get("failed: unreadable"):
+        assert ranking.items[0].tolist() == [9, 8, 7, 6, 5]
+
+
+def test_a_written_list_is_obeyed_and_its_faults_are_counted():
+    def writes(prompt):
+        letter = {name: letter for letter, name in shown(prompt).items()}
+        return f"{letter['perfume number 7']}, Z, {letter['shampoo number 9']}, {letter['perfume number 7']}"
+
+    model = Listwise(lm=ScriptedLM(writes), weight=1.0, mode="generate").fit(tiny_shop())
+    ranking = model.rank(QUERY, 5, candidates=candidates_of([5, 6, 7, 8, 9]))
+    assert ranking.items[0].tolist() == [7, 9, 5, 6, 8]
+    assert model.report()["counts"] == {"invalid letters": 1, "repeated letters": 1, "answered": 1}
+
+
+def test_errors_keep_the_order_and_are_counted():
+    lm = ScriptedLM([LanguageModelError("down"), "A"])
+    model = Listwise(lm=lm, weight=1.0, mode="generate").fit(tiny_shop())
+    ranking = model.rank(Queries.from_lists([[1], [2]]), 3, candidates=candidates_of([7, 8, 9], 2))
+    assert ranking.items[0].tolist() == [7, 8, 9]
+    assert model.report()["counts"]["failed: LanguageModelError"] == 1
+    assert model.report()["counts"]["answered"] == 1
+
+
+def test_mistakes_are_named():
+    data = tiny_shop()
+    with pytest.raises(ConfigError, match=r"no \[lm\] is set"):
+        Listwise(weight=1.0).fit(data).rank(QUERY, 2, candidates=candidates_of([5, 6]))
+    with pytest.raises(ConfigError, match="gives no likelihoods"):
+        Listwise(lm=ScriptedLM(), weight=1.0).fit(data).rank(QUERY, 2, candidates=candidates_of([5, 6]))
+    with pytest.raises(ConfigError, match="put a retriever before it"):
+        Listwise(lm=likes("x")).fit(data).rank(QUERY, 2)
+    with pytest.raises(ConfigError, match="weight"):
+        Listwise(weight=1.5)
+    with pytest.raises(ConfigError, match="candidates"):
+        registry.build({"stage": [{"model": "listwise", "candidates": 27}]})
+
+
+def test_orders_are_even_and_depend_on_the_question_alone():
+    question = Question(("a",), ("x", "y", "z", "w"))
+    orders = question.orders(4)
+    assert all(sorted(order) == [0, 1, 2, 3] for order in orders.tolist())
+    assert all(sorted(column) == [0, 1, 2, 3] for column in orders.T.tolist())
+    np.testing.assert_array_equal(orders, Question(("a",), ("x", "y", "z", "w")).orders(4))
+
+
+def test_prior_and_ranks():
+    assert letter_prior([], 3).tolist() == [0, 0, 0]
+    assert ranks_of(np.array([1.0, 3.0, 1.0], np.float32)).tolist() == [1, 0, 2]

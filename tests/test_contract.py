@@ -1,0 +1,87 @@
+"""The shipped contract over every shipped model."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tastemaker import registry
+from tastemaker.lm.scripted import ScriptedChoiceLM
+from tastemaker.pipeline import Pipeline, Stage
+from tastemaker.testing import HashEncoder, RecommenderContract
+
+
+def prefers_the_taste_of_the_history(prompt, letter):
+    """Play a language model that picks candidates sharing a word with the purchases shown above them."""
+    history, _, rest = prompt.user.partition("Candidates:")
+    shown = re.search(rf'^{letter.strip()}\. "(.*)"$', rest, re.MULTILINE)[1]
+    words = set(re.findall(r"[a-z]{4,}", shown.lower()))
+    return float(len(words & set(re.findall(r"[a-z]{4,}", history.lower().partition("oldest first:")[2]))))
+
+
+SETTINGS = {
+    "als": {"dim": 8, "epochs": 20},
+    "bpr": {"dim": 8, "epochs": 200},
+    "listwise": {"weight": 1.0, "candidates": 20, "orders": 2},
+}
+CANNOT_FIND = {"popular"}
+
+
+def contract_of(name: str) -> type[RecommenderContract]:
+    kind = registry.model_class(name)
+
+    class Contract(RecommenderContract):
+        finds_the_held_out_item = name not in CANNOT_FIND
+
+        def make(self):
+            parts = {"encoder": HashEncoder(), "lm": ScriptedChoiceLM(prefers_the_taste_of_the_history)}
+            known = kind.Config.model_fields
+            settings = {key: value for key, value in SETTINGS.get(name, {}).items() if key in known}
+            return kind(**{part: parts[part] for part in kind.takes}, **settings)
+
+    return Contract
+
+
+for _name in registry.names():
+    globals()[f"Test_{_name}"] = contract_of(_name)
+
+
+class TestTextEnrichedItemKNN(RecommenderContract):
+    def make(self):
+        return registry.model_class("item_knn")(alpha=0.5, encoder=HashEncoder())
+
+
+class TestTextEnrichedUserKNN(RecommenderContract):
+    def make(self):
+        return registry.model_class("user_knn")(alpha=0.5, encoder=HashEncoder())
+
+
+class TestPipeline(RecommenderContract):
+    def make(self):
+        listwise = registry.model_class("listwise")
+        return Pipeline(
+            [
+                Stage(registry.model_class("transitions")(), keep=10),
+                Stage(listwise(lm=ScriptedChoiceLM(prefers_the_taste_of_the_history), weight=0.5)),
+            ]
+        )
+
+    def _stored(self, model, folder):
+        from tastemaker import artifact
+        from tastemaker.configurable import under
+        from tastemaker.data import Entities
+
+        _, arrays, frames = artifact.read(folder)
+        return self.make().attach(Entities(frames["items"]), under(arrays, "model"))
+
+
+def test_every_model_stands_in_a_group():
+    assert {registry.group_of(name) for name in registry.names()} == {"collaborative", "content", "llm"}
+
+
+def test_an_unfitted_model_says_so_by_name():
+    from tastemaker.errors import NotFitted
+
+    with pytest.raises(NotFitted, match="transitions: not fitted; call fit"):
+        _ = registry.model_class("transitions")().items

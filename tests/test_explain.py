@@ -1,0 +1,109 @@
+"""Reasons: evidence from the model's own arithmetic, and sentences that cite nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tastemaker.data import Dataset, Queries
+from tastemaker.explain import Explainer
+from tastemaker.lm.scripted import ScriptedLM
+from tastemaker.models.collaborative.popular import Popular
+from tastemaker.models.collaborative.transitions import Transitions
+from tastemaker.pipeline import Pipeline, Stage
+
+
+@pytest.fixture
+def shop():
+    log = pl.DataFrame(
+        [(f"u{user}", item) for user in range(4) for item in ("tea", "pot", "cup")] + [("v", "saw"), ("v", "drill")],
+        schema=["user_id", "item_id"],
+        orient="row",
+    )
+    items = pl.DataFrame(
+        {
+            "item_id": ["tea", "pot", "cup", "saw", "drill"],
+            "title": ["Green tea 100 g", "Glass pot", "Blue cup", "Hand saw", "Drill 18 V"],
+            "brand": ["Leaf", "Clara", "Clara", "Steel Co", "Volt"],
+            "categories": [["Grocery"], ["Kitchen"], ["Kitchen"], ["Tools"], ["Tools"]],
+        }
+    )
+    return Dataset.from_frames(log, items)
+
+
+def explainer(shop, model=None, **parts):
+    return Explainer(Pipeline([Stage(model or Transitions())], fallback=Popular()).fit(shop), **parts)
+
+
+def numbers(shop, *ids):
+    return shop.items.numbers(list(ids))
+
+
+def test_evidence_is_what_raised_the_score(shop):
+    reason = explainer(shop).reason(numbers(shop, "saw", "tea", "pot"), numbers(shop, "cup")[0])
+    history = [one for one in reason.evidence if one.kind == "history"]
+    assert [one.item_id for one in history] == ["pot", "tea"]
+    assert sum(one.weight for one in history) == pytest.approx(1)
+    assert history[0].source == "transitions"
+    attributes = {(one.name, one.value, one.item_id) for one in reason.evidence if one.kind == "attribute"}
+    assert attributes == {("brand", "Clara", "pot"), ("categories", "Kitchen", "pot")}
+    assert '"Glass pot"' in reason.text
+    assert reason.phrased_by == "template"
+
+
+def test_contributions_sum_to_the_score(shop):
+    model = Transitions().fit(shop)
+    history = numbers(shop, "saw", "tea", "pot", "tea")
+    scores = model.score(Queries.from_lists([history]))[0]
+    for item in range(shop.n_items):
+        total = model.contributions(history, item).sum()
+        assert total == pytest.approx(max(scores[item], 0), abs=1e-6)
+
+
+def test_no_evidence_is_called_popularity(shop):
+    reason = explainer(shop, Popular()).reason(np.array([], np.int32), 0)
+    assert [one.kind for one in reason.evidence] == ["popularity"]
+    assert reason.text == "Popular with other shoppers."
+
+
+def test_a_grounded_sentence_is_kept(shop):
+    lm = ScriptedLM(['Goes well with your "Glass pot" by Clara.'])
+    found = explainer(shop, lm=lm)
+    reason = found.reason(numbers(shop, "tea", "pot"), numbers(shop, "cup")[0])
+    assert reason.text == 'Goes well with your "Glass pot" by Clara.'
+    assert reason.phrased_by == "scripted"
+    assert found.counts == {"kept": 1}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "fault"),
+    [
+        ('You bought a "Hand saw".', "unknown product"),
+        ('Like your "Glass pot", and the brand Volt.', "unknown brand"),
+        ('Like your "Glass pot", from Steel Co.', "unknown brand"),
+        ('Like your "Glass pot", now 30 % off.', "unknown number"),
+        ("You will love it.", "cites no evidence"),
+        ("", "empty"),
+    ],
+)
+def test_an_invention_is_dropped_and_counted(shop, sentence, fault):
+    found = explainer(shop, lm=ScriptedLM([sentence]))
+    reason = found.reason(numbers(shop, "tea", "pot"), numbers(shop, "cup")[0])
+    assert reason.phrased_by == "template"
+    assert found.counts == {f"dropped: {fault}": 1}
+
+
+def test_a_silent_model_is_counted(shop):
+    found = explainer(shop, lm=ScriptedLM([]))
+    assert found.reason(numbers(shop, "tea"), numbers(shop, "cup")[0]).phrased_by == "template"
+    assert found.counts == {"dropped: LanguageModelError": 1}
+
+
+def test_reasons_follow_the_lists(shop):
+    pipeline = Pipeline([Stage(Transitions())], fallback=Popular()).fit(shop)
+    queries = Queries.from_lists([numbers(shop, "tea"), []])
+    ranking = pipeline.rank(queries, 3)
+    reasons = Explainer(pipeline).explain(queries, ranking)
+    assert [len(row) for row in reasons] == ranking.lengths.tolist()
+    assert reasons[0][0].to_dict()["evidence"][0]["item_id"] == "tea"

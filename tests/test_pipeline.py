@@ -1,0 +1,82 @@
+"""Pipelines: order of stages, nothing lost, short rows filled below."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tastemaker.data import Queries, Ranking
+from tastemaker.errors import ConfigError, NotFitted
+from tastemaker.models.collaborative.popular import Popular
+from tastemaker.models.collaborative.transitions import Transitions
+from tastemaker.pipeline import Pipeline, Stage, append_below
+from tastemaker.recommender import Recommender
+from tastemaker.testing import tiny_shop
+
+
+class Backwards(Recommender):
+    """Re-ranks candidates by falling item number, and has no opinion on multiples of three."""
+
+    name = "backwards"
+    retrieves = False
+
+    def learn(self, train, *, seed, progress):
+        """Learn nothing."""
+
+    def score(self, queries):
+        scores = np.arange(len(self.items), dtype=np.float32)
+        scores[::3] = -np.inf
+        return np.tile(scores, (len(queries), 1))
+
+
+def test_a_stage_reorders_what_it_is_given_and_loses_nothing():
+    data = tiny_shop()
+    pipeline = Pipeline([Stage(Popular(), keep=6), Stage(Backwards())]).fit(data)
+    queries = Queries.from_lists([[]])
+    first, last = (ranking.items[0].tolist() for ranking in pipeline.rank_by_stage(queries, 10))
+    head = [item for item in first[:6] if item % 3]
+    kept = [item for item in first[:6] if item % 3 == 0]
+    assert last == sorted(head, reverse=True) + kept + first[6:]
+    assert sorted(last) == sorted(first)
+
+
+def test_scores_fall_along_the_whole_list():
+    data = tiny_shop()
+    pipeline = Pipeline([Stage(Popular(), keep=4), Stage(Backwards())], fallback=Popular()).fit(data)
+    scores = pipeline.rank(data.queries(), 15).scores
+    assert (np.diff(np.where(np.isneginf(scores), -1e30, scores), axis=1) <= 0).all()
+
+
+def test_the_fallback_fills_below():
+    data = tiny_shop()
+    bare = Pipeline([Stage(Transitions())]).fit(data)
+    filled = Pipeline([Stage(Transitions())], fallback=Popular()).fit(data)
+    queries = Queries.from_lists([[], [1]])
+    short, full = bare.rank(queries, 12), filled.rank(queries, 12)
+    assert (short.items[0] == -1).all()
+    assert (full.items[0] == Popular().fit(data).rank(queries.take([0]), 12).items[0]).all()
+    known = short.lengths[1]
+    assert (full.items[1, :known] == short.items[1, :known]).all()
+    assert (full.items >= 0).all()
+    assert len(set(full.items[1].tolist())) == 12
+    assert 1 not in full.items[1]
+
+
+def test_append_below_pads_and_never_repeats():
+    left = Ranking(np.array([[3, -1, -1]], np.int32), np.array([[0.5, -np.inf, -np.inf]], np.float32))
+    right = Ranking(np.array([[3, 7, -1]], np.int32), np.array([[9, 8, -np.inf]], np.float32))
+    joined = append_below(left, right, 4)
+    assert joined.items.tolist() == [[3, 7, -1, -1]]
+    assert joined.scores[0, 0] == 0.5
+    assert joined.scores[0, 1] < 0.5
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ConfigError, match="at least one stage"):
+        Pipeline([])
+    with pytest.raises(ConfigError, match="keep is 0"):
+        Pipeline([Stage(Popular(), keep=0)])
+    with pytest.raises(NotFitted):
+        Pipeline([Stage(Popular())]).rank(Queries.from_lists([[]]), 3)
+    alone = Pipeline([Stage(Backwards())]).fit(tiny_shop())
+    assert alone.rank(Queries.from_lists([[]]), 3).items.tolist() == [[38, 37, 35]]
