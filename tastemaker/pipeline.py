@@ -13,7 +13,7 @@ from tastemaker.data.ranking import Ranking
 from tastemaker.data.split import Holdout
 from tastemaker.errors import ConfigError
 from tastemaker.progress import Progress, silent
-from tastemaker.recommender import Calibrated, Recommender
+from tastemaker.recommender import Calibrated, Recommender, check_queries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,6 +94,7 @@ class Pipeline(Recommender):
 
     def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
         """Rank through all stages, then fill short rows from the fallback."""
+        check_queries(queries, len(self.items), k)
         ranking = self._run(queries, k, candidates=candidates, seen=seen)[-1].cut(k)
         return self.filled(ranking, queries, k, candidates=candidates, seen=seen)
 

@@ -11,7 +11,7 @@ ratings.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -36,6 +36,7 @@ ALPHAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 HoldoutKind = Literal["random", "last"]
 
 
+@runtime_checkable
 class NeighbourRater(Protocol):
     """A recommender that predicts ratings from its K nearest neighbours."""
 

@@ -34,8 +34,8 @@ def verdict(report: dict[str, Any]) -> str:
         alone = next(trial for trial in trials if trial["weight"] == 1.0)
         return (
             f"{model} was switched off: on validation no weight helped by more than two standard errors. "
-            f"Alone it changed NDCG@10 by {alone['gain']:+.4f} (standard error {alone['standard_error']:.4f}); the best weight, "
-            f"{best['weight']}, by {best['gain']:+.4f} (standard error {best['standard_error']:.4f})."
+            f"Alone it changed NDCG@10 by {alone['gain']:+.4f} (standard error {alone['standard_error']:.4f}); "
+            f"the best weight, {best['weight']}, by {best['gain']:+.4f} (standard error {best['standard_error']:.4f})."
         )
     return (
         f"{model} takes part with weight {weight}, which changed NDCG@10 on validation by {best['gain']:+.4f} "

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tastemaker import saved
+from tastemaker import artifact
 from tastemaker.data.dataset import Dataset
+from tastemaker.data.entities import Entities
 from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import Ranking
 from tastemaker.encoders.base import Encoder, Kind
@@ -193,35 +194,33 @@ class RecommenderContract:
         assert first.items.tobytes() == second.items.tobytes()
         assert first.scores.tobytes() == second.scores.tobytes()
 
+    def _save(self, model: Recommender, folder: Path) -> None:
+        """Write the model's state as an artifact."""
+        artifact.write(folder, {"model": model.name}, model.arrays(), {"items": model.items.frame})
+
+    def _load(self, folder: Path) -> Recommender:
+        """Give a saved state to a fresh model."""
+        _, arrays, frames = artifact.read(folder)
+        return self.make().attach(Entities(frames["items"]), arrays)
+
     def test_save_and_load_give_equal_bits(self, tmp_path: Path) -> None:
         """A loaded model answers as the saved one."""
         data = tiny_shop()
         model = self.make().fit(data)
-        saved.save_recommender(tmp_path / "model", model)
-        loaded = self._stored(model, tmp_path / "model")
-        before, after = (self._ask(one, data.queries(), 5) for one in (model, loaded))
+        self._save(model, tmp_path / "model")
+        before, after = (self._ask(one, data.queries(), 5) for one in (model, self._load(tmp_path / "model")))
         assert before.items.tobytes() == after.items.tobytes()
         assert before.scores.tobytes() == after.scores.tobytes()
 
-    def _stored(self, model: Recommender, folder: Path) -> Recommender:
-        """Load the one stage of a saved model; parts that only tests have are put back by `make`."""
-        from tastemaker import artifact
-        from tastemaker.configurable import under
-        from tastemaker.data.entities import Entities
-
-        _, arrays, frames = artifact.read(folder)
-        return self.make().attach(Entities(frames["items"]), under(arrays, "model.0"))
-
     def test_altered_byte_is_refused(self, tmp_path: Path) -> None:
         """A saved model with one changed byte does not load."""
-        folder = tmp_path / "model"
-        saved.save_recommender(folder, self.make().fit(tiny_shop()))
-        file = folder / "arrays.safetensors"
+        self._save(self.make().fit(tiny_shop()), tmp_path / "model")
+        file = tmp_path / "model" / artifact.ARRAYS
         content = bytearray(file.read_bytes())
         content[-1] ^= 1
         file.write_bytes(bytes(content))
         try:
-            saved.load(folder)
+            self._load(tmp_path / "model")
         except ArtifactError:
             return
         raise AssertionError("an altered model was loaded")

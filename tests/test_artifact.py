@@ -15,7 +15,9 @@ from tastemaker.errors import ArtifactError
 @pytest.fixture
 def folder(tmp_path):
     target = tmp_path / "model"
-    artifact.write(target, {"model": "x"}, {"a": np.arange(6).reshape(2, 3)}, {"items": pl.DataFrame({"id": ["ü", "/"]})})
+    artifact.write(
+        target, {"model": "x"}, {"a": np.arange(6).reshape(2, 3)}, {"items": pl.DataFrame({"id": ["ü", "/"]})}
+    )
     return target
 
 

@@ -42,7 +42,11 @@ def test_settings_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("text", "overrides", "message"),
     [
-        ("[[stage]]\nmodel = 'transition'", [], r"shop.toml.stage\[0\]: unknown model 'transition'; did you mean 'transitions'\?"),
+        (
+            "[[stage]]\nmodel = 'transition'",
+            [],
+            r"shop.toml.stage\[0\]: unknown model 'transition'; did you mean 'transitions'\?",
+        ),
         ("[[stage]]\nmodel = 'ease'\nregg = 3", [], r"shop.toml.stage\[0\].regg: unknown key; did you mean 'reg'\?"),
         ("[[stage]]\nmodel = 'transitions'\nrecency = 7", [], r"shop.toml.stage\[0\].recency: 7"),
         ("[[stage]]\nmodel = 'transitions'\nrecency = nan", [], r"shop.toml.stage\[0\].recency: nan"),

@@ -67,14 +67,6 @@ class TestPipeline(RecommenderContract):
             ]
         )
 
-    def _stored(self, model, folder):
-        from tastemaker import artifact
-        from tastemaker.configurable import under
-        from tastemaker.data import Entities
-
-        _, arrays, frames = artifact.read(folder)
-        return self.make().attach(Entities(frames["items"]), under(arrays, "model"))
-
 
 def test_every_model_stands_in_a_group():
     assert {registry.group_of(name) for name in registry.names()} == {"collaborative", "content", "llm"}

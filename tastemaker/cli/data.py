@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import typer
 
@@ -11,7 +11,8 @@ from tastemaker.cli.loading import read_data
 from tastemaker.cli.output import FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, note, print_json, print_table
 from tastemaker.data import readers
 from tastemaker.data.describe import describe as describe_data
-from tastemaker.data.write import write
+from tastemaker.data.write import Notation, write
+from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.progress import bar
 
 app = typer.Typer(help="Convert, describe and validate shop data.", no_args_is_help=True)
@@ -33,7 +34,9 @@ def convert(
 ) -> None:
     """Read any known format and write the canonical folder."""
     data = read_data(source, format=format, max_bad=max_bad)
-    write(data, target, format=to, gzip=gzip, overwrite=overwrite)
+    if to not in get_args(Notation):
+        raise ConfigError(f"--to {to}: unknown{did_you_mean(to, get_args(Notation))}")
+    write(data, target, format=cast(Notation, to), gzip=gzip, overwrite=overwrite)
     facts = {"folder": str(target), "users": data.n_users, "items": data.n_items, "interactions": len(data)}
     if json:
         print_json(facts)
@@ -69,7 +72,7 @@ def validate(
     if json:
         print_json(report.to_dict()["problems"])
     else:
-        problems = list(report.problems())
+        problems = list(report.problems)
         if problems:
             columns = ["file", "line", "column", "value", "rule", "hint"]
             print_table(columns, [[getattr(one, column) for column in columns] for one in problems[:SHOWN]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import polars
@@ -29,7 +29,12 @@ from tastemaker.cli.output import (
     print_table,
     write_text,
 )
+from tastemaker.errors import ConfigError
 from tastemaker.progress import bar
+from tastemaker.rating import NeighbourRater
+
+if TYPE_CHECKING:
+    from tastemaker.pipeline import Pipeline
 
 
 def evaluate(
@@ -54,7 +59,7 @@ def evaluate(
     pipeline = build_pipeline(config, overrides)
     shop = read_data(data, format=format, max_bad=max_bad)
     if ratings:
-        result = rating.evaluate_model(pipeline.stages[0].recommender, shop, seed=seed, progress=bar)
+        result = rating.evaluate_rating_model(_rater(pipeline), shop, seed=seed)
     else:
         outcome = evaluation.evaluate(
             pipeline,
@@ -90,6 +95,18 @@ def made_by() -> dict[str, Any]:
     }
 
 
+def _rater(pipeline: Pipeline) -> NeighbourRater:
+    """Return the pipeline's one model if it predicts ratings from neighbours.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    model = pipeline.stages[0].recommender
+    if len(pipeline.stages) > 1 or not isinstance(model, NeighbourRater):
+        raise ConfigError(f"--rating: needs one stage that predicts ratings, user_knn or item_knn; got {model.name}")
+    return model
+
+
 def _print_measures(result: dict[str, Any]) -> None:
     rows = [[name, found["value"], _interval(found)] for name, found in result["metrics"].items()]
     print_table(["measure", "value", "95 % interval"], rows)
@@ -115,10 +132,12 @@ def _print_measures(result: dict[str, Any]) -> None:
 
 
 def _print_ratings(result: dict[str, Any]) -> None:
-    print_table(
-        ["model", "neighbours", "MAE", "RMSE"],
-        [[row["model"], row["neighbours"], row["mae"], row["rmse"]] for row in result["rows"]],
-    )
+    rows = [[name, None, found["mae"], found["rmse"], None] for name, found in result["baselines"].items()]
+    for model in result["models"]:
+        rows += [
+            [model["model"], row["neighbours"], row["mae"], row["rmse"], row["fallback_share"]] for row in model["rows"]
+        ]
+    print_table(["model", "neighbours", "MAE", "RMSE", "predicted by fall-back"], rows)
     typer.echo("protocol: " + ", ".join(f"{key}={value}" for key, value in result["protocol"].items()))
 
 

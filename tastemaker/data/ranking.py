@@ -92,11 +92,11 @@ def top_k(scores: Float32, k: int) -> Ranking:
     picked = np.take_along_axis(scores, items, 1)
     border = picked.min(axis=1)
     tied = ((scores >= border[:, None]).sum(axis=1) > k) & ~np.isneginf(border)
-    for row in np.flatnonzero(tied):
-        above = np.flatnonzero(scores[row] > border[row])
-        equal = np.flatnonzero(scores[row] == border[row])[: k - len(above)]
-        items[row] = np.concatenate([above, equal])
-        picked[row] = scores[row, items[row]]
+    for line in np.flatnonzero(tied):
+        above = np.flatnonzero(scores[line] > border[line])
+        equal = np.flatnonzero(scores[line] == border[line])[: k - len(above)]
+        items[line] = np.concatenate([above, equal])
+        picked[line] = scores[line, items[line]]
     return sort_lists(items, picked, k)
 
 

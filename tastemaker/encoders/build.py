@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from tastemaker.encoders.cache import CachedEncoder, cached
-from tastemaker.encoders.tfidf import TfidfEncoder
-from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.errors import ConfigError, MissingExtra, did_you_mean
 
 if TYPE_CHECKING:
@@ -16,7 +15,8 @@ if TYPE_CHECKING:
     from tastemaker.encoders.base import Encoder
 
 DEFAULT = "tfidf"
-NAMES = ("http", "tfidf", "transformer")
+# Modules are tastemaker.encoders.NAME; each is imported when it is asked for, since scikit-learn alone takes a second.
+CLASSES = {"http": "HttpEncoder", "tfidf": "TfidfEncoder", "transformer": "TransformerEncoder"}
 # The modules that an encoder needs beyond the core, and the extra that brings them.
 NEEDS = {"http": (("httpx2",), "http"), "transformer": (("torch", "sentence_transformers"), "text")}
 
@@ -34,20 +34,18 @@ def build(settings: Mapping[str, Any]) -> Encoder:
     """
     own = dict(settings)
     name, cache = own.pop("model", DEFAULT), own.pop("cache", None)
-    if name not in NAMES:
-        raise ConfigError(f"encoder.model: unknown encoder {name!r}{did_you_mean(str(name), NAMES)}")
-    if name == "tfidf":
-        if cache is not None:
-            raise ConfigError("encoder.cache: 'tfidf' has no cache; remove the key")
-        return TfidfEncoder(**own)
+    if not isinstance(name, str) or name not in CLASSES:
+        raise ConfigError(f"encoder.model: unknown encoder {name!r}{did_you_mean(str(name), CLASSES)}")
+    if cache is not None and name not in NEEDS:
+        raise ConfigError(f"encoder.cache: {name!r} has no cache; remove the key")
     if cache not in (None, True, False):
         raise ConfigError(f"encoder.cache: {cache!r}: must be true or false")
-    modules, extra = NEEDS[name]
+    modules, extra = NEEDS.get(name, ((), ""))
     for module in modules:
-        if find_spec(module) is None:
+        if not _installed(module):
             raise MissingExtra(f"encoder {name!r}", module, extra)
-    encoder = TransformerEncoder(**own) if name == "transformer" else _http(own)
-    return encoder if cache is False else cached(encoder)
+    encoder: Encoder = getattr(import_module(f"tastemaker.encoders.{name}"), CLASSES[name])(**own)
+    return cached(encoder) if name in NEEDS and cache is not False else encoder
 
 
 def settings_of(encoder: Encoder) -> dict[str, Any]:
@@ -58,7 +56,8 @@ def settings_of(encoder: Encoder) -> dict[str, Any]:
     return settings
 
 
-def _http(settings: dict[str, Any]) -> Encoder:
-    from tastemaker.encoders.http import HttpEncoder  # needs the extra "http"
-
-    return HttpEncoder(**settings)
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # something in its place that is no module
+        return False

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from tastemaker.types import Float32
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-CACHE_TOKENS = 1 << 14  # rows x length of an expanded key-value cache; 0.8 GB for SmolLM2
-LOGITS = 1 << 27  # rows x length x vocabulary of one block of logits; 0.5 GB
+CACHE_TOKENS = 1 << 12  # rows x length of an expanded key-value cache; larger blocks only pad more
+LOGITS = 1 << 27  # rows x length x vocabulary of a block of logits; 0.5 GB
 
 
 class LocalLM:
@@ -233,18 +233,16 @@ class _Reader:
 
     def _block(self, tails: Sequence[list[int]], width: int) -> torch.Tensor:
         """Return the log-probability [n] of all but the first token of each tail, padded on the right."""
-        known, device = len(self._row), self._model.device
         ids = torch.zeros((len(tails), width + 1), dtype=torch.long)
-        mask = torch.zeros((len(tails), known + width), dtype=torch.long)
         real = torch.zeros((len(tails), width), dtype=torch.bool)
         for number, tail in enumerate(tails):
             ids[number, : len(tail)] = torch.tensor(tail)
-            mask[number, : known + len(tail) - 1] = 1
             real[number, : len(tail) - 1] = True
-        ids, mask, real = ids.to(device), mask.to(device), real.to(device)
+        ids, real = ids.to(self._model.device), real.to(self._model.device)
         cache = copy.deepcopy(self._cache)
         cache.batch_repeat_interleave(len(tails))
-        output = self._model(input_ids=ids[:, :-1], attention_mask=mask, past_key_values=cache)
+        # No attention mask: the padding stands to the right of all that is real, where nothing real looks.
+        output = self._model(input_ids=ids[:, :-1], past_key_values=cache)
         logits: torch.Tensor = output.logits  # [n, width, V]
         chosen = logits.gather(-1, ids[:, 1:, None])[..., 0].float() - logits.float().logsumexp(-1)  # [n, width]
         return chosen.where(real, 0).sum(-1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tastemaker.lm.base import Prompt
 
 TAIL = 32  # characters of the prompt that decide how what follows is split into tokens
-OPENING = "([{<\"'`“‘«"  # after these, and after white space, a word begins without a space
+OPENING = "([{<\"'`“‘«"  # after these, white space and control tokens, a word begins without a space
 
 
 class PromptTokenizer:
@@ -32,8 +32,8 @@ class PromptTokenizer:
         self._tokenizer = tokenizer
         self._chat = bool(getattr(tokenizer, "chat_template", None))
         control = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-        longest_first = sorted((token for token in control if len(token) > 1), key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        self._control_tokens = tuple(sorted((token for token in control if len(token) > 1), key=len, reverse=True))
+        self._control = re.compile("|".join(map(re.escape, self._control_tokens)) or "(?!)")
         self._known_choices: dict[tuple[str, tuple[str, ...]], list[int]] = {}
         self._takes_system = self._chat and self._accepts_system()
 
@@ -85,7 +85,7 @@ class PromptTokenizer:
             raise LanguageModelError("a continuation is empty; leave products without a title out of the candidates")
         ids = self._following(tail, text)
         # Where the tokenizer joins prompt and continuation into one token, they are split apart between the two.
-        return self._ids(_space(tail) + text) if ids is None else ids
+        return self._ids(self._space(tail) + text) if ids is None else ids
 
     def count(self, text: str | Prompt) -> int:
         """Return how many tokens a text or a prompt is."""
@@ -98,8 +98,13 @@ class PromptTokenizer:
     def _following(self, tail: str, text: str) -> list[int] | None:
         """Return the tokens of `text` after `tail`; None where the two share a token."""
         before = self._ids(tail)
-        both = self._ids(tail + _space(tail) + text.strip())
+        both = self._ids(tail + self._space(tail) + text.strip())
         return both[len(before) :] if both[: len(before)] == before and len(both) > len(before) else None
+
+    def _space(self, tail: str) -> str:
+        """Return the space that goes before a word after `tail`, or none."""
+        apart = not tail or tail[-1].isspace() or tail[-1] in OPENING or tail.endswith(self._control_tokens)
+        return "" if apart else " "
 
     def _ids(self, text: str, *, special: bool = False) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
@@ -123,7 +128,3 @@ class PromptTokenizer:
             return "SYSTEM-ROLE" in self._template("SYSTEM-ROLE", "user")
         except TemplateError:
             return False
-
-
-def _space(tail: str) -> str:
-    return "" if not tail or tail[-1].isspace() or tail[-1] in OPENING else " "

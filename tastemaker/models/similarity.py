@@ -108,15 +108,15 @@ def without(similarities: csr_array, columns: Int32) -> csr_array:
 
 def top_neighbours(similarities: csr_array, k: int) -> csr_array:
     """Return the k largest positive entries of each row, columns in order; of equal ones the lower column stays."""
-    positive = _kept(similarities, similarities.data > 0)
+    positive = similarities if (similarities.data > 0).all() else _kept(similarities, similarities.data > 0)
     at = largest(positive.indptr.astype(np.int64), positive.data, np.full(positive.shape[0], k))
     rows = _rows(positive)[at]
-    order = np.lexsort((positive.indices[at], -positive.data[at], rows))
-    at, rows = at[order], rows[order]
-    at = at[np.arange(len(at)) - np.searchsorted(rows, rows) < k]
-    keep = np.zeros(positive.nnz, dtype=bool)
-    keep[at] = True
-    kept = _kept(positive, keep)
+    tied = np.flatnonzero((np.bincount(rows, minlength=positive.shape[0]) > k)[rows])  # more than k through ties
+    tied = tied[np.lexsort((positive.indices[at[tied]], -positive.data[at[tied]], rows[tied]))]
+    surplus = tied[np.arange(len(tied)) - np.searchsorted(rows[tied], rows[tied]) >= k]
+    at, rows = np.delete(at, surplus), np.delete(rows, surplus)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=positive.shape[0]))]).astype(np.int32)
+    kept = csr_array((positive.data[at], positive.indices[at], offsets), shape=positive.shape)
     kept.sort_indices()
     return kept
 

@@ -47,8 +47,11 @@ def test_evaluate_table(tastemaker, shop):
 
 def test_rating_errors_over_neighbours(tastemaker, shop):
     result = tastemaker("evaluate", "user_knn", "--rating", "--data", shop, "--json").json()
-    assert [row["neighbours"] for row in result["rows"]] == [5, 10, 15, 20, 25, 30]
-    assert all(0 < row["mae"] <= row["rmse"] < 4 for row in result["rows"])
+    [model] = result["models"]
+    assert [row["neighbours"] for row in model["rows"]] == [5, 10, 15, 20, 25, 30]
+    assert all(0 < row["mae"] <= row["rmse"] < 4 for row in model["rows"])
+    assert "global mean" in result["baselines"]
+    assert "fall-back" in tastemaker("evaluate", "user_knn", "--rating", "--data", shop).out
 
 
 def test_data_validate_lists_bad_rows(tastemaker, tmp_path):
@@ -107,6 +110,7 @@ def test_doctor_names_what_is_missing(tastemaker):
         (["evaluate", "popular", "--data", "/no/such"], "no such file"),
         (["evaluate", "popular", "--data", "SHOP", "--split", "random"], "--split random: unknown"),
         (["evaluate", "popular", "--data", "SHOP", "--split", "as-given"], "no column 'split'"),
+        (["evaluate", "popular", "--rating", "--data", "SHOP"], "needs one stage that predicts ratings"),
         (["evaluate", "listwise", "--data", "SHOP"], "only re-ranks candidates; put a retriever before it"),
         (["fit", "popular", "--data", "SHOP", "--out", "SHOP"], "not a saved model; choose another folder"),
     ],

@@ -49,6 +49,7 @@ def test_slow_encoders_are_cached_unless_told_otherwise():
         ({"model": "transformer", "cache": "yes"}, "encoder.cache: 'yes': must be true or false"),
         ({"model": "http", "url": "http://127.0.0.1:1"}, r"http.served_model"),
         ({"model": 3}, "unknown encoder 3"),
+        ({"model": ["tfidf"]}, "unknown encoder"),
     ],
 )
 def test_wrong_tables_say_what_is_wrong(table, message):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import tokenizers
+import torch
+import transformers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +22,6 @@ CONTEXT = 256
 @pytest.fixture(scope="session")
 def tokenizer():
     """A byte-level BPE of a few hundred tokens with ChatML control tokens."""
-    tokenizers = pytest.importorskip("tokenizers")
-    transformers = pytest.importorskip("transformers")
     bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
     bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = tokenizers.decoders.ByteLevel()
@@ -39,8 +40,6 @@ def tokenizer():
 @pytest.fixture(scope="session")
 def make_model(tokenizer, tmp_path_factory):
     """Return a function that saves a random model of some kind and returns its folder."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
 
     def make(kind: str = "Llama", *, chat: str | None = CHAT, safe: bool = True, **settings: object) -> Path:
         folder = tmp_path_factory.mktemp("models") / f"tiny-{kind.lower()}"

@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -145,6 +142,11 @@ def test_space_before_a_choice_follows_from_the_answer(lm):
     decode = lm._tokens._tokenizer.decode
     for answer, written in (("Answer:", " A"), ("Answer: ", " A"), ("Answer: (", "A"), ("", "A")):
         assert decode(lm._tokens.choices(Prompt("x", answer=answer), ["A"])) == written
+
+
+def test_no_space_before_a_choice_after_a_control_token(make_model):
+    lm = LocalLM(str(make_model(chat="{% for m in messages %}{{ m['content'] }}<|im_start|>{% endfor %}")))
+    assert lm._tokens._tokenizer.decode(lm._tokens.choices(Prompt("x"), ["A"])) == "A"
 
 
 def test_choices_that_are_not_single_tokens_are_refused(lm):

@@ -11,6 +11,8 @@ Items without interactions in the training data take no part and get no opinion.
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -173,11 +175,23 @@ def check_memory(n: int, precision: np.dtype[Any]) -> None:
 
 def available_memory() -> int:
     """Return the bytes of memory that can be used without swapping, as far as the system tells."""
+    return min(_free_on_machine(), _free_in_container())
+
+
+def _free_on_machine() -> int:
+    """Return what Linux calls available, elsewhere all that is installed; where nothing is said, no limit."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        [available] = [line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:")]
+        return int(available.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
+
+
+def _free_in_container() -> int:
+    """Return what the control group still allows; without one, no limit."""
+    group = Path("/sys/fs/cgroup")
     try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
+        limit = (group / "memory.max").read_text().strip()
+        return sys.maxsize if limit == "max" else int(limit) - int((group / "memory.current").read_text())
     except OSError:
-        pass  # not Linux: take what is installed
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return sys.maxsize

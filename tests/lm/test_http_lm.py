@@ -1,0 +1,261 @@
+"""A real server on a loopback port plays every kind of answer."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from tastemaker.errors import ConfigError, LanguageModelError
+from tastemaker.lm.base import ChoiceModel, LanguageModel, Prompt
+from tastemaker.lm.http import HttpChoiceLM, HttpLM
+
+PROMPT = Prompt("SECRET-HISTORY choose", "Be fair.", "Answer:")
+
+
+def chat(text, *, finish="stop", top=None):
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
+    if top is not None:
+        choice["logprobs"] = {"content": [{"top_logprobs": [{"token": t, "logprob": v} for t, v in top]}]}
+    return {"choices": [choice], "usage": {"prompt_tokens": 11, "completion_tokens": 3}}
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script, self.requests, self.over = [], [], threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append((self.path, dict(self.headers), body))
+        step = self.server.script.pop(0) if len(self.server.script) > 1 else self.server.script[0]
+        step(self, body) if callable(step) else self.reply(200, step)
+
+    def reply(self, status, answer, headers=()):
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        for key, value in headers:
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def status(code, *headers, said=b"busy"):
+    return lambda handler, body: handler.reply(code, said, headers)
+
+
+def hang(handler, body):
+    handler.server.over.wait(10)
+
+
+def drip(handler, body):
+    handler.send_response(200)
+    handler.send_header("Content-Length", "100000")
+    handler.end_headers()
+    while not handler.server.over.wait(0.05):
+        try:
+            handler.wfile.write(b" ")
+        except OSError:
+            return
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def make(server, monkeypatch):
+    monkeypatch.delenv("TASTEMAKER_LM_KEY", raising=False)
+    opened = []
+
+    def make(*script, kind=HttpLM, **settings):
+        server.script = list(script)
+        lm = kind(**{"url": server.url, "model": "qwen", **settings}, pause=pauses.append)
+        opened.append(lm)
+        return lm
+
+    pauses = make.pauses = []
+    yield make
+    for lm in opened:
+        lm.close()
+
+
+def test_good_answer(make, server):
+    lm = make(chat(" Answer: A, B\nand more"))
+    [answer] = lm.generate([PROMPT], max_tokens=9, stop=["\n"], seed=5)
+    assert (answer.text, answer.prompt_tokens, answer.answer_tokens, answer.finished) == ("A, B", 11, 3, True)
+    path, _, body = server.requests[0]
+    assert path == "/v1/chat/completions"
+    assert body == {
+        "model": "qwen",
+        "messages": [{"role": "system", "content": "Be fair."}, {"role": "user", "content": "SECRET-HISTORY choose"}],
+        "temperature": 0,
+        "max_tokens": 9,
+        "seed": 5,
+        "stop": ["\n"],
+    }
+    assert (lm.usage.calls, lm.usage.prompt_tokens, lm.usage.answer_tokens) == (1, 11, 3)
+    assert isinstance(lm, LanguageModel)
+    assert not isinstance(lm, ChoiceModel)
+    assert (lm.name, lm.fingerprint) == ("qwen", server.url)
+
+
+def test_cut_answer_is_not_finished(make):
+    assert not make(chat("A", finish="length")).generate([PROMPT], max_tokens=1)[0].finished
+
+
+def test_servers_that_continue_get_the_start_of_the_answer(make, server):
+    make(chat("A"), continue_answer=True).generate([PROMPT], max_tokens=1)
+    body = server.requests[0][2]
+    assert body["messages"][-1] == {"role": "assistant", "content": "Answer:"}
+    assert body["continue_final_message"] is True
+
+
+def test_many_prompts_keep_their_order(make):
+    def echo(handler, body):
+        number = int(body["messages"][-1]["content"])
+        time.sleep(0.02 * (number % 3))
+        handler.reply(200, chat(str(number)))
+
+    answers = make(echo, parallel=5).generate([Prompt(str(number)) for number in range(20)], max_tokens=1)
+    assert [answer.text for answer in answers] == [str(number) for number in range(20)]
+
+
+def test_busy_then_good_waits_as_told(make):
+    lm = make(status(429, ("Retry-After", "2")), status(503), chat("A"))
+    assert lm.generate([PROMPT], max_tokens=1)[0].text == "A"
+    assert make.pauses == [2, 1.0]
+    assert lm.usage.calls == 1
+
+
+def test_server_error_ends_after_all_attempts(make, server):
+    with pytest.raises(LanguageModelError, match=r"no answer after 3 of 3 attempts: HTTP 500: busy"):
+        make(status(500)).generate([PROMPT], max_tokens=1)
+    assert len(server.requests) == 3
+
+
+def test_long_retry_after_gives_up_within_the_deadline(make, server):
+    with pytest.raises(LanguageModelError, match="HTTP 429"):
+        make(status(429, ("Retry-After", "3600")), deadline=5).generate([PROMPT], max_tokens=1)
+    assert len(server.requests) == 1
+    assert make.pauses == []
+
+
+def test_refusal_is_not_repeated(make, server):
+    with pytest.raises(LanguageModelError, match="HTTP 401: no key"):
+        make(status(401, said=b"no key")).generate([PROMPT], max_tokens=1)
+    assert len(server.requests) == 1
+
+
+def test_hanging_server_times_out(make):
+    began = time.monotonic()
+    with pytest.raises(LanguageModelError, match="ReadTimeout"):
+        make(hang, timeout=0.2, attempts=1).generate([PROMPT], max_tokens=1)
+    assert time.monotonic() - began < 5
+
+
+def test_dripping_server_meets_the_deadline(make):
+    began = time.monotonic()
+    with pytest.raises(LanguageModelError, match="longer than deadline"):
+        make(drip, timeout=5, deadline=0.3).generate([PROMPT], max_tokens=1)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (json.dumps(chat("A")).encode()[:-9], "not JSON"),
+        (b'{"choices": [{"message": {"content": NaN}}]}', "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        ([chat("A")], "a JSON list"),
+        ({"error": "what?"}, "no choices"),
+        ({"choices": []}, "no choices"),
+        ({"choices": ["A"]}, "no choices"),
+        ({"choices": [{"text": "A"}]}, "no text"),
+        ({"choices": [{"message": {"content": None}}]}, "no text"),
+        (b'{"x": "' + b"A" * 2**20 + b'"}', "larger than max_megabytes"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_answers(make, answer, message):
+    with pytest.raises(LanguageModelError, match=message) as caught:
+        make(answer, max_megabytes=0.5).generate([PROMPT], max_tokens=1)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_odd_token_counts_are_zero(make):
+    lm = make({**chat("A"), "usage": {"prompt_tokens": "many", "completion_tokens": -4}})
+    assert lm.generate([PROMPT], max_tokens=1)[0].prompt_tokens == 0
+    assert (lm.usage.prompt_tokens, lm.usage.answer_tokens) == (0, 0)
+
+
+def test_key_comes_from_the_environment(make, server, monkeypatch):
+    monkeypatch.setenv("OTHER_KEY", "k-2")
+    make(chat("A")).generate([PROMPT], max_tokens=1)
+    make(chat("A"), key_variable="OTHER_KEY").generate([PROMPT], max_tokens=1)
+    monkeypatch.setenv("TASTEMAKER_LM_KEY", "k-1")
+    with pytest.raises(LanguageModelError, match=r"bad key \[key\]"):
+        make(status(401, said=b"bad key k-1")).generate([PROMPT], max_tokens=1)
+    sent = [request[1].get("Authorization") for request in server.requests]
+    assert sent == [None, "Bearer k-2", "Bearer k-1"]
+
+
+def test_other_machines_have_to_be_allowed(monkeypatch):
+    monkeypatch.delenv("TASTEMAKER_LM_KEY", raising=False)
+    with pytest.raises(ConfigError, match="allow_remote = true"):
+        HttpLM(url="https://models.example/v1", model="m")
+    HttpLM(url="https://models.example/v1", model="m", allow_remote=True).close()
+    with pytest.raises(ConfigError, match=r"lm\.model: .*field required"):
+        HttpLM(url="http://127.0.0.1:1/v1")
+
+
+def test_likelihoods_of_choices(make, server):
+    top = [("A", -1.0), (" A", -2.0), ("\u2581C", -3.0), ("The", -4.0)]
+    lm = make(chat("A", top=top), kind=HttpChoiceLM)
+    [row] = lm.next_token([PROMPT], ["A", "B", "C", "D"])
+    assert row[0] == pytest.approx(math.log(math.exp(-1) + math.exp(-2)))
+    assert row[2] == pytest.approx(-3)
+    assert row[1] == row[3] == pytest.approx(-4)  # at most what the last one named has
+    body = server.requests[0][2]
+    assert (body["max_tokens"], body["logprobs"], body["top_logprobs"]) == (1, True, 20)
+    assert isinstance(lm, ChoiceModel)
+
+
+def test_unnamed_choices_get_no_more_than_is_left(make):
+    [row] = make(chat("A", top=[("A", math.log(0.99))]), kind=HttpChoiceLM).next_token([PROMPT], ["A", "B"])
+    assert row[1] == pytest.approx(math.log(0.01), rel=1e-5)
+
+
+def test_no_choice_named_is_no_opinion(make):
+    [row] = make(chat("<", top=[("<think>", -0.1)]), kind=HttpChoiceLM).next_token([PROMPT], ["A", "B"])
+    np.testing.assert_array_equal(row, [-np.inf, -np.inf])
+
+
+@pytest.mark.parametrize("top", [None, [], [("A", "high")], [("A", 3.0)], [("A", None)]])
+def test_server_without_likelihoods(make, top):
+    with pytest.raises(LanguageModelError, match=r"likelihoods|log-probabilities"):
+        make(chat("A", top=top), kind=HttpChoiceLM).next_token([PROMPT], ["A", "B"])
