@@ -29,7 +29,7 @@ USER_CORE, ITEM_CORE = 20, 40
 SHOWN_HISTORY = 8
 LIST_LENGTH = 10
 
-RETRIEVER = {"model": "item_knn", "keep": 10}
+RETRIEVER = {"model": "ease", "recency": 1.0, "keep": 10}
 TEXT = {"model": "text_knn"}
 LISTWISE = {"model": "listwise", "candidates": 10, "history": 10, "orders": 2, "calibration": 40}
 

@@ -13,6 +13,7 @@ import scipy
 import typer
 
 import tastemaker
+from tastemaker import config as config_file
 from tastemaker import evaluate as evaluation
 from tastemaker import rating, registry
 from tastemaker.cli.loading import build_pipeline, read_data, split_data
@@ -56,7 +57,7 @@ def evaluate(
     json: bool = JSON_OPTION,
 ) -> None:
     """Fit on train, rank all items for held-out shoppers, and print measures with intervals and the full protocol."""
-    pipeline = build_pipeline(config, overrides)
+    pipeline = _rating_pipeline(config, overrides) if ratings else build_pipeline(config, overrides)
     shop = read_data(data, format=format, max_bad=max_bad)
     if ratings:
         result = rating.evaluate_rating_model(_rater(pipeline), shop, seed=seed)
@@ -93,6 +94,15 @@ def made_by() -> dict[str, Any]:
         "scipy": scipy.__version__,
         "polars": polars.__version__,
     }
+
+
+def _rating_pipeline(source: str, overrides: list[str] | None) -> Pipeline:
+    """Build the pipeline with its neighbour model in the rating form, unless the configuration says otherwise."""
+    settings = config_file.read(source, overrides=overrides)
+    for stage in settings.get("stage", []):
+        if hasattr(registry.model_class(str(stage.get("model"))), "predict_over"):
+            stage.setdefault("feedback", "ratings")
+    return registry.build(settings, place=source)
 
 
 def _rater(pipeline: Pipeline) -> NeighbourRater:

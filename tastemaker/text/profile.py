@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 from scipy.sparse import csr_array, diags_array
-from sklearn.feature_extraction.text import CountVectorizer
 
 from tastemaker.text import parse
 from tastemaker.text.prompts import PROFILE, numbered
@@ -68,12 +67,14 @@ class KeywordStatistics:
     """
 
     def __init__(self, items: Entities) -> None:
-        self._texts = _keyword_texts(items)
+        from sklearn.feature_extraction.text import CountVectorizer  # takes a second, so only when a profile is wanted
+
+        texts = _keyword_texts(items)
         vectorizer = CountVectorizer(
             ngram_range=(1, 2), binary=True, stop_words="english", token_pattern=r"(?u)\b[^\W\d_][\w&'-]+\b"
         )
         try:
-            shown = csr_array(vectorizer.fit_transform(self._texts)).astype(np.float32)
+            shown = csr_array(vectorizer.fit_transform(texts)).astype(np.float32)
             self._terms = vectorizer.get_feature_names_out()
         except ValueError:  # no text in the whole catalogue
             shown, self._terms = csr_array((len(items), 0), dtype=np.float32), np.empty(0, dtype=object)

@@ -101,6 +101,11 @@ def test_a_zero_denominator_is_no_similarity(table):
     assert not known.any()
 
 
+def tie_at_the_border(weights, k):
+    """Whether the k-th and the next neighbour are equally near, so that rounding decides who is in."""
+    return len(weights) > k and weights[k] - weights[k - 1] < 1e-6
+
+
 def slow_user_prediction(data, user, item, k):
     """Cosine of whole rows and the bias-adjusted mean, with dictionaries."""
     rows = {}
@@ -114,10 +119,12 @@ def slow_user_prediction(data, user, item, k):
             weight = sum(v * row.get(i, 0) for i, v in rows[user].items()) / length[user] / length[other]
             if weight > 0:
                 near.append((-weight, other))
-    near = sorted(near)[:k]
+    near = sorted(near)
     if not near:
         return mean[user]
-    shift = sum(-w * (rows[u][item] - mean[u]) for w, u in near) / sum(-w for w, _ in near)
+    if tie_at_the_border([weight for weight, _ in near], k):
+        return None
+    shift = sum(-w * (rows[u][item] - mean[u]) for w, u in near[:k]) / sum(-w for w, _ in near[:k])
     return min(max(mean[user] + shift, 1.0), 5.0)
 
 
@@ -141,8 +148,8 @@ def slow_item_prediction(data, user, item, k):
     if not near:
         raters = [row[item] for row in given.values() if item in row]
         return sum(raters) / len(raters) if raters else mean[user]
-    if len(near) > k and near[k][0] - near[k - 1][0] < 1e-6:
-        return None  # a tie at the border: rounding decides who is in
+    if tie_at_the_border([weight for weight, _, _ in near], k):
+        return None
     return sum(-w * v for w, _, v in near[:k]) / sum(-w for w, _, _ in near[:k])
 
 
@@ -153,13 +160,16 @@ def test_predictions_are_what_the_slow_versions_say(seed, k):
     users = np.repeat(np.arange(data.n_users), data.n_items).astype(np.int32)
     items = np.tile(np.arange(data.n_items), data.n_users).astype(np.int32)
     pairs = list(zip(users.tolist(), items.tolist(), strict=True))
-    found = UserKNN(feedback="ratings", neighbours=k).fit(data).predict(users, items)
-    np.testing.assert_allclose(found, [slow_user_prediction(data, *pair, k) for pair in pairs], atol=2e-5)
-    model = ItemKNN(similarity="adjusted-cosine", feedback="ratings", neighbours=k, shrinkage=0).fit(data)
-    found = model.predict(users, items)
-    for value, pair in zip(found, pairs, strict=True):
-        wanted = slow_item_prediction(data, *pair, k)
-        assert wanted is None or value == pytest.approx(wanted, abs=1e-4), pair
+    models = {
+        slow_user_prediction: UserKNN(feedback="ratings", neighbours=k),
+        slow_item_prediction: ItemKNN(similarity="adjusted-cosine", feedback="ratings", neighbours=k, shrinkage=0),
+    }
+    for slow, model in models.items():
+        wanted = [slow(data, *pair, k) for pair in pairs]
+        clear = np.array([value is not None for value in wanted])
+        assert clear.mean() > 0.5
+        found = model.fit(data).predict(users, items)
+        np.testing.assert_allclose(found[clear], np.array(wanted)[clear].astype(float), atol=1e-4)
 
 
 def test_several_k_at_once_are_what_each_k_gives_alone():
