@@ -39,6 +39,7 @@ MODELS: dict[str, dict[str, object]] = {
     "transitions": {},
     "item_knn": {},
     "item_knn, plain query": {"recency": 1.0},
+    "item_knn, with texts": {"alpha": 0.9},
     "user_knn": {},
     "text_knn, tfidf": {},
     "als": {},
@@ -72,6 +73,11 @@ def measure(data_name: str, row: str, folder: Path) -> dict[str, object]:
     }
 
 
+def load() -> list[dict]:
+    """Return the results that are there."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+
+
 def table(results: list[dict]) -> str:
     """Return the results as a markdown table: NDCG@10 and recall@10 a data set."""
     found = {(one["data"], one["row"]): one["metrics"] for one in results}
@@ -91,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="print the table of what is there")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    results = load()
     if not options.table:
         folder = Path(os.environ["TASTEMAKER_DATA"])
         done = {(one["data"], one["row"]) for one in results}

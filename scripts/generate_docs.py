@@ -1,4 +1,6 @@
-"""Write the generated pages: docs/cli.md from the commands' own help, docs/models.md from the models' docstrings.
+"""Write what is generated: docs/cli.md, docs/models.md, and the tables of README.md.
+
+The pages come from the commands' own help and the models' docstrings, the tables from benchmarks/results.
 
 `python scripts/generate_docs.py` writes them; a test compares them with what stands in docs/.
 """
@@ -17,7 +19,8 @@ from tastemaker import registry
 from tastemaker.cli.main import app
 from tastemaker.cli.models import describe
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 HEAD = "<!-- Made by scripts/generate_docs.py; do not edit. -->\n"
 WIDTH = 100
 
@@ -56,6 +59,20 @@ def models_page() -> str:
     return "\n".join(parts)
 
 
+def with_tables(readme: str) -> str:
+    """Return the README with its tables made anew from benchmarks/results."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import floor
+    import speed_table
+
+    for name, table in (("floor", floor.table(floor.load())), ("speed", speed_table.table())):
+        start, end = f"<!-- {name} table -->\n", "<!-- end -->"
+        before, _, rest = readme.partition(start)
+        _, _, after = rest.partition(end)
+        readme = f"{before}{start}{table}\n{end}{after}"
+    return readme
+
+
 PAGES = {"cli.md": cli_page, "models.md": models_page}
 
 
@@ -70,3 +87,5 @@ def _commands(command: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...]
 if __name__ == "__main__":
     for file, make in PAGES.items():
         (DOCS / file).write_text(make(), encoding="utf-8")
+    readme = ROOT / "README.md"
+    readme.write_text(with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")

@@ -26,7 +26,7 @@ def verdict(report: dict[str, Any]) -> str:
         return "No language model took part."
     trials = report["chosen_on_validation"]
     weight = report["weight"]
-    model = report["language_model"]
+    model = (report["language_model"] or {}).get("name", "No language model")
     if not trials:
         return f"{model} takes part with the configured weight {weight}."
     best = max(trials, key=lambda trial: trial["gain"])

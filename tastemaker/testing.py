@@ -22,7 +22,7 @@ from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import Ranking
 from tastemaker.encoders.base import Encoder, Kind
 from tastemaker.errors import ArtifactError, DataError, NotFitted
-from tastemaker.lm.scripted import ScriptedLM
+from tastemaker.lm.scripted import GARBLED, ScriptedChoiceLM, ScriptedLM
 from tastemaker.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from tastemaker.recommender import Recommender
     from tastemaker.types import Float32
 
-__all__ = ["HashEncoder", "RecommenderContract", "ScriptedLM", "checkerboard", "tiny_shop"]
+__all__ = [
+    "GARBLED",
+    "HashEncoder",
+    "RecommenderContract",
+    "ScriptedChoiceLM",
+    "ScriptedLM",
+    "checkerboard",
+    "tiny_shop",
+]
 
 
 def checkerboard(size: int = 20) -> Dataset:

@@ -80,8 +80,9 @@ def test_a_grounded_sentence_is_kept(shop):
     ("sentence", "fault"),
     [
         ('You bought a "Hand saw".', "unknown product"),
-        ('Like your "Glass pot", and the brand Volt.', "unknown brand"),
-        ('Like your "Glass pot", from Steel Co.', "unknown brand"),
+        ('Like your "Glass pot", and the brand Volt.', "unknown claim"),
+        ('Like your "Glass pot", this jacket is by Clara.', "unknown claim"),
+        ('Like your "Glass pot", and dishwasher-safe.', "unknown claim"),
         ('Like your "Glass pot", now 30 % off.', "unknown number"),
         ("You will love it.", "cites no evidence"),
         ("", "empty"),

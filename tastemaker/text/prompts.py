@@ -94,14 +94,18 @@ keyword: 1, 3""",
 
 PHRASE = Template(
     name="reason-phrase",
-    version=1,
+    version=2,
     system="You write one short, honest sentence for a shop page. Use only the given facts. "
     "Put product names in double quotes exactly as given.",
-    user="""Product: {product}
+    user="""Product: "Rain jacket"
 Facts:
-{facts}
+- Often bought after "Hiking boots".
+- The same brand as before: Acme.
+Sentence: Since you bought "Hiking boots", you may also like this product by Acme.
 
-Write one sentence that tells the shopper why this product is recommended.""",
+Product: {product}
+Facts:
+{facts}""",
     answer="Sentence:",
 )
 """Evidence to one sentence; what it cites is checked afterwards."""

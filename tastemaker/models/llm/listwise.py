@@ -26,6 +26,7 @@ from pydantic import Field
 from tastemaker import configurable, metrics
 from tastemaker.data.ranking import Ranking, sort_lists
 from tastemaker.errors import ConfigError
+from tastemaker.lm.base import describe
 from tastemaker.models.choosing import Answer, Question, ask_likelihoods, ask_lists, letter_prior, ranks_of
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Recommender, check_queries
@@ -197,7 +198,7 @@ class Listwise(Recommender):
             "weight": self._weight,
             "chosen_on_validation": self._trials,
             "prompt": (CHOOSE if self.config.mode == "likelihood" else ORDER).identity,
-            "language_model": None if self.lm is None else self.lm.name,
+            "language_model": None if self.lm is None else describe(self.lm),
             "counts": dict(self._counts),
             "unreadable_profiles": 0 if self._profiles is None else self._profiles.unreadable,
         }

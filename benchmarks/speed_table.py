@@ -1,0 +1,105 @@
+"""Gather the speed ratios in benchmarks/results into one table, which README.md shows.
+
+Each figure comes from a script of its own, run on a quiet machine; `python benchmarks/speed_table.py` prints the table.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def load(name: str) -> dict | None:
+    """Return the results of one script, or None if it has not run."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def rows() -> list[tuple[str, str, str, str, str]]:
+    """Return what was measured, ours, the peer, the ratio and the script."""
+    found = []
+    if knn := load("item_knn_speed"):
+        for neighbours in sorted({row["neighbours"] for row in knn["rows"]}):
+            total = {
+                row["library"]: statistics.median(a + b for a, b in zip(row["fit"], row["rank"], strict=True))
+                for row in knn["rows"]
+                if row["neighbours"] == neighbours
+            }
+            found.append(
+                (
+                    f"item-KNN (TF-IDF, {neighbours} neighbours): fit and top 10 for all of Beauty",
+                    f"{total['tastemaker']:.2f} s",
+                    f"implicit {total['implicit']:.2f} s",
+                    f"{total['implicit'] / total['tastemaker']:.2f}",
+                    "item_knn_speed.py",
+                )
+            )
+    if titles := load("encode_titles"):
+        by_name = {row["encoder"]: row for row in titles["rows"]}
+        found.append(
+            (
+                f"encoding {titles['titles']:,} titles (MiniLM, float32, equal vectors)",
+                f"{by_name['tastemaker']['seconds']:.1f} s",
+                f"sentence-transformers {by_name['sentence-transformers']['seconds']:.1f} s",
+                f"{by_name['tastemaker']['ratio']:.2f}",
+                "encode_titles.py",
+            )
+        )
+    if measures := load("metrics_speed"):
+        found.append(
+            (
+                f"recall and NDCG at 5 and 10 for {measures['users']:,} lists",
+                f"{1000 * measures['tastemaker_seconds']:.1f} ms",
+                f"ranx {1000 * measures['ranx_seconds']:.0f} ms",
+                f"{measures['times_faster']:.0f}",
+                "metrics_speed.py",
+            )
+        )
+    if csv := load("read_csv"):
+        ours, plain = csv["tasks"]["tastemaker.read"], csv["tasks"]["polars.read_csv"]
+        found.append(
+            (
+                f"{csv['rows']:,} csv rows read, checked and numbered ({ours['peak_mib']:.0f} MiB)",
+                f"{ours['seconds']:.2f} s",
+                f"polars, reading only {plain['seconds']:.2f} s",
+                f"{plain['seconds'] / ours['seconds']:.2f}",
+                "read_csv.py",
+            )
+        )
+    if choice := load("choice_likelihood"):
+        ways = choice["ways"]
+        shared, full = ways["titles, shared prefix"]["wall_s"], ways["titles, in full"]["wall_s"]
+        letters = ways["letters, 1 order"]["wall_s"]
+        found.append(
+            (
+                "20 candidate titles scored with a shared prefix (SmolLM2)",
+                f"{shared:.2f} s",
+                f"20 separate prompts {full:.1f} s",
+                f"{full / shared:.1f}",
+                "choice_likelihood.py",
+            )
+        )
+        found.append(
+            (
+                "20 candidates scored by letter in one pass (SmolLM2)",
+                f"{letters:.2f} s",
+                f"20 separate prompts {full:.1f} s",
+                f"{full / letters:.1f}",
+                "choice_likelihood.py",
+            )
+        )
+    return found
+
+
+def table() -> str:
+    """Return the table as markdown."""
+    lines = ["| what | tastemaker | peer | times faster | script |", "|---|---|---|---|---|"]
+    lines += ["| " + " | ".join((*row[:4], f"`{row[4]}`")) + " |" for row in rows()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

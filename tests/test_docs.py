@@ -1,0 +1,72 @@
+"""Docs that cannot go stale: the quickstart runs, generated pages are compared, tables match their results."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def blocks(file: Path, languages: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [
+        (language, code)
+        for language, code in re.findall(r"^```(\w+)\n(.*?)^```$", file.read_text(), re.DOTALL | re.MULTILINE)
+        if language in languages
+    ]
+
+
+def load_script(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["quickstart.md", "concepts.md"])
+def test_the_page_runs(page, tmp_path):
+    """Run every sh and python block of a page in order, in one folder."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for language, code in blocks(ROOT / "docs" / page, ("sh", "python")):
+        command = ["bash", "-euo", "pipefail", "-c", code] if language == "sh" else [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+
+
+def test_toml_blocks_build():
+    import tomllib
+
+    from tastemaker import registry
+
+    found = [code for page in ("README.md", "docs/pipeline.md") for _, code in blocks(ROOT / page, ("toml",))]
+    assert found
+    for code in found:
+        settings = tomllib.loads(code)
+        settings.pop("lm")  # needs the weights
+        assert registry.build(settings).stages
+
+
+@pytest.mark.parametrize("page", ["cli.md", "models.md"])
+def test_generated_pages_are_up_to_date(page):
+    generate = load_script("scripts/generate_docs")
+    assert generate.PAGES[page]() == (ROOT / "docs" / page).read_text(), "run: make docs"
+
+
+def test_readme_tables_are_those_of_the_results():
+    generate = load_script("scripts/generate_docs")
+    text = (ROOT / "README.md").read_text()
+    assert generate.with_tables(text) == text, "run: make docs"
+
+
+def test_links_lead_somewhere():
+    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
