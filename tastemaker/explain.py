@@ -227,65 +227,12 @@ class Explainer:
 
 
 CONNECTING = frozenset(
-    [
-        "ahead",
-        "along",
-        "bought",
-        "brand",
-        "buy",
-        "buying",
-        "category",
-        "choice",
-        "choose",
-        "chosen",
-        "customer",
-        "customers",
-        "enjoy",
-        "fit",
-        "fits",
-        "go",
-        "goes",
-        "item",
-        "items",
-        "it's",
-        "like",
-        "liked",
-        "likes",
-        "list",
-        "looking",
-        "love",
-        "match",
-        "matches",
-        "often",
-        "order",
-        "ordered",
-        "orders",
-        "pair",
-        "pairs",
-        "picked",
-        "product",
-        "products",
-        "purchase",
-        "purchased",
-        "recommend",
-        "recommended",
-        "recommendation",
-        "shopper",
-        "shoppers",
-        "similar",
-        "suggest",
-        "suggested",
-        "suit",
-        "suits",
-        "that's",
-        "together",
-        "try",
-        "want",
-        "you'd",
-        "you'll",
-        "you're",
-        "you've",
-    ]
+    """
+    ahead along bought brand buy buying category choice choose chosen customer customers enjoy fit fits go goes item
+    items it's like liked likes list looking love match matches often order ordered orders pair pairs picked product
+    products purchase purchased recommend recommended recommendation shopper shoppers similar suggest suggested suit
+    suits that's together try want you'd you'll you're you've
+    """.split()  # noqa: SIM905  # a list of words reads best as words
 )
 """Words a sentence may use beyond its facts: they say that things are bought or belong together, nothing about them."""
 

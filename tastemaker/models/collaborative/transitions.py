@@ -18,6 +18,7 @@ from pydantic import Field
 from scipy.sparse import coo_array, csr_array, diags_array
 
 from tastemaker import configurable
+from tastemaker.models.similarity import age_weights
 from tastemaker.models.sparse import arrays_of, matrix_of
 from tastemaker.recommender import SparseRecommender
 
@@ -70,10 +71,8 @@ class Transitions(SparseRecommender):
 
     def contributions(self, history: Int32, item: int) -> Float32:
         """Return the weighted table entry of each history item; a repeated item counts at its newest place."""
-        ages = np.arange(len(history))[::-1]
-        newest = np.array([item_ not in history[place + 1 :] for place, item_ in enumerate(history)], dtype=bool)
-        column = self.table[history][:, [item]].toarray().ravel()
-        return np.asarray(column * self.config.recency**ages * newest, dtype=np.float32)
+        column: Float32 = self.table[history][:, [item]].toarray().ravel()
+        return np.asarray(column * age_weights(history, self.config.recency), dtype=np.float32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the table as CSR arrays."""
