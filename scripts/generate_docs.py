@@ -44,12 +44,13 @@ def models_page() -> str:
         facts = describe(name)
         parts.append(f"## {name}\n")
         parts.append(f"```text\n{inspect.getdoc(sys.modules[kind.__module__])}\n```\n")
-        yes_no = {True: "yes", False: "no"}
+        words = {True: "yes", False: "no"}
+        cold = facts["cold_items"]
         parts.append(
-            f"Takes: {', '.join(facts['takes']) or 'nothing'}. Extra: {facts['extra'] or 'none'}. "
-            f"Unseen histories: yes. Empty history: {yes_no[facts['empty_history']]}. "
-            f"Products nobody has bought: {yes_no[facts['cold_items']]}. Wish in words: {yes_no[facts['wish']]}. "
-            f"Does: {', '.join(facts['does']) or 'ranking'}.\n"
+            f"Needs: {', '.join(facts['needs']) or 'nothing'}. Unseen shoppers: yes. "
+            f"No history: {words[facts['empty_history']]}. Unsold products: {words.get(cold, cold)}. "
+            f"Wish in words: {words[facts['wish']]}. Tunable on validation: {words[facts['tunable']]}. "
+            f"Can also: {', '.join(facts['can']) or '-'}.\n"
         )
         if kind.Config.model_fields:
             parts.append(f"```text\n{inspect.getdoc(kind.Config)}\n```\n")

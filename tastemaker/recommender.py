@@ -50,7 +50,7 @@ class Recommender(Configurable, ABC):
     extra: ClassVar[str | None] = None
     retrieves: ClassVar[bool] = True
     answers_empty_history: ClassVar[bool] = False
-    ranks_cold_items: ClassVar[bool] = False
+    ranks_cold_items: bool = False  # some models do with the right settings
     reads_wish: ClassVar[bool] = False
 
     def __init__(

@@ -10,8 +10,21 @@ from tastemaker import registry
 from tastemaker.cli.output import JSON_OPTION, print_json, print_table
 from tastemaker.errors import MissingExtra
 
-ABILITIES = {"ratings": "predict", "attribution": "contributions", "chooses on validation": "calibrate"}
+ABILITIES = {"ratings": "predict", "attribution": "contributions"}
 """Optional ability -> the method that a model has if it can do it."""
+
+COLUMNS = {
+    "model": "model",
+    "group": "group",
+    "needs": "needs",
+    "unseen shoppers": "unseen_shoppers",
+    "no history": "empty_history",
+    "unsold products": "cold_items",
+    "wish": "wish",
+    "tunable": "tunable",
+    "can": "can",
+}
+"""Heading of the table -> key of the facts."""
 
 
 def models(json: bool = JSON_OPTION) -> None:
@@ -20,9 +33,12 @@ def models(json: bool = JSON_OPTION) -> None:
     if json:
         print_json(rows)
         return
-    columns = ("model", "group", "takes", "extra", "unseen_histories", "empty_history", "cold_items", "wish", "does")
-    print_table(columns, [[_short(row.get(column)) for column in columns] for row in rows])
-    typer.echo("Details of one model: python -c \"import tastemaker.registry as r; help(r.model_class('ease'))\"")
+    print_table(list(COLUMNS), [[_short(row.get(key)) for key in COLUMNS.values()] for row in rows])
+    typer.echo(
+        "unseen shoppers: answers histories it was not fitted on; no history: answers without one;\n"
+        "unsold products: ranks products that nobody has bought; tunable: makes a choice on validation.\n"
+        "Settings and defaults of each: tastemaker models --json"
+    )
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -31,16 +47,20 @@ def describe(name: str) -> dict[str, Any]:
     try:
         kind = registry.model_class(name)
     except MissingExtra as error:
-        return {**facts, "missing": str(error), "extra": "missing"}
+        return {**facts, "needs": [str(error)]}
+    cold: bool | str = kind.ranks_cold_items
+    if not cold and "alpha" in kind.Config.model_fields and kind(alpha=0.5).ranks_cold_items:
+        cold = "with texts"
     return {
         **facts,
-        "takes": list(kind.takes),
-        "extra": kind.extra,
-        "unseen_histories": True,
+        "needs": [*kind.takes, *([f"extra '{kind.extra}'"] if kind.extra else [])],
+        "retrieves": kind.retrieves,
+        "unseen_shoppers": True,
         "empty_history": kind.answers_empty_history,
-        "cold_items": kind.ranks_cold_items,
+        "cold_items": cold,
         "wish": kind.reads_wish,
-        "does": [ability for ability, method in ABILITIES.items() if hasattr(kind, method)],
+        "tunable": hasattr(kind, "calibrate"),
+        "can": [ability for ability, method in ABILITIES.items() if hasattr(kind, method)],
         "config": {key: field.default for key, field in kind.Config.model_fields.items()},
         "about": (kind.__doc__ or "").strip().splitlines()[0],
     }

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tastemaker.errors import ConfigError, LanguageModelError
-from tastemaker.lm.base import ChoiceModel, LanguageModel
+from tastemaker.lm.base import ChoiceModel, LanguageModel, LikelihoodModel
 from tastemaker.text import parse
-from tastemaker.text.prompts import LETTERS, choose
+from tastemaker.text.clean import clean
+from tastemaker.text.prompts import LETTERS, NAME_LENGTH, choose, next_title
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -107,6 +108,45 @@ def ask_likelihoods(
         floor = np.where(np.isfinite(given), given, np.nanmin(np.where(np.isfinite(given), given, np.nan)) - 1.0)
         answers.append(Answer(arrangement, _log_softmax(floor)))
     return answers
+
+
+class TitleLikelihoods:
+    """How much likelier a candidate's title becomes by knowing the shopper: pointwise mutual information.
+
+    log p(title | shopper) - log p(title | a shopper without history). The second part takes out what makes any title
+    likely: its length, and how common its words are (Holtzman et al., arXiv 2104.08315). It is computed once a title.
+    """
+
+    def __init__(self) -> None:
+        self._alone: dict[str, float] = {}
+
+    def ask(
+        self, lm: LanguageModel | None, questions: Sequence[Question], *, counts: Counter[str]
+    ) -> list[Float32 | None]:
+        """Return the scores of each question's candidates, [m]; None where the model failed, with the failure counted.
+
+        Raises:
+            ConfigError: there is no model, or it cannot score a title.
+        """
+        if not isinstance(lm, LikelihoodModel):
+            what = "no [lm] is set" if lm is None else f"{lm.name} cannot score titles"
+            raise ConfigError(f'listwise: {what}; mode = "titles" needs a model that runs here')
+        results: list[Float32 | None] = []
+        for question in questions:
+            titles = [clean(name, max_length=NAME_LENGTH) or "-" for name in question.candidates]
+            prompt = next_title(question.history, profile=question.profile, wish=question.wish)
+            new = sorted(set(titles) - self._alone.keys())
+            try:
+                [given] = lm.loglikelihood([prompt], [titles])
+                if new:
+                    self._alone.update(zip(new, lm.loglikelihood([next_title(())], [new])[0].tolist(), strict=True))
+            except LanguageModelError as error:
+                counts[f"failed: {type(error).__name__}"] += 1
+                results.append(None)
+                continue
+            counts["answered"] += 1
+            results.append(np.asarray(given - [self._alone[title] for title in titles], dtype=np.float32))
+        return results
 
 
 def ask_lists(

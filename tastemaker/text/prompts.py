@@ -78,6 +78,18 @@ ORDER = Template(
 )
 """The same three parts, answered with a list of letters."""
 
+NEXT = Template(
+    name="next-title",
+    version=1,
+    system=CHOOSE.system,
+    user="""The shopper bought, oldest first:
+{history}
+{profile}{wish}
+Which product does the shopper buy next?""",
+    answer="-",
+)
+"""History and profile without candidates; the titles of the candidates are scored as continuations."""
+
 PROFILE = Template(
     name="palr-profile",
     version=1,
@@ -134,10 +146,18 @@ def choose(
     history: Sequence[str], candidates: Sequence[str], *, profile: str = "", wish: str = "", count: int | None = None
 ) -> Prompt:
     """Ask for the best candidate's letter, or with `count` for the letters of the best `count`, best first."""
-    places = {
+    places = {**_shopper(history, profile, wish), "candidates": lettered(candidates)}
+    return CHOOSE.fill(**places) if count is None else ORDER.fill(**places, count=str(count))
+
+
+def next_title(history: Sequence[str], *, profile: str = "", wish: str = "") -> Prompt:
+    """Ask for the title of the next product; answers are scored, never read."""
+    return NEXT.fill(**_shopper(history, profile, wish))
+
+
+def _shopper(history: Sequence[str], profile: str, wish: str) -> dict[str, str]:
+    return {
         "history": numbered(history),
         "profile": f"Profile: {clean(profile, max_length=WISH_LENGTH)}\n" if profile else "",
         "wish": f"The shopper's wish: {quoted(clean(wish, max_length=WISH_LENGTH))}\n" if wish else "",
-        "candidates": lettered(candidates),
     }
-    return CHOOSE.fill(**places) if count is None else ORDER.fill(**places, count=str(count))

@@ -137,6 +137,27 @@ def test_a_garbled_list_keeps_the_retrievers_order(answer):
         assert ranking.items[0].tolist() == [9, 8, 7, 6, 5]
 
 
+def test_titles_are_scored_by_what_the_history_adds():
+    """A title that is likely for anybody gains nothing; one that the history makes likely comes first."""
+
+    def likelihood(prompt, title):
+        knows = "number 1" in prompt.user
+        return -1.0 if title == "shampoo number 5" else -5.0 if "number 9" in title and knows else -9.0
+
+    lm = ScriptedChoiceLM(likelihood)
+    model = Listwise(lm=lm, weight=1.0, mode="titles").fit(tiny_shop())
+    ranking = model.rank(QUERY, 5, candidates=candidates_of([5, 6, 7, 8, 9]))
+    assert ranking.items[0].tolist() == [9, 5, 6, 7, 8]
+    assert "Candidates" not in lm.asked[0].user
+    asked = len(lm.asked)
+    model.rank(QUERY, 5, candidates=candidates_of([9, 8, 7, 6, 5]))
+    assert len(lm.asked) == asked + 1, "titles alone are scored once"
+    with pytest.raises(ConfigError, match="cannot score titles"):
+        Listwise(lm=ScriptedLM(), weight=1.0, mode="titles").fit(tiny_shop()).rank(
+            QUERY, 2, candidates=candidates_of([5, 6])
+        )
+
+
 def test_a_written_list_is_obeyed_and_its_faults_are_counted():
     def writes(prompt):
         letter = {name: letter for letter, name in shown(prompt).items()}

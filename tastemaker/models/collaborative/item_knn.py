@@ -90,7 +90,7 @@ class ItemKNN(SparseRecommender):
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401  # checked by the base
         super().__init__(**settings)
-        self.ranks_cold_items = self.config.alpha < 1  # type: ignore[misc]  # texts reach items that nobody has bought
+        self.ranks_cold_items = self.config.alpha < 1  # texts reach items that nobody has bought
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Compare every item with every other, block by block, and keep the nearest."""

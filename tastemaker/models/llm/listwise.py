@@ -3,7 +3,8 @@ r"""PALR's ranker: a language model chooses among the retriever's candidates, gi
 For each query the prompt has three parts (history, profile, candidates by letter). In mode "likelihood" one forward
 pass gives the log-probability of every letter; it is averaged over `orders` arrangements of the candidates, minus the
 mean log-probability of each letter on validation questions, both against position bias. In mode "generate" the model
-writes a list of letters.
+writes a list of letters. In mode "titles" each candidate's title is scored as a continuation of history and profile,
+with the prompt read once: slower than letters, and the better choice for small models, which cannot tell letters apart.
 
 The final score of a candidate is $(1 - w)\,d(r_{retriever}) + w\,d(r_{model})$ with $d(r) = 1/\log_2(r + 2)$ of its
 0-based rank $r$. The weight $w$ is chosen on validation questions, and is zero unless the model helps there by more
@@ -27,11 +28,19 @@ from tastemaker import configurable, metrics
 from tastemaker.data.ranking import Ranking, sort_lists
 from tastemaker.errors import ConfigError
 from tastemaker.lm.base import describe
-from tastemaker.models.choosing import Answer, Question, ask_likelihoods, ask_lists, letter_prior, ranks_of
+from tastemaker.models.choosing import (
+    Answer,
+    Question,
+    TitleLikelihoods,
+    ask_likelihoods,
+    ask_lists,
+    letter_prior,
+    ranks_of,
+)
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Recommender, check_queries
 from tastemaker.text.profile import ProfileWriter
-from tastemaker.text.prompts import CHOOSE, LETTERS, ORDER
+from tastemaker.text.prompts import CHOOSE, LETTERS, NEXT, ORDER
 from tastemaker.text.render import item_names
 
 if TYPE_CHECKING:
@@ -47,6 +56,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = tuple(round(step / 10, 1) for step in range(11))
 """Weights tried on validation."""
+TEMPLATES = {"likelihood": CHOOSE, "titles": NEXT, "generate": ORDER}
+"""Mode -> the prompt that asks."""
 CERTAINTY = 2.0
 """Standard errors by which a weight must help on validation before the model takes part at all."""
 CHOSEN_AT = 10
@@ -57,7 +68,8 @@ class ListwiseConfig(configurable.Config):
     """Knobs of `listwise`.
 
     Attributes:
-        mode: "likelihood" reads letter probabilities, "generate" lets the model write a list.
+        mode: "likelihood" reads letter probabilities, "titles" scores whole titles, "generate" lets the model write a
+            list.
         candidates: how many of the offered candidates the model sees, best first; the rest keep their order below.
         history: newest items of the history that the model sees (PALR: at most 20).
         orders: arrangements of the candidates to average over, in mode "likelihood".
@@ -67,7 +79,7 @@ class ListwiseConfig(configurable.Config):
         listed: how many letters the model is asked for in mode "generate".
     """
 
-    mode: Literal["likelihood", "generate"] = "likelihood"
+    mode: Literal["likelihood", "titles", "generate"] = "likelihood"
     candidates: int = Field(default=20, ge=2, le=len(LETTERS))
     history: int = Field(default=20, ge=1)
     orders: int = Field(default=2, ge=1, le=len(LETTERS))
@@ -98,6 +110,7 @@ class Listwise(Recommender):
         self._prior = np.zeros(self.config.candidates, dtype=np.float32)
         self._trials: list[dict[str, float]] = []
         self._counts: Counter[str] = Counter()
+        self._titles = TitleLikelihoods()
         self._profiles: ProfileWriter | None = None
         self._names: list[str] | None = None
 
@@ -166,6 +179,9 @@ class Listwise(Recommender):
             if learn_prior:
                 self._prior = letter_prior(answers, width)
             results = [None if answer is None else answer.scores(self._prior) for answer in answers]
+        elif self.config.mode == "titles":
+            for question in progress(questions, label="asking the language model"):
+                results += self._titles.ask(self.lm, [question], counts=self._counts)
         else:
             for question in progress(questions, label="asking the language model"):
                 results += ask_lists(self.lm, [question], listed=self.config.listed, counts=self._counts)
@@ -197,7 +213,7 @@ class Listwise(Recommender):
         return {
             "weight": self._weight,
             "chosen_on_validation": self._trials,
-            "prompt": (CHOOSE if self.config.mode == "likelihood" else ORDER).identity,
+            "prompt": TEMPLATES[self.config.mode].identity,
             "language_model": None if self.lm is None else describe(self.lm),
             "counts": dict(self._counts),
             "unreadable_profiles": 0 if self._profiles is None else self._profiles.unreadable,
