@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from tastemaker.errors import ArtifactError
@@ -57,7 +57,8 @@ def write(
     except OSError as error:
         raise ArtifactError(f"{folder}: cannot be written: {error.strerror}") from error
     try:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, draft / ARRAYS)
+        packed = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        save_file(packed, draft / ARRAYS, metadata={"manifest": _digest(manifest)})
         for stem, frame in (frames or {}).items():
             frame.write_parquet(draft / f"{stem}.parquet")
         hashes = {path.name: _sha256(path) for path in sorted(draft.iterdir())}
@@ -104,11 +105,21 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[st
         if _sha256(path) != expected:
             raise ArtifactError(f"{path}: content differs from the manifest (SHA-256); fit the model again")
     try:
+        with safe_open(folder / ARRAYS, framework="numpy") as file:
+            digest = (file.metadata() or {}).get("manifest")
         arrays = load_file(folder / ARRAYS)
         frames = {Path(name).stem: pl.read_parquet(folder / name) for name in files if name.endswith(".parquet")}
     except (SafetensorError, pl.exceptions.PolarsError) as error:
         raise ArtifactError(f"{folder}: cannot be read: {error}") from error
+    if digest != _digest({key: value for key, value in manifest.items() if key not in ("format", "files")}):
+        raise ArtifactError(f"{folder / MANIFEST}: was edited after it was written; fit the model again")
     return manifest, arrays, frames
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what a manifest says, whatever its layout; the arrays carry it."""
+    text = json.dumps(manifest, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _replace(draft: Path, folder: Path) -> None:

@@ -25,7 +25,7 @@ def read(source: str, *, overrides: list[str] | None = None) -> dict[str, Any]:
         ConfigError: no such file or model, not TOML, or an override that does not fit.
     """
     path = Path(source)
-    if path.is_file():
+    if _is_file(path):
         try:
             settings: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -39,6 +39,13 @@ def read(source: str, *, overrides: list[str] | None = None) -> dict[str, Any]:
     return settings
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
+
+
 def _apply(settings: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
@@ -50,6 +57,8 @@ def _apply(settings: dict[str, Any], override: str) -> None:
     value = _value(text.strip())
     if isinstance(place, list):
         raise ConfigError(f"--set {override}: '{last}' is no key of a list; write stage.0.{last}=...")
+    if not isinstance(place, dict):
+        raise ConfigError(f"--set {override}: '{last}' lies inside a plain value")
     place[last] = value
 
 

@@ -34,10 +34,14 @@ def parse_config(kind: type[C], values: dict[str, Any], *, place: str) -> C:
         lines = []
         for problem in error.errors():
             key = ".".join(str(part) for part in problem["loc"])
+            message = problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "extra_forbidden":
-                lines.append(f"{place}.{key}: unknown key{did_you_mean(key, kind.model_fields)}")
+                cure = did_you_mean(key, kind.model_fields) if kind.model_fields else "; there are no settings"
+                lines.append(f"{place}.{key}: unknown key{cure}")
+            elif key:
+                lines.append(f"{place}.{key}: {problem['input']!r}: {message[0].lower()}{message[1:]}")
             else:
-                lines.append(f"{place}.{key}: {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}")
+                lines.append(f"{place}: {message[0].lower()}{message[1:]}")
         raise ConfigError("\n".join(lines)) from error
 
 

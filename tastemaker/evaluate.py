@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class Evaluation:
         protocol: split, masking, refit, sample, seeds, counts, data fingerprint.
         metrics: measure -> {"value", "low", "high"}: mean over queries and its 95 % bootstrap interval.
         stages: the same measures after each stage, with what the stage changed and its own report.
-        cost: seconds to fit, calibrate and rank, and what language models were asked.
+        cost: seconds to fit (calibration included) and to rank, and what language models were asked.
     """
 
     protocol: dict[str, Any]
@@ -99,22 +99,13 @@ def evaluate(
     Raises:
         DataError: the split cannot be fitted or asked.
     """
+    k = min(max(ks), split.train.n_items)
     started = time.perf_counter()
     fit(pipeline, split, refit=refit, seed=seed, progress=progress)
     fitted = time.perf_counter()
     test = split.test if sample is None else split.test.sample(sample, seed=seed)
-    by_stage, final = rank_all(pipeline, test, max(ks), masking=masking, progress=progress)
+    by_stage, final = rank_all(pipeline, test, k, masking=masking, progress=progress)
     ranked = time.perf_counter()
-
-    measured = metrics.per_query(final, test.targets, ks)
-    summary: dict[str, dict[str, float | None]] = {
-        name: _with_interval(values, seed=seed) for name, values in measured.items()
-    }
-    k = max(ks)
-    summary[f"coverage@{k}"] = {"value": metrics.coverage(final.items, split.train.n_items), "low": None, "high": None}
-    categories = metrics.category_coverage(final.items, split.train.items)
-    if categories is not None:
-        summary[f"category_coverage@{k}"] = {"value": categories, "low": None, "high": None}
     protocol = {
         **split.protocol,
         "items_ranked": "all",
@@ -122,6 +113,7 @@ def evaluate(
         "fitted_on": "train + validation" if refit else "train",
         "history_at_test": "train + validation",
         "order_of_ties": "file",
+        "order_of_equal_scores": "lower item number first",
         "test_queries": len(test),
         "test_queries_available": len(split.test),
         "sample": None if sample is None or sample >= len(split.test) else "random, by seed",
@@ -133,8 +125,38 @@ def evaluate(
         "seed": seed,
         "data_fingerprint": split.refit.fingerprint,
     }
-    cost = {"fit_seconds": round(fitted - started, 3), "rank_seconds": round(ranked - fitted, 3)}
+    cost = {
+        "fit_seconds": round(fitted - started, 3),
+        "rank_seconds": round(ranked - fitted, 3),
+        "language_models": _language_model_costs(pipeline),
+    }
+    summary = _summary(final, test, split.train, ks, seed=seed)
     return Evaluation(protocol, summary, _stage_reports(pipeline, by_stage, test, ks, seed=seed), cost)
+
+
+def _summary(
+    final: Ranking, test: Holdout, train: Dataset, ks: tuple[int, ...], *, seed: int
+) -> dict[str, dict[str, float | None]]:
+    """Return every measure of the final lists, those over queries with an interval."""
+    measured = metrics.per_query(final, test.targets, ks)
+    summary: dict[str, dict[str, float | None]] = {
+        name: _with_interval(values, seed=seed) for name, values in measured.items()
+    }
+    k = max(ks)
+    summary[f"coverage@{k}"] = {"value": metrics.coverage(final.items, train.n_items), "low": None, "high": None}
+    categories = metrics.category_coverage(final.items, train.items)
+    if categories is not None:
+        summary[f"category_coverage@{k}"] = {"value": categories, "low": None, "high": None}
+    return summary
+
+
+def _language_model_costs(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """Return what each stage's language model was asked since it was loaded: calibration and test together."""
+    return [
+        {"stage": number, "model": stage.recommender.lm.name, **asdict(stage.recommender.lm.usage)}
+        for number, stage in enumerate(pipeline.stages)
+        if stage.recommender.lm is not None
+    ]
 
 
 def rank_all(

@@ -2,7 +2,7 @@
 
 Evidence comes from the model's own arithmetic (which history items brought the score about) and from attributes that
 the product shares with the history. A language model may phrase it; a sentence that cites a product, brand or number
-that is not in the evidence is dropped, counted, and replaced by the template's.
+that is not in the evidence is dropped, counted, and replaced by the template's. Where nothing is known, that is said.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,7 +17,7 @@ import polars as pl
 
 from tastemaker.errors import LanguageModelError
 from tastemaker.pipeline import Pipeline
-from tastemaker.recommender import Attributing
+from tastemaker.recommender import Attributing, Counting
 from tastemaker.text.clean import clean
 from tastemaker.text.profile import ProfileWriter
 from tastemaker.text.prompts import NAME_LENGTH, PHRASE, quoted
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from tastemaker.data.ranking import Ranking
     from tastemaker.lm.base import LanguageModel
     from tastemaker.recommender import Recommender
-    from tastemaker.types import Int32
+    from tastemaker.types import Float32, Int32
 
 CITED = 2
 """History items cited in one reason."""
@@ -46,15 +45,16 @@ class Evidence:
 
     Attributes:
         kind: "history" (a bought product that raised the score), "attribute" (shared with the history), "profile"
-            (a keyword of the shopper's profile that the product shows), or "popularity".
+            (a keyword of the shopper's profile that the product shows), "wish" (a word of the shopper's wish that
+            the product shows), or "popularity".
         item_id: the history item that shows it, or None.
         name: the item's name, the attribute's column, or the keyword.
-        value: the attribute's value, else "".
+        value: the attribute's value, what a history item means, the number of purchases, else "".
         weight: share of the positive evidence of its kind, 0 to 1.
         source: the model whose arithmetic this is, else "catalogue" or "profile".
     """
 
-    kind: Literal["history", "attribute", "profile", "popularity"]
+    kind: Literal["history", "attribute", "profile", "wish", "popularity"]
     item_id: str | None
     name: str
     value: str
@@ -68,7 +68,7 @@ class Reason:
 
     Attributes:
         text: one sentence.
-        evidence: what it rests on.
+        evidence: what it rests on; empty where nothing is known.
         phrased_by: "template" or the language model's name.
     """
 
@@ -94,6 +94,8 @@ class Explainer:
 
     def __init__(self, recommender: Recommender, *, lm: LanguageModel | None = None) -> None:
         self._models = _attributing(recommender)
+        self._purchases = _purchases(recommender)
+        self._ranker = " -> ".join(stage.name for stage in _stages(recommender))
         self._items = recommender.items
         self._names = item_names(self._items)
         self._profiles = ProfileWriter(self._items)
@@ -103,27 +105,26 @@ class Explainer:
 
     def explain(self, queries: Queries, ranking: Ranking) -> list[list[Reason]]:
         """Return a reason for each listed item of each query, in list order."""
+        wishes = queries.texts or ("",) * len(queries)
         return [
-            [self.reason(queries.history(row), int(item)) for item in ranking.items[row] if item >= 0]
+            [self.reason(queries.history(row), int(item), wish=wishes[row]) for item in ranking.items[row] if item >= 0]
             for row in range(len(queries))
         ]
 
-    def reason(self, history: Int32, item: int) -> Reason:
+    def reason(self, history: Int32, item: int, *, wish: str = "") -> Reason:
         """Return the reason for one item."""
-        evidence = self.evidence(history, item)
+        evidence = self.evidence(history, item, wish=wish)
         text = self._sentence(evidence)
-        if self._lm is not None and evidence[0].kind != "popularity":
+        if self._lm is not None and any(one.kind != "popularity" for one in evidence):
             phrased = self._phrase(self._lm, item, evidence)
             if phrased is not None:
                 return Reason(phrased, evidence, self._lm.name)
         return Reason(text, evidence, "template")
 
-    def evidence(self, history: Int32, item: int) -> tuple[Evidence, ...]:
-        """Collect the facts for one item: contributions, then shared attributes, then profile keywords."""
-        found = [*self._contributions(history, item), *self._shared(history, item)]
-        if not found:
-            found = self._keywords(history, item)
-        return tuple(found) or (Evidence("popularity", None, "popular", "", 1.0, "catalogue"),)
+    def evidence(self, history: Int32, item: int, *, wish: str = "") -> tuple[Evidence, ...]:
+        """Collect the facts for one item: contributions, shared attributes and the wish; else profile or popularity."""
+        found = [*self._contributions(history, item), *self._shared(history, item), *self._wished(wish, item)]
+        return tuple(found or self._keywords(history, item) or self._popular(item))
 
     def _contributions(self, history: Int32, item: int) -> list[Evidence]:
         """Cite the history items that raised the score, from the first stage that has an opinion on the item."""
@@ -166,23 +167,35 @@ class Explainer:
             if re.search(rf"\b{re.escape(keyword.word)}\b", name)
         ][:CITED]
 
+    def _wished(self, wish: str, item: int) -> list[Evidence]:
+        """Cite the words of the wish that the product's name or attributes show."""
+        shown = set(_words(" ".join([self._names[item], *(v[item] or "" for v in self._attributes.values())]).lower()))
+        words = [word for word in dict.fromkeys(_words(wish.lower())) if word in shown and word not in CONNECTING]
+        return [Evidence("wish", None, word, "", 1 / len(words), "wish") for word in words]
+
+    def _popular(self, item: int) -> list[Evidence]:
+        """Cite the number of purchases, where a popularity model is part of the recommender and counted any."""
+        if self._purchases is None or not self._purchases[item] > 0:
+            return []
+        return [Evidence("popularity", None, "popular", f"{self._purchases[item]:.0f}", 1.0, "popular")]
+
     def _sentence(self, evidence: Sequence[Evidence]) -> str:
         """Put evidence into a sentence by template."""
-        cited = [one for one in evidence if one.kind == "history"]
         parts = []
+        cited = [one for one in evidence if one.kind == "history"]
         if cited:
-            names = " and ".join(quoted(one.name) for one in cited)
-            parts.append(f"{cited[0].value} {names}")
+            parts.append(f"{cited[0].value} {' and '.join(quoted(one.name) for one in cited)}")
         for one in evidence:
             if one.kind == "attribute":
                 value = clean(one.value, max_length=NAME_LENGTH)
                 parts.append(f"the same {_SINGULAR.get(one.name, one.name)} as before: {value}")
-        words = [one.name for one in evidence if one.kind == "profile"]
-        if words:
-            parts.append(f"fits what you buy: {', '.join(words)}")
-        if not parts:
-            parts.append("popular with other shoppers")
-        sentence = "; ".join(parts)
+            elif one.kind == "popularity":
+                parts.append(f"popular with other shoppers: bought {one.value} times")
+        for kind, words in (("profile", "fits what you buy"), ("wish", "fits your wish")):
+            named = [one.name for one in evidence if one.kind == kind]
+            if named:
+                parts.append(f"{words}: {', '.join(named)}")
+        sentence = "; ".join(parts) or f"chosen by {self._ranker}; no single purchase or attribute explains it"
         return f"{sentence[0].upper()}{sentence[1:]}."
 
     def _phrase(self, lm: LanguageModel, item: int, evidence: Sequence[Evidence]) -> str | None:
@@ -207,7 +220,7 @@ class Explainer:
         strict on purpose: "cosy" or "jacket" is a claim about a product, and nothing here can vouch for it.
         """
         names = [self._names[item], *(one.name for one in evidence)]
-        facts = " ".join((*names, *(one.value for one in evidence))).lower()
+        facts = " ".join((*names, *(one.value for one in evidence), self._sentence(evidence))).lower()
         allowed = {clean(name, max_length=NAME_LENGTH).replace('"', "'").lower() for name in names}
         lowered = sentence.lower()
         if not sentence:
@@ -215,34 +228,48 @@ class Explainer:
         for name in re.findall(r'["\u201c]([^"\u201d]+)["\u201d]', lowered):
             if name.strip(" .,") not in allowed:
                 return "unknown product"
-        if any(number not in facts for number in re.findall(r"\d+(?:[.,]\d+)*", lowered)):
+        if not _numbers(lowered) <= _numbers(facts):
             return "unknown number"
         cited = [one.value if one.kind == "attribute" else clean(one.name, max_length=NAME_LENGTH) for one in evidence]
         if not any(text.replace('"', "'").lower() in lowered for text in cited):
             return "cites no evidence"
-        known = {*_words(facts), *_connecting_words()}
-        if any(word not in known for word in _words(lowered)):
+        if not set(_words(lowered)) <= {*_words(facts), *CONNECTING}:
             return "unknown claim"
         return None
 
 
 CONNECTING = frozenset(
     """
-    ahead along bought brand buy buying category choice choose chosen customer customers enjoy fit fits go goes item
-    items it's like liked likes list looking love match matches often order ordered orders pair pairs picked product
-    products purchase purchased recommend recommended recommendation shopper shoppers similar suggest suggested suit
-    suits that's together try want you'd you'll you're you've
+    a an the this that these it its you your yours we our us and or also too as at by for from in of on to with after
+    before because since so while when who which is are was be been has have had may might can could will would should
+    like enjoy try want need choose recommend recommended recommendation suggest suggested suggestion buy bought buying
+    purchase purchased product products item items shopper shoppers customer customers goes go well along together here
     """.split()  # noqa: SIM905  # a list of words reads best as words
 )
-"""Words a sentence may use beyond its facts: they say that things are bought or belong together, nothing about them."""
+"""Words a sentence may use beyond its facts: they join facts, or say that things are bought.
+
+No negation, number, quantity, comparison or praise is among them.
+"""
 
 _SINGULAR = {"categories": "category"}
 
 
+def _stages(recommender: Recommender) -> list[Recommender]:
+    return [stage.recommender for stage in recommender.stages] if isinstance(recommender, Pipeline) else [recommender]
+
+
 def _attributing(recommender: Recommender) -> list[Any]:
     """Return the stages that can attribute a score to history items, first stage first."""
-    stages = [stage.recommender for stage in recommender.stages] if isinstance(recommender, Pipeline) else [recommender]
-    return [stage for stage in stages if isinstance(stage, Attributing)]
+    return [stage for stage in _stages(recommender) if isinstance(stage, Attributing)]
+
+
+def _purchases(recommender: Recommender) -> Float32 | None:
+    """Return the purchases of each item as the recommender's own popularity model counted them, if it has one."""
+    fallback = recommender.fallback if isinstance(recommender, Pipeline) else None
+    for part in (*_stages(recommender), fallback):
+        if isinstance(part, Counting):
+            return part.counts
+    return None
 
 
 def _attributes(items: Entities) -> dict[str, list[str | None]]:
@@ -261,9 +288,6 @@ def _words(text: str) -> list[str]:
     return [word.removesuffix("'s") for word in re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text)]
 
 
-@cache
-def _connecting_words() -> frozenset[str]:
-    """Return words that join facts and claim nothing: English function words, and the verbs of recommending."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # takes a second, so only when a sentence is checked
-
-    return frozenset(ENGLISH_STOP_WORDS) | CONNECTING
+def _numbers(text: str) -> set[str]:
+    """Return the whole numbers and decimals of a text."""
+    return set(re.findall(r"\d+(?:[.,]\d+)*", text))

@@ -60,6 +60,10 @@ class Pipeline(Recommender):
                 raise ConfigError(
                     f"stage {number} ({stage.recommender.name}): keep is {stage.keep}, must be at least 1"
                 )
+        if not stages[0].recommender.retrieves:
+            raise ConfigError(f"{stages[0].recommender.name}: only re-ranks candidates; put a retriever before it")
+        if fallback is not None and not fallback.retrieves:
+            raise ConfigError(f"fallback {fallback.name}: only re-ranks candidates; choose one that retrieves")
         self.stages = tuple(stages)
         self.fallback = fallback
 
@@ -82,15 +86,20 @@ class Pipeline(Recommender):
     @property
     def wants_calibration(self) -> bool:
         """Whether a stage has a choice to make on validation questions."""
-        return any(_calibrated(stage.recommender) for stage in self.stages)
+        return any(
+            isinstance(stage.recommender, Calibrated) and stage.recommender.calibration_size > 0
+            for stage in self.stages
+        )
 
     def calibrate(self, validation: Holdout, *, seed: int = 0, progress: Progress = silent) -> None:
         """Let each stage that has a choice make it on validation questions, in pipeline order."""
         for number, stage in enumerate(self.stages):
-            if isinstance(stage.recommender, Calibrated) and number:
-                sample = validation.sample(stage.recommender.calibration_size, seed=seed)
-                candidates = self._run(sample.queries, self.stages[number - 1].keep, upto=number)[-1]
-                stage.recommender.calibrate(sample, candidates=candidates, seed=seed, progress=progress)
+            model = stage.recommender
+            if isinstance(model, Calibrated) and model.calibration_size > 0:
+                sample = validation.sample(model.calibration_size, seed=seed)
+                keep = self.stages[number - 1].keep
+                candidates = self._run(sample.queries, keep, upto=number)[-1].cut(keep)
+                model.calibrate(sample, candidates=candidates, seed=seed, progress=progress)
 
     def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
         """Rank through all stages, then fill short rows from the fallback."""
@@ -165,7 +174,3 @@ def append_below(ranking: Ranking, more: Ranking, k: int) -> Ranking:
         step = max(1.0, abs(lowest)) * 1e-3
         scores[row, len(listed) : end] = lowest - step * np.arange(1, len(extra) + 1)
     return Ranking(items, scores)
-
-
-def _calibrated(recommender: Recommender) -> bool:
-    return isinstance(recommender, Calibrated) and recommender.calibration_size > 0

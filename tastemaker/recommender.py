@@ -190,12 +190,14 @@ class Attributing(Protocol):
 
 
 @runtime_checkable
-class RatingPredictor(Protocol):
-    """A recommender that predicts ratings on the scale of the training values."""
+class Counting(Protocol):
+    """A recommender that knows how often each item was bought.
 
-    def predict(self, users: Int32, items: Int32) -> Float32:
-        """Return the predicted rating of each (user, item) pair of the training data, float32 [n]."""
-        ...
+    Attributes:
+        counts: interactions of each item in the training data, float32 [n].
+    """
+
+    counts: Float32
 
 
 @runtime_checkable

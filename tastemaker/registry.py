@@ -18,6 +18,9 @@ from tastemaker.recommender import Recommender
 
 ENTRY_POINT_GROUP = "tastemaker.models"
 
+KEYS = frozenset({"stage", "encoder", "lm", "fallback"})
+"""What a configuration may hold."""
+
 EXTRA_OF_MODULE = {"implicit": "implicit", "torch": "text", "sentence_transformers": "text", "transformers": "lm"}
 """Which optional dependency group brings a module that a model file imports."""
 
@@ -55,8 +58,7 @@ def model_class(name: str) -> type[Recommender]:
     location = _locations().get(name)
     if location is None:
         for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
-            loaded: type[Recommender] = point.load()
-            return loaded
+            return _checked(point.load())
         raise ConfigError(f"unknown model '{name}'{did_you_mean(name, names())}")
     try:
         module = importlib.import_module(location)
@@ -67,8 +69,16 @@ def model_class(name: str) -> type[Recommender]:
         raise MissingExtra(f"model '{name}'", missing, EXTRA_OF_MODULE[missing]) from error
     for value in vars(module).values():
         if isinstance(value, type) and issubclass(value, Recommender) and vars(value).get("name") == name:
-            return value
+            return _checked(value)
     raise TypeError(f"{location} defines no Recommender with name = {name!r}")
+
+
+def _checked(kind: type[Recommender]) -> type[Recommender]:
+    """Refuse a model whose settings share a name with those of its stage."""
+    taken = {"model", "keep"} & set(kind.Config.model_fields)
+    if taken:
+        raise TypeError(f"model '{kind.name}' has a setting {taken.pop()!r}, which names something of its stage")
+    return kind
 
 
 def build(settings: Mapping[str, Any], *, place: str = "config") -> Pipeline:
@@ -83,10 +93,13 @@ def build(settings: Mapping[str, Any], *, place: str = "config") -> Pipeline:
         ConfigError: an unknown model or key, or a value out of range.
         MissingExtra: a part needs a package that is not installed.
     """
-    unknown = set(settings) - {"stage", "encoder", "lm", "fallback", "data"}
-    if unknown:
-        word = sorted(unknown)[0]
-        raise ConfigError(f"{place}.{word}: unknown key{did_you_mean(word, ['stage', 'encoder', 'lm', 'fallback'])}")
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{place}: {settings!r} is no table of settings")
+    for word in sorted(set(settings) - KEYS):
+        raise ConfigError(f"{place}.{word}: unknown key{did_you_mean(word, KEYS)}")
+    for word in ("encoder", "lm"):
+        if not isinstance(settings.get(word, {}), Mapping):
+            raise ConfigError(f'{place}.{word}: {settings[word]!r}: must be a table, [{word}] with model = "..."')
     tables = settings.get("stage")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise ConfigError(f"{place}: needs at least one [[stage]] with a model; known models: {', '.join(names())}")

@@ -33,7 +33,7 @@ def verdict(report: dict[str, Any]) -> str:
     if weight == 0:
         alone = next(trial for trial in trials if trial["weight"] == 1.0)
         return (
-            f"{model} was switched off: on validation no weight helped by more than two standard errors. "
+            f"{model} was switched off: on validation no weight helped by more than 2.8 standard errors. "
             f"Alone it changed NDCG@10 by {alone['gain']:+.4f} (standard error {alone['standard_error']:.4f}); "
             f"the best weight, {best['weight']}, by {best['gain']:+.4f} (standard error {best['standard_error']:.4f})."
         )

@@ -28,7 +28,7 @@ class SavedModel:
         pipeline: the fitted recommender.
         users: the shoppers it knows; row number = query number in `histories`.
         histories: one query a user, as they may be used at recommendation time.
-        facts: how it was fitted: split, data fingerprint, seed, metrics. JSON values.
+        facts: how it was fitted: split, data fingerprint, seed. JSON values.
     """
 
     pipeline: Pipeline
@@ -72,6 +72,8 @@ def load(folder: Path) -> SavedModel:
         digest, settings = manifest["items"]["digest"], manifest["model"]
     except (KeyError, TypeError, DataError) as error:
         raise ArtifactError(f"{folder}: incomplete ({error}); fit the model again") from error
+    if len(histories) != len(users) or (len(histories.items) and histories.items.max() >= len(items)):
+        raise ArtifactError(f"{folder}: the saved histories do not fit users and catalogue; fit the model again")
     if items.digest != digest:
         raise ArtifactError(f"{folder}: items.parquet is not the catalogue that the model was fitted on; fit it again")
     pipeline = registry.build(settings, place=str(folder))

@@ -153,6 +153,7 @@ class RecommenderContract:
         data = tiny_shop()
         queries = data.queries()
         ranking = self._ask(self.make().fit(data), queries, data.n_items)
+        assert (ranking.items >= 0).any(), "nothing is listed at all"
         for row in range(len(queries)):
             assert not np.isin(ranking.items[row], queries.history(row)).any()
 
@@ -162,7 +163,7 @@ class RecommenderContract:
         model = self.make().fit(data)
         queries = data.queries()
         together = self._ask(model, queries, 5)
-        for row in (0, 7, len(queries) - 1):
+        for row in range(len(queries)):
             alone = self._ask(model, queries.take([row]), 5)
             assert (alone.items[0] == together.items[row]).all()
             np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-4, atol=1e-6)
@@ -185,6 +186,7 @@ class RecommenderContract:
         )
         ranking = model.rank(data.queries(), 5, candidates=offered, seen=True)
         assert np.isin(ranking.items, [5, 9, 2, 30, -1]).all()
+        assert (ranking.items >= 0).any(), "nothing is listed at all"
 
     def test_checkerboard(self) -> None:
         """The held-out product of one's own taste is found."""

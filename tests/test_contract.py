@@ -77,3 +77,37 @@ def test_an_unfitted_model_says_so_by_name():
 
     with pytest.raises(NotFitted, match="transitions: not fitted; call fit"):
         _ = registry.model_class("transitions")().items
+
+
+@pytest.mark.parametrize("name", [name for name in registry.names() if registry.model_class(name).retrieves])
+def test_a_saved_model_loads_by_name_and_answers_alike(name, tmp_path):
+    """Through the registry, with histories, as `fit` and `recommend` do it."""
+    from tastemaker import saved
+    from tastemaker.testing import tiny_shop
+
+    data = tiny_shop()
+    pipeline = registry.build({"stage": [{"model": name, "keep": 7}]}).fit(data)
+    saved.save(tmp_path / "m", saved.SavedModel(pipeline, data.users, data.queries(), {"seed": 0}))
+    loaded = saved.load(tmp_path / "m")
+    assert registry.settings_of(loaded.pipeline) == registry.settings_of(pipeline)
+    assert loaded.pipeline.stages[0].keep == 7
+    before, after = (one.rank(loaded.histories, 9) for one in (pipeline, loaded.pipeline))
+    assert before.items.tobytes() == after.items.tobytes()
+    assert before.scores.tobytes() == after.scores.tobytes()
+
+
+def test_an_edited_manifest_is_refused(tmp_path):
+    import json
+
+    from tastemaker import saved
+    from tastemaker.errors import ArtifactError
+    from tastemaker.testing import tiny_shop
+
+    data = tiny_shop()
+    pipeline = registry.build({"stage": [{"model": "transitions"}]}).fit(data)
+    saved.save(tmp_path / "m", saved.SavedModel(pipeline, data.users, data.queries()))
+    manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
+    manifest["model"]["stage"][0]["recency"] = 0.1
+    (tmp_path / "m" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match="was edited"):
+        saved.load(tmp_path / "m")

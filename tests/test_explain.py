@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tastemaker.data import Dataset, Queries
+from tastemaker.data import Dataset, Queries, Ranking
 from tastemaker.explain import Explainer
 from tastemaker.lm.scripted import ScriptedLM
 from tastemaker.models.collaborative.popular import Popular
@@ -61,10 +61,27 @@ def test_contributions_sum_to_the_score(shop):
         assert total == pytest.approx(max(scores[item], 0), abs=1e-6)
 
 
-def test_no_evidence_is_called_popularity(shop):
+def test_popularity_is_cited_only_where_it_is_true(shop):
     reason = explainer(shop, Popular()).reason(np.array([], np.int32), 0)
     assert [one.kind for one in reason.evidence] == ["popularity"]
-    assert reason.text == "Popular with other shoppers."
+    assert reason.text == "Popular with other shoppers: bought 4 times."
+
+
+def test_where_nothing_is_known_that_is_said(shop):
+    unsold = shop.with_log(shop.log.filter(pl.col("item") != 4))
+    reason = explainer(unsold, Popular()).reason(np.array([], np.int32), 4)
+    assert reason.evidence == ()
+    assert reason.text == "Chosen by popular; no single purchase or attribute explains it."
+
+
+def test_a_wish_is_evidence(shop):
+    queries = Queries.from_lists([[]], texts=["a blue cup please"])
+    pipeline = Pipeline([Stage(Popular())]).fit(shop)
+    [[first, *_]] = Explainer(pipeline).explain(
+        queries, Ranking(np.array([[2]], np.int32), np.ones((1, 1), np.float32))
+    )
+    assert [one.name for one in first.evidence] == ["blue", "cup"]
+    assert first.text == "Fits your wish: blue, cup."
 
 
 def test_a_grounded_sentence_is_kept(shop):
@@ -84,11 +101,17 @@ def test_a_grounded_sentence_is_kept(shop):
         ('Like your "Glass pot", this jacket is by Clara.', "unknown claim"),
         ('Like your "Glass pot", and dishwasher-safe.', "unknown claim"),
         ('Like your "Glass pot", now 30 % off.', "unknown number"),
-        ("You will love it.", "cites no evidence"),
+        ("You will like it.", "cites no evidence"),
+        ('Shoppers who never bought "Glass pot" bought this.', "unknown claim"),
+        ('Fifty shoppers who bought "Glass pot" bought this.', "unknown claim"),
+        ('A thick, serious and sincere product like "Glass pot".', "unknown claim"),
+        ('This is not like "Glass pot".', "unknown claim"),
+        ('Shoppers who bought "Glass pot" bought 10 of this.', "unknown number"),
         ("", "empty"),
     ],
 )
 def test_an_invention_is_dropped_and_counted(shop, sentence, fault):
+    """The tea's name holds the number 100: "10" is still not in the facts."""
     found = explainer(shop, lm=ScriptedLM([sentence]))
     reason = found.reason(numbers(shop, "tea", "pot"), numbers(shop, "cup")[0])
     assert reason.phrased_by == "template"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tastemaker.data import Queries, Ranking
+from tastemaker.data.split import leave_one_out
 from tastemaker.errors import ConfigError, NotFitted
 from tastemaker.models.collaborative.popular import Popular
 from tastemaker.models.collaborative.transitions import Transitions
@@ -78,5 +79,28 @@ def test_mistakes_are_named():
         Pipeline([Stage(Popular(), keep=0)])
     with pytest.raises(NotFitted):
         Pipeline([Stage(Popular())]).rank(Queries.from_lists([[]]), 3)
-    alone = Pipeline([Stage(Backwards())]).fit(tiny_shop())
-    assert alone.rank(Queries.from_lists([[]]), 3).items.tolist() == [[38, 37, 35]]
+    with pytest.raises(ConfigError, match="put a retriever before it"):
+        Pipeline([Stage(Backwards())])
+    with pytest.raises(ConfigError, match="fallback backwards: only re-ranks"):
+        Pipeline([Stage(Popular())], fallback=Backwards())
+
+
+def test_a_fixed_weight_is_never_calibrated():
+    class Fixed(Backwards):
+        calibration_size = 0
+
+        def calibrate(self, validation, *, candidates, seed=0, progress=None):
+            raise AssertionError("a fixed choice was made again")
+
+    class Free(Backwards):
+        calibration_size = 5
+        offered = 0
+
+        def calibrate(self, validation, *, candidates, seed=0, progress=None):
+            self.offered = candidates.items.shape[1]
+
+    split = leave_one_out(tiny_shop())
+    free = Free()
+    pipeline = Pipeline([Stage(Popular(), keep=9), Stage(Fixed(), keep=4), Stage(free)]).fit(split.train)
+    pipeline.calibrate(split.validation)
+    assert free.offered == 4, "calibration sees other candidates than ranking"

@@ -33,7 +33,7 @@ def convert(
     json: bool = JSON_OPTION,
 ) -> None:
     """Read any known format and write the canonical folder."""
-    data = read_data(source, format=format, max_bad=max_bad)
+    data, _ = read_data(source, format=format, max_bad=max_bad)
     if to not in get_args(Notation):
         raise ConfigError(f"--to {to}: unknown{did_you_mean(to, get_args(Notation))}")
     write(data, target, format=cast(Notation, to), gzip=gzip, overwrite=overwrite)
@@ -52,7 +52,7 @@ def describe(
     json: bool = JSON_OPTION,
 ) -> None:
     """Print counts, density, text coverage, times and popularity."""
-    facts = describe_data(read_data(source, format=format, max_bad=max_bad))
+    facts = describe_data(read_data(source, format=format, max_bad=max_bad)[0])
     if json:
         print_json(facts)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy
 import polars
@@ -33,16 +33,20 @@ from tastemaker.cli.output import (
 from tastemaker.errors import ConfigError
 from tastemaker.progress import bar
 from tastemaker.rating import NeighbourRater
+from tastemaker.text.render import item_texts
 
 if TYPE_CHECKING:
-    from tastemaker.pipeline import Pipeline
+    from tastemaker.data.dataset import Dataset
+
+DEFAULT_SPLIT = "leave-one-out"
+DEFAULT_KS = [5, 10]
 
 
 def evaluate(
     config: str = typer.Argument(help="A TOML file, or a model's name such as transitions."),
     data: str = DATA_OPTION,
-    split: str = typer.Option("leave-one-out", "--split", help="leave-one-out, temporal or as-given."),
-    ks: list[int] = typer.Option([5, 10], "-k", min=1, help="List length; give it again for more."),
+    split: str = typer.Option(DEFAULT_SPLIT, "--split", help="leave-one-out, temporal or as-given."),
+    ks: list[int] = typer.Option(DEFAULT_KS, "-k", min=1, help="List length; give it again for more."),
     unmasked: bool = typer.Option(False, "--unmasked", help="Leave products of the history in the lists."),
     refit: bool = typer.Option(False, "--refit", help="Fit once more on train + validation before test."),
     sample: int | None = typer.Option(None, "--sample", min=1, help="Use this many random test shoppers."),
@@ -57,12 +61,16 @@ def evaluate(
     json: bool = JSON_OPTION,
 ) -> None:
     """Fit on train, rank all items for held-out shoppers, and print measures with intervals and the full protocol."""
-    pipeline = _rating_pipeline(config, overrides) if ratings else build_pipeline(config, overrides)
-    shop = read_data(data, format=format, max_bad=max_bad)
     if ratings:
-        result = rating.evaluate_rating_model(_rater(pipeline), shop, seed=seed)
+        _refuse_ranking_options(split=split, ks=ks, unmasked=unmasked, refit=refit, sample=sample)
+        settings = config_file.read(config, overrides=overrides)
+        pipeline = registry.build(settings, place=config)
+        shop, read = read_data(data, format=format, max_bad=max_bad)
+        result = _evaluate_ratings(settings, shop, place=config, seed=seed)
     else:
-        outcome = evaluation.evaluate(
+        pipeline = build_pipeline(config, overrides)
+        shop, read = read_data(data, format=format, max_bad=max_bad)
+        result = evaluation.evaluate(
             pipeline,
             split_data(shop, split),
             ks=tuple(sorted(set(ks))),
@@ -71,9 +79,8 @@ def evaluate(
             sample=sample,
             seed=seed,
             progress=bar,
-        )
-        result = outcome.to_dict()
-    result = {**result, "config": registry.settings_of(pipeline), "made_by": made_by()}
+        ).to_dict()
+    result = {**result, "data": read, "config": registry.settings_of(pipeline), "made_by": made_by()}
     if out is not None:
         write_text(out, as_json(result) + "\n")
     if json:
@@ -96,25 +103,40 @@ def made_by() -> dict[str, Any]:
     }
 
 
-def _rating_pipeline(source: str, overrides: list[str] | None) -> Pipeline:
-    """Build the pipeline with its neighbour model in the rating form, unless the configuration says otherwise."""
-    settings = config_file.read(source, overrides=overrides)
-    for stage in settings.get("stage", []):
-        if hasattr(registry.model_class(str(stage.get("model"))), "predict_over"):
-            stage.setdefault("feedback", "ratings")
-    return registry.build(settings, place=source)
+def _refuse_ranking_options(*, split: str, ks: list[int], unmasked: bool, refit: bool, sample: int | None) -> None:
+    """Refuse options that mean nothing for predicted ratings."""
+    given = {
+        "--split": split != DEFAULT_SPLIT,
+        "-k": ks != DEFAULT_KS,
+        "--unmasked": unmasked,
+        "--refit": refit,
+        "--sample": sample is not None,
+    }
+    for option, used in given.items():
+        if used:
+            raise ConfigError(f"--rating: {option} has no meaning for predicted ratings; leave it out")
 
 
-def _rater(pipeline: Pipeline) -> NeighbourRater:
-    """Return the pipeline's one model if it predicts ratings from neighbours.
+def _evaluate_ratings(settings: dict[str, Any], shop: Dataset, *, place: str, seed: int) -> dict[str, Any]:
+    """Measure the one neighbour model of `settings`: plain, and where items have texts also enriched by them.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: it is no model that predicts ratings from neighbours.
     """
-    model = pipeline.stages[0].recommender
-    if len(pipeline.stages) > 1 or not isinstance(model, NeighbourRater):
-        raise ConfigError(f"--rating: needs one stage that predicts ratings, user_knn or item_knn; got {model.name}")
-    return model
+    stages = settings["stage"]
+    name = str(stages[0].get("model"))
+    if len(stages) > 1 or not hasattr(registry.model_class(name), "predict_over"):
+        raise ConfigError(f"--rating: needs one stage that predicts ratings, user_knn or item_knn; got {name}")
+
+    def model(alpha: float) -> NeighbourRater:
+        stage = {"feedback": "ratings", **stages[0], "alpha": alpha}
+        built = registry.build({**settings, "stage": [stage]}, place=place).stages[0].recommender
+        return cast(NeighbourRater, built)
+
+    given = stages[0].get("alpha")
+    has_texts = any(item_texts(shop.items))
+    alphas = () if given == 1 or not has_texts else (float(given),) if given is not None else rating.ALPHAS
+    return rating.evaluate_ratings(shop, {name: model}, alphas=alphas, seed=seed, progress=bar)
 
 
 def _print_measures(result: dict[str, Any]) -> None:
@@ -142,12 +164,13 @@ def _print_measures(result: dict[str, Any]) -> None:
 
 
 def _print_ratings(result: dict[str, Any]) -> None:
-    rows = [[name, None, found["mae"], found["rmse"], None] for name, found in result["baselines"].items()]
+    rows = [[name, None, None, found["mae"], found["rmse"], None] for name, found in result["baselines"].items()]
     for model in result["models"]:
         rows += [
-            [model["model"], row["neighbours"], row["mae"], row["rmse"], row["fallback_share"]] for row in model["rows"]
+            [model["model"], model["alpha"], row["neighbours"], row["mae"], row["rmse"], row["fallback_share"]]
+            for row in model["rows"]
         ]
-    print_table(["model", "neighbours", "MAE", "RMSE", "predicted by fall-back"], rows)
+    print_table(["model", "alpha", "neighbours", "MAE", "RMSE", "predicted by fall-back"], rows)
     typer.echo("protocol: " + ", ".join(f"{key}={value}" for key, value in result["protocol"].items()))
 
 

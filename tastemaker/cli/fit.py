@@ -40,7 +40,7 @@ def fit(
 ) -> None:
     """Fit a pipeline on data and save it as a folder."""
     pipeline = build_pipeline(config, overrides)
-    shop = read_data(data, format=format, max_bad=max_bad)
+    shop, read = read_data(data, format=format, max_bad=max_bad)
     started = time.perf_counter()
     if split == "none":
         evaluate.fit_on_all(pipeline, shop, seed=seed, progress=bar)
@@ -53,7 +53,7 @@ def fit(
             f"note: fitted on the train part of a {split} split, so that recommend and evaluate agree; "
             "for production, learn from everything with --split none"
         )
-    facts = {"protocol": protocol, "data_fingerprint": shop.fingerprint, "seed": seed}
+    facts = {"protocol": protocol, "data": read, "data_fingerprint": shop.fingerprint, "seed": seed}
     saved.save(out, saved.SavedModel(pipeline, shop.users, histories, facts))
     seconds = round(time.perf_counter() - started, 3)
     stages = [stage.recommender.name for stage in pipeline.stages]

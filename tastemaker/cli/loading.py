@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tastemaker import config, registry
 from tastemaker.cli.output import note
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from tastemaker.pipeline import Pipeline
 
 
-def read_data(source: str, *, format: str | None, max_bad: int) -> Dataset:
-    """Read data and say on stderr what was noticed and left out."""
+def read_data(source: str, *, format: str | None, max_bad: int) -> tuple[Dataset, dict[str, Any]]:
+    """Read data, say on stderr what was noticed and left out, and return that as facts for results too."""
     data, report = readers.read(source, format=format, max_bad=max_bad, progress=bar)
     for line in report.notes:
         note(f"note: {line}")
-    if report.bad_rows:
-        note(f"note: {report.bad_rows} bad rows were left out; see them with tastemaker data validate {source}")
-    return data
+    left_out = {table: count for table, count in report.left_out.items() if count}
+    if left_out:
+        words = ", ".join(f"{count:,} {table}" for table, count in left_out.items())
+        note(f"note: left out for bad rows: {words}; see them with tastemaker data validate {source}")
+    facts = {"format": report.format, "rows": report.rows, "bad_rows": report.bad_rows, "left_out": left_out}
+    return data, facts
 
 
 def build_pipeline(source: str, overrides: list[str] | None) -> Pipeline:

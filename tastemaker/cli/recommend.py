@@ -48,6 +48,10 @@ def recommend(
         raise ConfigError("recommend: give exactly one of --user ID, --history ID,ID,... and --all")
     loaded = saved.load(model)
     queries, ids = _queries(loaded, user, history)
+    split = loaded.facts.get("protocol", {}).get("split")
+    if history is None and split not in (None, "none"):
+        note(f"note: this model holds back test purchases ({split} split); for production fit with --split none")
+    k = min(k, len(loaded.pipeline.items))
     if wish is not None:
         if not any(stage.recommender.reads_wish for stage in loaded.pipeline.stages):
             note("note: no stage of this model reads a wish, so --wish changes nothing; try a text_knn stage")
@@ -66,11 +70,11 @@ def recommend(
 def _queries(loaded: SavedModel, user: str | None, history: str | None) -> tuple[Queries, list[str | None]]:
     """Return the queries asked for, and the shopper's id of each."""
     if history is not None:
-        names = next(csv.reader([history], skipinitialspace=True), [])
         try:
+            names = next(csv.reader([history], strict=True), [])
             numbers = loaded.pipeline.items.numbers(names)
-        except DataError as error:
-            raise DataError(f"--history: {error}") from error
+        except (csv.Error, DataError) as error:
+            raise DataError(f"--history: {error}; write the ids as in the data, with commas between them") from error
         return Queries.from_lists([numbers]), [None]
     if user is not None:
         try:

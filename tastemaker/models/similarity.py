@@ -1,7 +1,8 @@
-r"""Similarities between the rows of sparse matrices, and the neighbours that they give.
+r"""Similarities between the rows of matrices, and the neighbours that they give.
 
-Everything is sparse: only rows that share a column have a similarity at all. `left` holds the rows that are asked,
-`right` the rows that answer, both [rows, features]; the results are [left rows, right rows].
+`left` holds the rows that are asked, `right` the rows that answer, both [rows, features]; the results are [left rows,
+right rows]. Sparse rows have a similarity only if they share a column. Dense rows are compared on a grid of numbers,
+see `on_grid`, so that what is equal ties and an answer does not depend on what else is asked at the same time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from tastemaker.data.ranking import largest
+from tastemaker.data.ranking import largest, top_k
 from tastemaker.errors import DataError
 from tastemaker.recommender import chunks
 
@@ -28,6 +29,8 @@ BM25_K1 = 1.2
 BM25_B = 0.75
 EQUAL = 1e-9
 """A spread below this share of a row's squares is rounding: the row's values are all equal."""
+GRID_BITS = 26
+"""Binary places kept of a dense row of length 1: products then need 52, and double precision has 53."""
 
 
 def with_data(matrix: csr_array, data: NDArray[np.floating[Any]]) -> csr_array:
@@ -121,15 +124,37 @@ def top_neighbours(similarities: csr_array, k: int) -> csr_array:
     return kept
 
 
+def on_grid(rows: Float32) -> Float32:
+    """Return dense rows [n, d], each rounded to multiples of its length's power of two over 2^26.
+
+    Products of two such rows, and all their partial sums, are exact in double precision: multiples of one unit, and by
+    Cauchy and Schwarz at most 2^53 of them. BLAS adds in an order that depends on the place in the matrix and on the
+    size of the batch; on exact sums that changes nothing. The rounding is finer than single precision's own.
+    """
+    wide = rows.astype(np.float64, order="C")
+    places = GRID_BITS - np.frexp(np.linalg.norm(wide, axis=1, keepdims=True))[1]  # [n, 1]
+    return np.ldexp(np.rint(np.ldexp(wide, places)), -places).astype(np.float32)  # exact: at most 24 bits remain
+
+
+def products(left: Float32, right: Float32) -> Float32:
+    """Return the dot products of rows from `on_grid`, [m, d] and [n, d], as dense float32 [m, n]; cosines of unit rows.
+
+    Each is the exact sum rounded once, whatever the other rows are.
+    """
+    return (left.astype(np.float64) @ right.astype(np.float64).T).astype(np.float32)
+
+
 def top_text_neighbours(left: Float32, right: Float32, k: int) -> csr_array:
-    """Return the k largest positive cosines of each row of `left` [m, d] with the rows of `right` [n, d], unit rows."""
+    """Return the k largest positive cosines of each row of `left` [m, d] with the rows of `right` [n, d].
+
+    Both are unit rows from `on_grid`. Of equal cosines the lower column stays.
+    """
+    k = min(k, len(right))
     parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
     for rows in chunks(len(left), len(right)):
-        block = left[rows] @ right.T
-        at = np.argpartition(block, max(0, len(right) - k), axis=1)[:, -k:]
-        found = np.take_along_axis(block, at, 1)
-        line, place = np.nonzero(found > 0)
-        parts.append((line + rows.start, at[line, place], found[line, place]))
+        found = top_k(products(left[rows], right), k)
+        line, place = np.nonzero(found.scores > 0)
+        parts.append((line + rows.start, found.items[line, place], found.scores[line, place]))
     line, column, data = (np.concatenate(part) for part in zip(*parts, strict=True))
     return csr_array((data, (line, column)), shape=(len(left), len(right)))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tastemaker.errors import DataError
+from tastemaker.models.similarity import on_grid
 from tastemaker.text.render import item_texts
 
 if TYPE_CHECKING:
@@ -21,15 +22,19 @@ if TYPE_CHECKING:
 def item_vectors(items: Entities, encoder: Encoder, *, model: str, progress: Progress) -> Float32:
     """Fit `encoder` on the products' texts and return their vectors, [n, d]; a product without text gets zeros.
 
+    Each distinct text is encoded once, so products with equal texts have equal vectors; rows are those of `on_grid`.
+
     Raises:
         DataError: no product has a text.
     """
     texts = item_texts(items)
     if not any(texts):
         raise DataError(f"{model}: no item has a title or another text; give items with texts, or use another model")
-    vectors = encoder.fit(texts).encode(texts, kind="document", progress=progress)
+    distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    encoded = encoder.fit(texts).encode(list(distinct), kind="document", progress=progress)
+    vectors = on_grid(encoded)[[distinct[text] for text in texts]]
     vectors[[not text for text in texts]] = 0
-    return np.ascontiguousarray(vectors, dtype=np.float32)
+    return vectors
 
 
 def encoder_or_default(encoder: Encoder | None) -> Encoder:
@@ -42,7 +47,7 @@ def encoder_or_default(encoder: Encoder | None) -> Encoder:
 
 
 def mean_vectors(weights: csr_array, vectors: Float32) -> Float32:
-    """Return the weighted mean of the items' vectors of each row, scaled to length 1 (or 0).
+    """Return the weighted mean of the items' vectors of each row, scaled to length 1 (or 0); rows are on the grid.
 
     Args:
         weights: sparse [B, n].
@@ -53,5 +58,4 @@ def mean_vectors(weights: csr_array, vectors: Float32) -> Float32:
     """
     sums = np.asarray(weights @ vectors, dtype=np.float32)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    means: Float32 = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
-    return means
+    return on_grid(np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0))

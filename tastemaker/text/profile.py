@@ -13,7 +13,9 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array, diags_array
 
+from tastemaker.errors import LanguageModelError
 from tastemaker.text import parse
+from tastemaker.text.clean import clean_all
 from tastemaker.text.prompts import PROFILE, numbered
 from tastemaker.text.render import item_names
 
@@ -118,6 +120,7 @@ class ProfileWriter:
 
     Attributes:
         unreadable: answers of the model from which no supported keyword could be read.
+        failed: questions that the model did not answer at all.
     """
 
     def __init__(self, items: Entities, *, lm: LanguageModel | None = None, count: int = 5) -> None:
@@ -125,14 +128,10 @@ class ProfileWriter:
         self._names = item_names(items)
         self._lm = lm
         self._count = count
-        self.unreadable = 0
+        self.unreadable = self.failed = 0
 
     def write(self, histories: Sequence[Int32]) -> list[Profile]:
-        """Return one profile a history.
-
-        Raises:
-            LanguageModelError: the model cannot be reached.
-        """
+        """Return one profile a history."""
         fallback = [self._statistics.write(history, count=self._count) for history in histories]
         asked = [row for row, history in enumerate(histories) if len(history)]
         if self._lm is None or not asked:
@@ -142,9 +141,13 @@ class ProfileWriter:
             PROFILE.fill(history=numbered([self._names[item] for item in items]), count=str(self._count))
             for items in shown
         ]
-        answers = self._lm.generate(prompts, max_tokens=ANSWER_TOKENS, stop=("\n\n",))
         profiles = fallback
-        for row, items, answer in zip(asked, shown, answers, strict=True):
+        for row, items, prompt in zip(asked, shown, prompts, strict=True):
+            try:
+                [answer] = self._lm.generate([prompt], max_tokens=ANSWER_TOKENS, stop=("\n\n",))
+            except LanguageModelError:
+                self.failed += 1
+                continue
             found = parse.keywords(answer.text, len(items))[: self._count]
             if found:
                 profiles[row] = _profile_of(found, items)
@@ -166,19 +169,11 @@ def _profile_of(found: list[tuple[str, tuple[int, ...]]], items: Int32) -> Profi
 
 
 def _keyword_texts(items: Entities) -> list[str]:
-    """Return name, brand and most specific category of each item; fields are kept apart by a line end."""
+    """Return the words of each item: own name, brand and most specific category, a line each; never an id."""
     frame = items.frame
-    texts = [name if has else "" for name, has in zip(item_names(items), _has_text(frame), strict=True)]
-    for column in ("brand", "categories"):
-        if column in frame.columns:
-            values = frame[column].list.last() if isinstance(frame.schema[column], pl.List) else frame[column]
-            texts = [f"{text} \n {value or ''}" for text, value in zip(texts, values.cast(pl.String), strict=True)]
-    return texts
-
-
-def _has_text(frame: pl.DataFrame) -> list[bool]:
-    """Say which items have a name of their own, so that ids never become keywords."""
-    columns = [column for column in ("title", "title_keywords") if column in frame.columns]
-    if not columns:
-        return [False] * frame.height
-    return frame.select(pl.any_horizontal(pl.col(columns).is_not_null()))[columns[0]].to_list()
+    columns = [column for column in ("title", "title_keywords", "brand", "categories") if column in frame.columns]
+    cells = []
+    for column in columns:
+        values = frame[column].list.last() if isinstance(frame.schema[column], pl.List) else frame[column]
+        cells.append(clean_all(values.cast(pl.String).fill_null("").to_list()))
+    return ["\n".join(row) for row in zip(*cells, strict=True)] if cells else [""] * len(items)

@@ -47,7 +47,9 @@ def test_evaluate_table(tastemaker, shop):
 
 def test_rating_errors_over_neighbours(tastemaker, shop):
     result = tastemaker("evaluate", "user_knn", "--rating", "--data", shop, "--json").json()
-    [model] = result["models"]
+    model, enriched = result["models"]
+    assert (model["alpha"], enriched["model"]) == (1.0, "user_knn + text")
+    assert enriched["alpha"] in (0.1, 0.3, 0.5, 0.7, 0.9)
     assert [row["neighbours"] for row in model["rows"]] == [5, 10, 15, 20, 25, 30]
     assert all(0 < row["mae"] <= row["rmse"] < 4 for row in model["rows"])
     assert "global mean" in result["baselines"]
@@ -70,7 +72,8 @@ def test_bad_rows_stop_and_max_bad_goes_on(tastemaker, refused, tmp_path):
     assert "log.csv:62" in refused("evaluate", "popular", "--data", tmp_path / "log.csv")
     outcome = tastemaker("evaluate", "popular", "--data", tmp_path / "log.csv", "--max-bad", 1, "--json")
     assert outcome.code == 0
-    assert "left out" in outcome.err
+    assert "left out for bad rows: 1 interactions" in outcome.err
+    assert outcome.json()["data"]["left_out"] == {"interactions": 1}
 
 
 def test_data_convert_and_describe(tastemaker, shop, tmp_path):
@@ -110,6 +113,12 @@ def test_doctor_names_what_is_missing(tastemaker):
         (["evaluate", "popular", "--data", "/no/such"], "no such file"),
         (["evaluate", "popular", "--data", "SHOP", "--split", "random"], "--split random: unknown"),
         (["evaluate", "popular", "--data", "SHOP", "--split", "as-given"], "no column 'split'"),
+        (["evaluate", "user_knn", "--rating", "--data", "SHOP", "--refit"], "--rating: --refit has no meaning"),
+        (["evaluate", "popular", "--data", "SHOP", "--set", "encoder=tfidf"], "must be a table, [encoder] with model"),
+        (["evaluate", "popular", "--data", "SHOP", "--set", "stage.0.model.x=3"], "lies inside a plain value"),
+        (["evaluate", "popular", "--data", "SHOP", "--set", "data.x=3"], "unknown key"),
+        (["evaluate", "x" * 5000, "--data", "SHOP"], "no such file"),
+        (["evaluate", "popular", "--data", "SHOP", "--set", "fallback=listwise"], "only re-ranks candidates"),
         (["evaluate", "popular", "--rating", "--data", "SHOP"], "needs one stage that predicts ratings"),
         (["evaluate", "listwise", "--data", "SHOP"], "only re-ranks candidates; put a retriever before it"),
         (["fit", "popular", "--data", "SHOP", "--out", "SHOP"], "not a saved model; choose another folder"),

@@ -92,11 +92,21 @@ def test_a_wish_steers_text_knn(tastemaker, shop, tmp_path):
     assert all("brush" in titles[item] for item in answer["item_ids"])
 
 
+def test_a_huge_k_gives_the_whole_catalogue(tastemaker, model):
+    answer = tastemaker("recommend", model, "--history", "i001", "-k", 10**9, "--json").json()
+    assert len(answer["item_ids"]) < 40
+
+
+def test_a_model_that_holds_purchases_back_says_so(tastemaker, model):
+    assert "holds back test purchases" in tastemaker("recommend", model, "--all").err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--user", "nobody"], "unknown id 'nobody'"),
         (["--history", "i001,i9999"], "unknown id 'i9999'"),
+        (["--history", "i001\ni002"], "--history: "),
         ([], "give exactly one of"),
         (["--user", "u001", "--all"], "give exactly one of"),
     ],

@@ -64,14 +64,14 @@ def test_kept_coefficients_are_the_largest():
 
 def test_keeping_everything_sparsely_changes_no_score():
     data = tiny_shop()
-    dense, sparse = (EASE(keep=keep).fit(data).score(data.queries()) for keep in (0, 40))
+    dense, sparse = (EASE(coefficients=kept).fit(data).score(data.queries()) for kept in (0, 40))
     np.testing.assert_allclose(dense, sparse, atol=1e-6)
 
 
-@pytest.mark.parametrize("keep", [0, 5])
-def test_contributions_add_up_to_the_score(keep):
+@pytest.mark.parametrize("coefficients", [0, 5])
+def test_contributions_add_up_to_the_score(coefficients):
     data = tiny_shop()
-    model = EASE(reg=5.0, keep=keep).fit(data)
+    model = EASE(reg=5.0, coefficients=coefficients).fit(data)
     cold = int(np.flatnonzero(data.popularity == 0)[0])
     history = np.array([4, 2, cold, 4, 7], dtype=np.int32)
     scores = model.score(Queries.from_lists([history]))[0]
@@ -87,4 +87,4 @@ class TestEASE(RecommenderContract):
 
 class TestSparseEASE(RecommenderContract):
     def make(self):
-        return EASE(keep=10, reg=1.0)
+        return EASE(coefficients=10, reg=1.0)

@@ -21,6 +21,7 @@ from scipy.linalg import lapack
 from scipy.sparse import csr_array
 
 from tastemaker import configurable
+from tastemaker.data.ranking import top_k
 from tastemaker.errors import DataError
 from tastemaker.models.similarity import age_weights
 from tastemaker.models.sparse import arrays_of, matrix_of
@@ -46,13 +47,13 @@ class EASEConfig(configurable.Config):
     Attributes:
         reg: lambda, weight of the squared coefficients.
         recency: weight of a history item for each step back from the newest; 1 = the paper's form.
-        keep: coefficients kept for each history item, the largest by magnitude; 0 keeps all, which is the paper's form
+        coefficients: how many are kept for each history item, the largest by magnitude; 0 keeps all, which is the paper's form
             and takes 4 n^2 bytes (590 MB for 12,000 items), in memory and on disk.
     """
 
     reg: float = Field(default=300.0, gt=0)
     recency: float = Field(default=0.6, gt=0, le=1)
-    keep: int = Field(default=0, ge=0)
+    coefficients: int = Field(default=0, ge=0)
 
 
 class EASE(Recommender):
@@ -77,7 +78,7 @@ class EASE(Recommender):
         precision = np.dtype(np.float32 if bound <= SINGLE_PRECISION_LIMIT else np.float64)
         check_memory(len(self.known), precision)
         weights = coefficients(gram, self.config.reg, precision)
-        self.weights = strongest(weights, self.config.keep) if self.config.keep else weights
+        self.weights = strongest(weights, self.config.coefficients) if self.config.coefficients else weights
 
     def score(self, queries: Queries) -> Float32:
         """Return x B, [B, n]; -inf for items that do not occur in training and for histories of only such items."""
@@ -106,7 +107,7 @@ class EASE(Recommender):
         """Take back what `arrays` returned."""
         self.known = arrays["known"]
         size = len(self.known)
-        if self.config.keep:
+        if self.config.coefficients:
             self.weights = matrix_of(arrays, "weights", (size, size))
         else:
             self.weights = arrays["weights"].reshape(size, size)
@@ -147,12 +148,12 @@ def coefficients(gram: csr_array, reg: float, precision: np.dtype[Any]) -> Float
 
 
 def strongest(weights: Float32, keep: int) -> csr_array:
-    """Return the `keep` coefficients of largest magnitude of each row, sparse [n, n]."""
+    """Return the `keep` coefficients of largest magnitude of each row, of equal ones the lower column, sparse [n, n]."""
     keep = min(keep, len(weights))
     columns = np.empty((len(weights), keep), dtype=np.int32)
     for start in range(0, len(weights), BLOCK):
         block = np.abs(weights[start : start + BLOCK])
-        columns[start : start + BLOCK] = np.sort(np.argpartition(block, -keep, axis=1)[:, -keep:], axis=1)
+        columns[start : start + BLOCK] = np.sort(top_k(block, keep).items, axis=1)
     offsets = np.arange(len(weights) + 1, dtype=np.int64) * keep
     data = np.take_along_axis(weights, columns, 1).ravel()
     return csr_array((data, columns.ravel(), offsets), shape=weights.shape)

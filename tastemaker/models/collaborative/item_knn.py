@@ -194,5 +194,5 @@ class ItemKNN(SparseRecommender):
         found = self._similarities(items).toarray()
         if self.config.alpha < 1:
             alpha = np.float32(self.config.alpha)
-            found = alpha * found + (1 - alpha) * (self.vectors[items] @ self.vectors.T)
+            found = alpha * found + (1 - alpha) * similarity.products(self.vectors[items], self.vectors)
         return found

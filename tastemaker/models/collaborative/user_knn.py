@@ -188,5 +188,5 @@ class UserKNN(SparseRecommender):
         found = self._similarities(rows).toarray()
         if self.vectors is not None:
             alpha = np.float32(self.config.alpha)
-            found = alpha * found + (1 - alpha) * (self.user_vectors[users] @ self.user_vectors.T)
+            found = alpha * found + (1 - alpha) * similarity.products(self.user_vectors[users], self.user_vectors)
         return np.asarray(found, dtype=np.float32)

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from tastemaker import configurable
 from tastemaker.configurable import under
-from tastemaker.models.similarity import age_weights
+from tastemaker.models.similarity import age_weights, on_grid, products
 from tastemaker.models.text_vectors import encoder_or_default, item_vectors, mean_vectors
 from tastemaker.recommender import Recommender
 
@@ -72,7 +72,7 @@ class TextKNN(Recommender):
             profiles = _blended(profiles, wishes, self.config.wish_weight)
         scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
         asked = np.flatnonzero(profiles.any(axis=1))
-        scores[asked] = np.where(self.known, profiles[asked] @ self.vectors.T, -np.inf)
+        scores[asked] = np.where(self.known, products(profiles[asked], self.vectors), -np.inf)
         return scores
 
     def contributions(self, history: Int32, item: int) -> Float32:
@@ -95,8 +95,8 @@ class TextKNN(Recommender):
 
 
 def _blended(profiles: Float32, wishes: Float32, weight: float) -> Float32:
-    """Return (1 - weight) * profile + weight * wish, scaled to length 1; where one of them is zero, the other."""
+    """Return (1 - weight) * profile + weight * wish, of length 1 and on the grid; where one of them is zero, the other."""
     both = ((profiles != 0).any(axis=1) & (wishes != 0).any(axis=1))[:, None]
     sums = np.where(both, (1 - weight) * profiles + weight * wishes, profiles + wishes)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return np.asarray(np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0), dtype=np.float32)
+    return on_grid(np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0))

@@ -8,8 +8,8 @@ with the prompt read once: slower than letters, and the better choice for small 
 
 The final score of a candidate is $(1 - w)\,d(r_{retriever}) + w\,d(r_{model})$ with $d(r) = 1/\log_2(r + 2)$ of its
 0-based rank $r$. The weight $w$ is chosen on validation questions, and is zero unless the model helps there by more
-than two standard errors: an untuned small model cannot make the list worse in silence. What fails keeps the
-retriever's order and is counted.
+than 2.8 standard errors: an untuned small model cannot make the list worse in silence. What fails keeps the
+retriever's order and is counted. With a fixed weight nothing is asked on validation, so no letter prior is learnt.
 
 Sources: PALR, arXiv 2305.07622 (three-part prompt, candidates only); shuffle-and-average after LLMRank, arXiv
 2305.08845; letter prior after contextual calibration, arXiv 2102.09690. Deviation from PALR: the retriever's rank
@@ -18,6 +18,7 @@ takes part in the score.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,8 +26,9 @@ import numpy as np
 from pydantic import Field
 
 from tastemaker import configurable, metrics
+from tastemaker.configurable import array_text, text_array
 from tastemaker.data.ranking import Ranking, sort_lists
-from tastemaker.errors import ConfigError
+from tastemaker.errors import ConfigError, DataError, LanguageModelError
 from tastemaker.lm.base import describe
 from tastemaker.models.choosing import (
     Answer,
@@ -58,8 +60,13 @@ WEIGHTS = tuple(round(step / 10, 1) for step in range(11))
 """Weights tried on validation."""
 TEMPLATES = {"likelihood": CHOOSE, "titles": NEXT, "generate": ORDER}
 """Mode -> the prompt that asks."""
-CERTAINTY = 2.0
-"""Standard errors by which a weight must help on validation before the model takes part at all."""
+CERTAINTY = 2.8
+"""Standard errors by which a weight must help on validation before the model takes part at all.
+
+The chance that any of ten useless weights passes is then at most 10 x 0.0026 (one-sided normal, Bonferroni).
+"""
+LEAST_QUESTIONS = 20
+"""Validation questions below which no weight is chosen."""
 CHOSEN_AT = 10
 """List length of the NDCG by which the weight is chosen."""
 
@@ -85,7 +92,7 @@ class ListwiseConfig(configurable.Config):
     orders: int = Field(default=2, ge=1, le=len(LETTERS))
     profile: Literal["statistics", "lm", "none"] = "statistics"
     weight: float | Literal["auto"] = Field(default="auto", union_mode="left_to_right")
-    calibration: int = Field(default=100, ge=2)
+    calibration: int = Field(default=100, ge=LEAST_QUESTIONS)
     listed: int = Field(default=10, ge=1, le=len(LETTERS))
 
 
@@ -109,6 +116,7 @@ class Listwise(Recommender):
         self._weight = self.config.weight if isinstance(self.config.weight, float) else 0.0
         self._prior = np.zeros(self.config.candidates, dtype=np.float32)
         self._trials: list[dict[str, float]] = []
+        self._calibration: dict[str, int] = {}
         self._counts: Counter[str] = Counter()
         self._titles = TitleLikelihoods()
         self._profiles: ProfileWriter | None = None
@@ -126,27 +134,27 @@ class Listwise(Recommender):
     def calibrate(
         self, validation: Holdout, *, candidates: Ranking, seed: int = 0, progress: Progress = silent
     ) -> None:
-        """Learn the letter prior and choose the weight on validation questions (NDCG@10)."""
+        """Learn the letter prior and choose the weight on validation questions (NDCG@10).
+
+        Raises:
+            DataError: there are too few questions to tell help from chance.
+            LanguageModelError: not one question was answered.
+        """
+        if len(validation) < LEAST_QUESTIONS:
+            raise DataError(
+                f"{self.name}: {len(validation)} validation questions are too few to choose a weight; "
+                f"needs {LEAST_QUESTIONS}, or a fixed weight"
+            )
         candidates = _without_history(candidates, validation.queries)
-        ranks = self._ranks(validation.queries, candidates, learn_prior=True, progress=progress)
-        measured = {
-            weight: metrics.per_query(_mixed(candidates, ranks, weight), validation.targets, (CHOSEN_AT,))
-            for weight in WEIGHTS
-        }
-        values = {weight: found[f"ndcg@{CHOSEN_AT}"].astype(np.float64) for weight, found in measured.items()}
-        gains = {weight: value - values[0.0] for weight, value in values.items()}
-        self._trials = [
-            {
-                "weight": weight,
-                f"ndcg@{CHOSEN_AT}": float(values[weight].mean()),
-                "gain": float(gain.mean()),
-                "standard_error": float(gain.std(ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else 0.0,
-            }
-            for weight, gain in gains.items()
-        ]
-        helpful = [trial for trial in self._trials if trial["gain"] > CERTAINTY * trial["standard_error"]]
-        self._weight = max(helpful, key=lambda trial: trial["gain"])["weight"] if helpful else 0.0
         self._counts.clear()
+        ranks = self._ranks(validation.queries, candidates, learn_prior=True, progress=progress)
+        self._calibration = dict(self._counts)
+        self._counts.clear()
+        if self._calibration and not self._calibration.get("answered"):
+            raise LanguageModelError(f"{self.name}: no validation question was answered: {self._calibration}")
+        self._trials = _trials(candidates, ranks, validation.targets)
+        helpful = [trial for trial in self._trials if trial["gain"] > CERTAINTY * trial["standard_error"] > 0]
+        self._weight = max(helpful, key=lambda trial: trial["gain"])["weight"] if helpful else 0.0
 
     def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
         """Re-rank the candidates.
@@ -215,18 +223,42 @@ class Listwise(Recommender):
             "chosen_on_validation": self._trials,
             "prompt": TEMPLATES[self.config.mode].identity,
             "language_model": None if self.lm is None else describe(self.lm),
+            "counts_on_validation": self._calibration,
             "counts": dict(self._counts),
-            "unreadable_profiles": 0 if self._profiles is None else self._profiles.unreadable,
+            "profiles_unreadable": 0 if self._profiles is None else self._profiles.unreadable,
+            "profiles_failed": 0 if self._profiles is None else self._profiles.failed,
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return weight and letter prior."""
-        return {"weight": np.array([self._weight]), "prior": self._prior}
+        """Return weight, letter prior, and how the weight was chosen."""
+        chosen = json.dumps({"trials": self._trials, "counts": self._calibration})
+        return {"weight": np.array([self._weight]), "prior": self._prior, "chosen": text_array(chosen)}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take weight and letter prior back."""
+        """Take weight, letter prior and the choice's trials back."""
         self._weight = float(arrays["weight"].reshape(1)[0])
         self._prior = arrays["prior"].reshape(self.config.candidates)
+        chosen = json.loads(array_text(arrays["chosen"]))
+        self._trials, self._calibration = chosen["trials"], chosen["counts"]
+
+
+def _trials(candidates: Ranking, ranks: Sequence[Int32], targets: Queries) -> list[dict[str, float]]:
+    """Return NDCG at each weight, and the paired gain over weight 0 with its standard error."""
+    name = f"ndcg@{CHOSEN_AT}"
+    values = {
+        weight: metrics.per_query(_mixed(candidates, ranks, weight), targets, (CHOSEN_AT,))[name].astype(np.float64)
+        for weight in WEIGHTS
+    }
+    gains = {weight: value - values[0.0] for weight, value in values.items()}
+    return [
+        {
+            "weight": weight,
+            name: float(values[weight].mean()),
+            "gain": float(gain.mean()),
+            "standard_error": float(gain.std(ddof=1) / np.sqrt(len(gain))),
+        }
+        for weight, gain in gains.items()
+    ]
 
 
 def _without_history(candidates: Ranking, queries: Queries) -> Ranking:
