@@ -1,4 +1,4 @@
-"""Write what is generated: docs/cli.md, docs/models.md, and the tables of README.md.
+"""Write what is generated: docs/cli.md, docs/models.md, docs/settings.md, and the tables of README.md.
 
 The pages come from the commands' own help and the models' docstrings, the tables from benchmarks/results.
 
@@ -18,6 +18,13 @@ import typer.main
 from tastemaker import registry
 from tastemaker.cli.main import app
 from tastemaker.cli.models import describe
+from tastemaker.configurable import Config
+from tastemaker.encoders.http import HttpEncoder
+from tastemaker.encoders.tfidf import TfidfEncoder
+from tastemaker.encoders.transformer import TransformerEncoder
+from tastemaker.lm.build import Wrapping
+from tastemaker.lm.http import HttpLM
+from tastemaker.lm.local import LocalLM
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -54,19 +61,57 @@ def models_page() -> str:
         )
         if kind.Config.model_fields:
             parts.append(f"```text\n{inspect.getdoc(kind.Config)}\n```\n")
-            parts.append("| setting | default |\n|---|---|")
-            parts += [f"| `{key}` | `{value!r}` |" for key, value in facts["config"].items()]
-            parts.append("")
+            parts.append(_settings_table(kind.Config))
     return "\n".join(parts)
+
+
+def settings_page() -> str:
+    """Return the page with every key of the configuration file."""
+    tables = {
+        '[encoder] model = "tfidf"': TfidfEncoder.Config,
+        '[encoder] model = "transformer"': TransformerEncoder.Config,
+        '[encoder] model = "http"': HttpEncoder.Config,
+        '[lm] model = "..."': LocalLM.Config,
+        '[lm] url = "..."': HttpLM.Config,
+        "[lm], around either": Wrapping,
+    }
+    parts = [HEAD, "# Settings\n", SETTINGS_INTRODUCTION]
+    for title, config in tables.items():
+        parts.append(f"## {title}\n")
+        parts.append(f"```text\n{inspect.getdoc(config)}\n```\n")
+        parts.append(_settings_table(config))
+    return "\n".join(parts)
+
+
+def _settings_table(config: type[Config]) -> str:
+    """Return the settings of a configuration with their defaults, as a markdown table."""
+    lines = ["| setting | default |", "|---|---|"]
+    for key, field in config.model_fields.items():
+        default = "(must be given)" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
+        lines.append(f"| `{key}` | {default} |")
+    return "\n".join(lines) + "\n"
+
+
+SETTINGS_INTRODUCTION = """A configuration is one TOML file: `[[stage]]` tables in pipeline order, each with `model`, optionally `keep`
+(candidates passed on, 50 by default), and the model's own keys (see [Models](models.md)); `fallback`, a model name or
+"none" ("popular" by default); and the tables `[encoder]` and `[lm]`. `--set stage.0.recency=0.5` changes one key on the
+command line. Keys and passwords come from the environment only.
+"""
 
 
 def with_tables(readme: str) -> str:
     """Return the README with its tables made anew from benchmarks/results."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     import floor
+    import listwise
     import speed_table
 
-    for name, table in (("floor", floor.table(floor.load())), ("speed", speed_table.table())):
+    tables = {
+        "floor": floor.table(floor.load()),
+        "listwise": listwise.table(listwise.load()),
+        "speed": speed_table.table(),
+    }
+    for name, table in tables.items():
         start, end = f"<!-- {name} table -->\n", "<!-- end -->"
         before, _, rest = readme.partition(start)
         _, _, after = rest.partition(end)
@@ -74,7 +119,7 @@ def with_tables(readme: str) -> str:
     return readme
 
 
-PAGES = {"cli.md": cli_page, "models.md": models_page}
+PAGES = {"cli.md": cli_page, "models.md": models_page, "settings.md": settings_page}
 
 
 def _commands(command: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:  # noqa: ANN401

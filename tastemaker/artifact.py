@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +16,7 @@ import polars as pl
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from tastemaker.drafts import draft
 from tastemaker.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ def write(
     arrays: Mapping[str, NDArray[Any]],
     frames: Mapping[str, pl.DataFrame] | None = None,
 ) -> None:
-    """Write an artifact folder: draft, fsync, rename. An artifact that stands at `folder` is replaced.
+    """Write an artifact folder, whole or not at all. An artifact that stands at `folder` is replaced.
 
     Args:
         folder: where the artifact goes; its parent is made if needed.
@@ -52,26 +50,16 @@ def write(
     if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise ArtifactError(f"{folder}: exists and is not a saved model; choose another folder")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        with draft(folder) as new:
+            packed = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+            save_file(packed, new / ARRAYS, metadata={"manifest": _digest(manifest)})
+            for stem, frame in (frames or {}).items():
+                frame.write_parquet(new / f"{stem}.parquet")
+            hashes = {path.name: _sha256(path) for path in sorted(new.iterdir())}
+            content = {"format": FORMAT, **manifest, "files": hashes}
+            (new / MANIFEST).write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     except OSError as error:
         raise ArtifactError(f"{folder}: cannot be written: {error.strerror}") from error
-    try:
-        packed = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        save_file(packed, draft / ARRAYS, metadata={"manifest": _digest(manifest)})
-        for stem, frame in (frames or {}).items():
-            frame.write_parquet(draft / f"{stem}.parquet")
-        hashes = {path.name: _sha256(path) for path in sorted(draft.iterdir())}
-        content = {"format": FORMAT, **manifest, "files": hashes}
-        (draft / MANIFEST).write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-        draft.chmod(0o755)
-        for path in [*draft.iterdir(), draft]:
-            _fsync(path)
-        _replace(draft, folder)
-    except OSError as error:
-        raise ArtifactError(f"{folder}: cannot be written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, pl.DataFrame]]:
@@ -122,31 +110,6 @@ def _digest(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _replace(draft: Path, folder: Path) -> None:
-    """Move `draft` to `folder`; an artifact already there is set aside first and removed after."""
-    old = None
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-        folder.rename(old / folder.name)
-    try:
-        draft.rename(folder)
-    except OSError:
-        if old is not None:
-            (old / folder.name).rename(folder)
-        raise
-    _fsync(folder.parent)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,8 +24,14 @@ INVISIBLE_PATTERN = f"[{INVISIBLE}]"
 HOSTILE_PATTERN = f"[{CONTROL}{BIDI}{INVISIBLE}]"
 
 _HOSTILE = re.compile(HOSTILE_PATTERN)
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: no encoding can write it
 
 
 def strip_hostile(text: str) -> str:
     """Remove control, bidirectional and invisible characters from `text`; tab and line ends stay."""
     return _HOSTILE.sub("", text)
+
+
+def replace_surrogates(text: str) -> str:
+    """Put U+FFFD for every lone surrogate in `text`, so that it can be written, tokenized and hashed."""
+    return _LONE_SURROGATE.sub("\ufffd", text)

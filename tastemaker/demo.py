@@ -20,6 +20,7 @@ from tastemaker.text.render import item_names
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.split import Split
+    from tastemaker.evaluate import Evaluation
     from tastemaker.explain import Reason
     from tastemaker.pipeline import Pipeline
     from tastemaker.text.profile import Profile
@@ -112,10 +113,10 @@ def run(
         progress: shown over the long steps.
     """
     clock = _Clock()
-    data = prepare(progress=progress)
+    data, facts = prepare(progress=progress)
     split = temporal(data)
     clock.lap("read")
-    demo = Demo({**split.protocol, "data": "The Complete Journey (84.51), simulated retail orders", "seed": seed})
+    demo = Demo({**facts, **split.protocol, "seed": seed})
 
     base = {"encoder": encoder, "fallback": "popular"}
     tables: dict[str, dict[str, Any]] = {
@@ -125,17 +126,18 @@ def run(
     }
     for name, stages in tables.items():
         pipeline = registry.build({**base, **stages})
-        demo.comparison.append(_measure(name, pipeline, split, sample=None, seed=seed, progress=progress))
+        demo.comparison.append(_measure(name, pipeline, split, seed=seed, progress=progress))
         clock.lap(name)
     stages_of_pipeline = [RETRIEVER] if lm is None else [RETRIEVER, LISTWISE]
     pipeline = registry.build({**base, "stage": stages_of_pipeline, **({} if lm is None else {"lm": lm})})
-    if lm is not None:
-        row = _measure("pipeline", pipeline, split, sample=sample, seed=seed, progress=progress)
-        demo.comparison.append({**row, "model": "retriever", "shoppers": row["shoppers"], **row["before"]})
-        demo.comparison.append({key: value for key, value in row.items() if key != "before"})
-        demo.pipeline_report = pipeline.stages[-1].recommender.report()
-    else:
+    if lm is None:
         evaluate.fit(pipeline, split, seed=seed, progress=progress)
+    else:
+        result = evaluate.evaluate(pipeline, split, ks=(LIST_LENGTH,), sample=sample, seed=seed, progress=progress)
+        before, after = (stage["metrics"] for stage in result.stages)
+        demo.comparison.append(_row("retriever, same shoppers", result, before, seconds=None))
+        demo.comparison.append(_row("with the language model", result, after, seconds=_seconds(result)))
+        demo.pipeline_report = pipeline.stages[-1].recommender.report()
     clock.lap("pipeline")
     demo.shoppers, demo.sentences = _shoppers(pipeline, split, shoppers, seed=seed, progress=progress)
     clock.lap("shoppers")
@@ -143,23 +145,40 @@ def run(
     return demo
 
 
-def prepare(*, progress: Progress = silent) -> Dataset:
-    """Read the packaged orders; keep first purchases of households and products with enough of them."""
-    data, _ = readers.read("complete-journey", max_bad=10**9, progress=progress)
-    return k_core(without_repeats(data), USER_CORE, items=ITEM_CORE)
+def prepare(*, progress: Progress = silent) -> tuple[Dataset, dict[str, Any]]:
+    """Read the packaged orders; keep first purchases of households and products with enough of them.
+
+    Returns:
+        The data, and what was read, noticed and left out.
+    """
+    data, report = readers.read("complete-journey", progress=progress)
+    first = without_repeats(data)
+    core = k_core(first, USER_CORE, items=ITEM_CORE)
+    facts = {
+        "data": "The Complete Journey (84.51), simulated retail orders",
+        "notes": report.notes,
+        "interactions_read": len(data),
+        "first_purchases": len(first),
+        "core": f"households with {USER_CORE} and products with {ITEM_CORE} first purchases, over the whole year",
+    }
+    return core, facts
 
 
-def _measure(
-    name: str, pipeline: Pipeline, split: Split, *, sample: int | None, seed: int, progress: Progress
-) -> dict[str, Any]:
-    result = evaluate.evaluate(pipeline, split, ks=(LIST_LENGTH,), sample=sample, seed=seed, progress=progress)
+def _measure(name: str, pipeline: Pipeline, split: Split, *, seed: int, progress: Progress) -> dict[str, Any]:
+    """Evaluate one method on all test households."""
+    result = evaluate.evaluate(pipeline, split, ks=(LIST_LENGTH,), seed=seed, progress=progress)
+    return _row(name, result, result.metrics, seconds=_seconds(result))
+
+
+def _row(name: str, result: Evaluation, measures: dict[str, Any], *, seconds: float | None) -> dict[str, Any]:
+    """Return one row of the comparison."""
     wanted = (f"ndcg@{LIST_LENGTH}", f"recall@{LIST_LENGTH}", f"hit_rate@{LIST_LENGTH}")
-    row = {"model": name, "shoppers": result.protocol["test_queries"]}
-    row |= {measure: result.metrics[measure] for measure in wanted}
-    row["seconds"] = result.cost["fit_seconds"] + result.cost["rank_seconds"]
-    if len(result.stages) > 1:
-        row["before"] = {measure: result.stages[0]["metrics"][measure] for measure in wanted}
-    return row
+    found = {measure: measures[measure] for measure in wanted}
+    return {"model": name, "shoppers": result.protocol["test_queries"], **found, "seconds": seconds}
+
+
+def _seconds(result: Evaluation) -> float:
+    return float(result.cost["fit_seconds"] + result.cost["rank_seconds"])
 
 
 def _shoppers(

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tastemaker import metrics
+from tastemaker.data.ranking import Ranking
 from tastemaker.data.split import leave_one_out
 from tastemaker.progress import Progress, silent
 
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.ranking import Ranking
     from tastemaker.data.split import Holdout, Split
     from tastemaker.pipeline import Pipeline
 
@@ -104,7 +104,7 @@ def evaluate(
     fit(pipeline, split, refit=refit, seed=seed, progress=progress)
     fitted = time.perf_counter()
     test = split.test if sample is None else split.test.sample(sample, seed=seed)
-    by_stage, final = rank_all(pipeline, test, k, masking=masking, progress=progress)
+    by_stage, short = rank_all(pipeline, test, k, masking=masking, progress=progress)
     ranked = time.perf_counter()
     protocol = {
         **split.protocol,
@@ -120,7 +120,7 @@ def evaluate(
         "targets_in_history": _targets_in_history(test),
         "repeated_targets": "counted; a masked list can never hit them" if masking else "counted",
         "fallback": pipeline.fallback.name if pipeline.fallback else None,
-        "fallback_rows": int((by_stage[-1].lengths < k).sum()) if pipeline.fallback else 0,
+        "fallback_rows": short if pipeline.fallback else 0,
         "interval": "95 % percentile bootstrap over queries, 1,000 resamples",
         "seed": seed,
         "data_fingerprint": split.refit.fingerprint,
@@ -130,7 +130,7 @@ def evaluate(
         "rank_seconds": round(ranked - fitted, 3),
         "language_models": _language_model_costs(pipeline),
     }
-    summary = _summary(final, test, split.train, ks, seed=seed)
+    summary = _summary(by_stage[-1], test, split.train, ks, seed=seed)
     return Evaluation(protocol, summary, _stage_reports(pipeline, by_stage, test, ks, seed=seed), cost)
 
 
@@ -161,18 +161,23 @@ def _language_model_costs(pipeline: Pipeline) -> list[dict[str, Any]]:
 
 def rank_all(
     pipeline: Pipeline, test: Holdout, k: int, *, masking: bool, progress: Progress = silent
-) -> tuple[list[Ranking], Ranking]:
-    """Rank every query block by block; return the lists after each stage, and those of the whole pipeline."""
+) -> tuple[list[Ranking], int]:
+    """Rank every query block by block.
+
+    Returns:
+        The lists after each stage, short ones filled by the fallback, so the last are those of the pipeline; and how
+        many lists of the last stage were short.
+    """
     blocks = [slice(start, start + BLOCK) for start in range(0, len(test), BLOCK)]
-    stage_parts: list[list[Ranking]] = [[] for _ in pipeline.stages]
-    final_parts: list[Ranking] = []
+    parts: list[list[Ranking]] = [[] for _ in pipeline.stages]
+    short = 0
     for rows in progress(blocks, label="ranking"):
         queries = test.queries.take(rows)
         rankings = [ranking.cut(k) for ranking in pipeline.rank_by_stage(queries, k, seen=not masking)]
-        for parts, ranking in zip(stage_parts, rankings, strict=True):
-            parts.append(ranking)
-        final_parts.append(pipeline.filled(rankings[-1], queries, k, seen=not masking))
-    return [type(parts[0]).stack(parts, k) for parts in stage_parts], type(final_parts[0]).stack(final_parts, k)
+        short += int((rankings[-1].lengths < k).sum())
+        for stage, ranking in zip(parts, rankings, strict=True):
+            stage.append(pipeline.filled(ranking, queries, k, seen=not masking))
+    return [Ranking.stack(stage, k) for stage in parts], short
 
 
 def _stage_reports(

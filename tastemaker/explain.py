@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 CITED = 2
 """History items cited in one reason."""
+SHARED, SHARED_FROM = 0.5, 20
+"""An attribute that so large a share of a catalogue of at least so many items has explains nothing."""
 PHRASE_TOKENS = 60
 SENTENCE_LENGTH = 300
 
@@ -273,13 +275,20 @@ def _purchases(recommender: Recommender) -> Float32 | None:
 
 
 def _attributes(items: Entities) -> dict[str, list[str | None]]:
-    """Return brand and most specific category of every item, where the catalogue has them."""
+    """Return brand and most specific category of every item, where the catalogue has them.
+
+    A value that most of a catalogue shares explains nothing and is left out.
+    """
     found: dict[str, list[str | None]] = {}
     for column in ("brand", "categories"):
         if column in items.frame.columns:
             values = items.frame[column]
-            values = values.list.last() if isinstance(values.dtype, pl.List) else values
-            found[column] = values.cast(pl.String).to_list()
+            values = (values.list.last() if isinstance(values.dtype, pl.List) else values).cast(pl.String)
+            counts = Counter(values.drop_nulls().to_list())
+            common = {
+                value for value, count in counts.items() if len(items) >= SHARED_FROM and count > SHARED * len(items)
+            }
+            found[column] = [None if value in common else value for value in values.to_list()]
     return found
 
 

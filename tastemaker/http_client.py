@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
 import httpx2
 from pydantic import Field
 
-from tastemaker.characters import strip_hostile
 from tastemaker.configurable import Config
 from tastemaker.errors import ConfigError, LanguageModelError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 FIRST_PAUSE = 0.5  # seconds; doubles with each further attempt
-SHOWN = 200  # characters of a server's error text that go into a message
+ERROR_WORD = re.compile(r"[A-Za-z][\w.-]{0,63}|\d{1,9}", re.ASCII)  # an error's type or code, never a sentence
 
 
 class Endpoint(Config):
@@ -63,11 +63,17 @@ class HttpClient:
         self._pause = pause
         local = _check_address(endpoint)
         self._key = _read_key(endpoint, local)
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        # Proxies named by the environment are for remote servers; loopback traffic must stay on this machine.
-        self._client = httpx2.Client(
-            headers=headers, timeout=endpoint.timeout, follow_redirects=False, trust_env=not local
-        )
+        # A compressed answer would pass the size cap and grow afterwards.
+        headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        try:
+            # Proxies named by the environment are for remote servers; loopback traffic must stay on this machine.
+            self._client = httpx2.Client(
+                headers=headers, timeout=endpoint.timeout, follow_redirects=False, trust_env=not local
+            )
+        except (httpx2.InvalidURL, ValueError, ImportError) as error:
+            raise ConfigError(f"the proxy that the environment names (HTTPS_PROXY) cannot be used: {error}") from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -93,10 +99,14 @@ class HttpClient:
             try:
                 status, headers, body = self._send(url, payload, end)
             except httpx2.TransportError as error:
-                problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+                # What the operating system says; other errors may quote what the server sent.
+                said = f": {error}" if isinstance(error, httpx2.NetworkError) else ""
+                problem = f"{type(error).__name__}{said}"
+            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+                raise LanguageModelError(f"{url}: cannot be asked: {type(error).__name__}") from error
             else:
-                if status == 200:
-                    return _json_object(url, body)
+                if status == HTTPStatus.OK:
+                    return _json_object(url, headers.get("content-encoding", "identity"), body)
                 problem = self._problem(status, body)
                 if status not in RETRIED:
                     raise LanguageModelError(f"{url}: {problem}")
@@ -113,8 +123,9 @@ class HttpClient:
         limit, deadline = int(self.endpoint.max_megabytes * 2**20), self.endpoint.deadline
         timeout = max(0.001, min(self.endpoint.timeout, end - time.monotonic()))
         body = bytearray()
-        with self._client.stream("POST", url, json=payload, timeout=timeout) as response:
-            for chunk in response.iter_bytes():
+        content = json.dumps(payload).encode("ascii")  # escapes whatever no encoding can write
+        with self._client.stream("POST", url, content=content, timeout=timeout) as response:
+            for chunk in response.iter_raw():
                 body += chunk
                 if len(body) > limit:
                     raise LanguageModelError(f"{url}: the answer is larger than max_megabytes = {limit / 2**20:g}")
@@ -123,24 +134,39 @@ class HttpClient:
             return response.status_code, response.headers, bytes(body)
 
     def _problem(self, status: int, body: bytes) -> str:
-        """Return a refusal in one line, without the key and without characters that a terminal would obey."""
-        said = " ".join(strip_hostile(body.decode("utf-8", "replace")).split())
-        if self._key:
-            said = said.replace(self._key, "[key]")
-        return f"HTTP {status}" + (f": {said[:SHOWN]}" if said else "")
+        """Return a refusal in one line: status, and the error's type and code.
+
+        Servers quote the request in their messages, and it says what a shopper bought; so the rest is left out.
+        """
+        words = [f"HTTP {status}"]
+        if status in {known.value for known in HTTPStatus}:
+            words.append(HTTPStatus(status).phrase)
+        try:
+            answer = json.loads(body)
+        except (ValueError, RecursionError):
+            answer = None
+        error = answer.get("error", answer) if isinstance(answer, dict) else None
+        if isinstance(error, dict):
+            found = [str(error.get(key)) for key in ("type", "code") if isinstance(error.get(key), str | int)]
+            words += [f"({word})" for word in found if ERROR_WORD.fullmatch(word) and word != self._key]
+        return " ".join(words)
 
 
 def _check_address(endpoint: Endpoint) -> bool:
     """Refuse an address that is malformed or remote without leave; return whether it is this machine."""
     try:
-        parts = urlsplit(endpoint.url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"url: {endpoint.url!r}: {error}") from error
-    if parts.username or parts.password:
+        url = httpx2.URL(endpoint.url)  # the parser that also connects, so that both mean the same host
+    except (httpx2.InvalidURL, ValueError) as error:
+        raise ConfigError(f"url: {error}") from error
+    if url.userinfo:
         raise ConfigError("url: holds a user name or password; put the key into an environment variable (key_variable)")
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+    if not endpoint.url.isprintable() or " " in endpoint.url:
+        raise ConfigError("url: holds a space or a character that cannot be seen; type it anew")
+    if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
         raise ConfigError("url: must look like http://127.0.0.1:8080/v1, without query or fragment")
+    if url.port is not None and not 0 < url.port < 1 << 16:
+        raise ConfigError(f"url: port {url.port} does not exist; ports go from 1 to 65535")
+    host = url.host
     local = _is_loopback(host)
     if not local and not endpoint.allow_remote:
         raise ConfigError(f"url: {host} is not this machine; set allow_remote = true if texts may be sent there")
@@ -164,7 +190,7 @@ def _read_key(endpoint: Endpoint, local: bool) -> str:
         raise ConfigError(f"key_variable: the environment variable {endpoint.key_variable} is not set")
     if not key.isascii() or not key.isprintable():
         raise ConfigError(f"key_variable: {endpoint.key_variable} holds characters that no HTTP header can carry")
-    if not local and urlsplit(endpoint.url).scheme != "https":
+    if not local and httpx2.URL(endpoint.url).scheme != "https":
         raise ConfigError("url: a key is not sent to a remote server over http; use https")
     return key
 
@@ -174,7 +200,9 @@ def _seconds(retry_after: str) -> float:
     return float(retry_after) if retry_after.strip().isdecimal() else 0.0
 
 
-def _json_object(url: str, body: bytes) -> dict[str, Any]:
+def _json_object(url: str, encoding: str, body: bytes) -> dict[str, Any]:
+    if encoding != "identity":
+        raise LanguageModelError(f"{url}: the answer is compressed, which was not asked for; turn that off there")
     try:
         answer = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

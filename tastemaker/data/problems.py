@@ -24,6 +24,11 @@ SCHEMA = {
 }
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, "1 row" or "2,000 rows"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def no_problems() -> pl.DataFrame:
     """Return an empty table of problems."""
     return pl.DataFrame(schema=SCHEMA)
@@ -117,10 +122,15 @@ class Report:
         """Every problem, by file and line."""
         return (Problem(*row) for row in self.found.iter_rows())
 
+    def left_out_words(self) -> str:
+        """Return "left out: 3 interactions, 1 item", or nothing where nothing is."""
+        words = [counted(count, role.removesuffix("s")) for role, count in self.left_out.items() if count]
+        return f"left out: {', '.join(words)}" if words else ""
+
     def summary(self, *, allowed: int = 0) -> str:
         """Say in a few lines what is wrong, how to see all of it, and how to go on without the bad rows."""
         bad, more = self.bad_rows, self.found.height - SHOWN
-        lines = [f"{self.source}: {bad:,} bad row{'s' * (bad != 1)}, {allowed:,} allowed"]
+        lines = [f"{self.source}: {counted(bad, 'bad row')}, {allowed:,} allowed"]
         lines += [f"  {Problem(*row)}" for row in self.found.head(SHOWN).iter_rows()]
         lines += [f"  and {more:,} more"] if more > 0 else []
         lines.append(f"see all: tastemaker data validate {shlex.quote(self.source)} --json")

@@ -104,7 +104,7 @@ def temporal(data: Dataset, *, validation: float = 0.1, test: float = 0.1) -> Sp
 
 
 def as_given(data: Dataset) -> Split:
-    """Split by the log's own column "split" with the words train, valid (or validation) and test.
+    """Split by the log's own column "split" with the words train, valid and test, or their usual variants.
 
     Raises:
         DataError: no such column, another word in it, or a part is empty.
@@ -112,7 +112,7 @@ def as_given(data: Dataset) -> Split:
     if "split" not in data.log.columns:
         raise DataError("the interactions have no column 'split'; use leave-one-out or temporal")
     words = data.log["split"].cast(pl.String).str.to_lowercase()
-    parts = {"train": 0, "valid": 1, "validation": 1, "test": 2}
+    parts = {"train": 0, "training": 0, **dict.fromkeys(("valid", "validation", "val", "dev"), 1), "test": 2}
     other = words.filter(words.is_null() | ~words.is_in(list(parts)))
     if len(other):
         raise DataError(f"column 'split': {len(other)} rows say {other[0]!r}; known words: train, valid, test")

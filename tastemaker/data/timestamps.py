@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import polars as pl
 
-# A column of numbers is in the first unit whose limit its median stays below (1e11 seconds are the year 5138).
-UNITS = {"seconds": (1e11, 1), "milliseconds": (1e14, 10**3), "microseconds": (1e17, 10**6)}
-NANOSECONDS = ("nanoseconds", 10**9)
+# A column of numbers is in the last unit whose smallest number its median reaches (1e11 seconds are the year 5138,
+# 1e11 milliseconds 1973); units per second come second.
+UNITS = {
+    "seconds": (0.0, 1),
+    "milliseconds": (1e11, 10**3),
+    "microseconds": (1e14, 10**6),
+    "nanoseconds": (1e17, 10**9),
+}
 
 ISO_8601 = (
     r"^(?P<date>\d{4}-\d{2}-\d{2})(?:[T ](?P<minute>\d{2}:\d{2})(?P<second>:\d{2})?(?:[.,]\d+)?)?"
@@ -14,15 +21,30 @@ ISO_8601 = (
 )
 
 
-def to_seconds(column: pl.Series) -> tuple[pl.Series, str]:
-    """Return unix seconds (int64, null where a value cannot be read or is missing) and what the column was taken for.
+class Times(NamedTuple):
+    """A column of times.
 
-    The unit is inferred once for the whole column. Fractions of a second are cut off; a time without an offset is UTC.
+    Attributes:
+        seconds: unix seconds, int64, null where a value cannot be read or is missing.
+        other_unit: whether a number is of a size that tells another unit than the rest of the column.
+        words: what the column was taken for; empty where it holds nothing.
+    """
+
+    seconds: pl.Series
+    other_unit: pl.Series
+    words: str
+
+
+def to_seconds(column: pl.Series) -> Times:
+    """Parse times; the unit is inferred once for the whole column.
+
+    Fractions of a second are cut off; a time without an offset is UTC. Where most numbers are like 20170131, they
+    are dates and not seconds: none is read.
     """
     if isinstance(column.dtype, pl.Datetime):
-        return column.dt.epoch("s"), "dates with time"
+        return _plain(column.dt.epoch("s"), "dates with time")
     if column.dtype == pl.Date:
-        return column.cast(pl.Datetime("us")).dt.epoch("s"), "dates"
+        return _plain(column.cast(pl.Datetime("us")).dt.epoch("s"), "dates")
     if column.dtype.is_numeric():
         return _from_numbers(column, column)
     text = column.cast(pl.String).str.strip_chars()
@@ -30,19 +52,35 @@ def to_seconds(column: pl.Series) -> tuple[pl.Series, str]:
     whole, real = text.cast(pl.Int64, strict=False), text.cast(pl.Float64, strict=False)
     if 2 * real.count() >= text.count():
         return _from_numbers(whole, real)
-    return _from_iso(text), "ISO 8601 text, UTC where no offset is given"
+    return _plain(_from_iso(text), "ISO 8601 text, UTC where no offset is given")
 
 
-def _from_numbers(whole: pl.Series, real: pl.Series) -> tuple[pl.Series, str]:
+def _plain(seconds: pl.Series, words: str) -> Times:
+    return Times(seconds, pl.repeat(value=False, n=len(seconds), eager=True), words if seconds.count() else "")
+
+
+def _from_numbers(whole: pl.Series, real: pl.Series) -> Times:
     """Scale numbers to seconds; `whole` is exact where it is not null, `real` stands in elsewhere."""
-    middle = real.filter(real.is_finite()).abs().median()
-    unit, factor = NANOSECONDS
-    for name, (limit, divisor) in reversed(UNITS.items()):
-        if not isinstance(middle, float) or middle < limit:
-            unit, factor = name, divisor
+    if _are_compact_dates(real):
+        return _plain(pl.Series([None] * len(real), dtype=pl.Int64), "")
+    size = real.cast(pl.Float64).abs()
+    middle = size.filter(size.is_finite()).median()
+    reached = [name for name, (least, _) in UNITS.items() if isinstance(middle, float) and middle >= least]
+    unit = reached[-1] if reached else "seconds"
+    least, factor = UNITS[unit]
+    beyond = min((other for other, _ in UNITS.values() if other > least), default=float("inf"))
     rough = (real / factor).floor().cast(pl.Int64, strict=False)
     exact = whole // factor if whole.dtype.is_integer() else rough
-    return exact.cast(pl.Int64, strict=False).fill_null(rough).alias(real.name), unit
+    seconds = exact.cast(pl.Int64, strict=False).fill_null(rough).alias(real.name)
+    other_unit = (size > 0) & ((size < least) | (size >= beyond))
+    return Times(seconds, other_unit.fill_null(value=False), unit if real.count() else "")
+
+
+def _are_compact_dates(numbers: pl.Series) -> bool:
+    """Whether most numbers are calendar dates written as YYYYMMDD."""
+    near = numbers.filter(numbers.is_between(19_700_101, 20_991_231))
+    days = near.cast(pl.Int64).cast(pl.String).str.to_date("%Y%m%d", strict=False)
+    return days.count() > 0 and 2 * days.count() >= numbers.count()
 
 
 def _from_iso(text: pl.Series) -> pl.Series:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import gzip as gzip_module
 import io
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 
-from tastemaker.data.readers.canonical import DTYPES, KNOWN, ROLES, SCHEMA_FILE
-from tastemaker.data.readers.table import SEPARATORS, table_suffix
-from tastemaker.data.validate import parse_categories
+from tastemaker.data.columns import KINDS, parse_categories
+from tastemaker.data.readers.canonical import (
+    DTYPES,
+    ROLES,
+    SCHEMA_FILE,
+    SCHEMA_MARK,
+    SCHEMA_VERSION,
+    is_schema,
+    role_of,
+)
+from tastemaker.data.readers.delimited import SEPARATORS
+from tastemaker.data.readers.table import DATETIME_TEXT
+from tastemaker.drafts import draft
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
@@ -59,7 +66,9 @@ def write(
         content = _encode(frame, role, format)
         files[f"{role}.{format}" + ".gz" * gzip] = gzip_module.compress(content, mtime=0) if gzip else content
     try:
-        _put(files, folder)
+        with draft(folder) as new:
+            for name, content in files.items():
+                (new / name).write_bytes(content)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror}") from error
     return folder
@@ -94,7 +103,7 @@ def _refuse_foreign(folder: Path, *, overwrite: bool) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.name == SCHEMA_FILE or (path.name.split(".")[0] in ROLES and bool(table_suffix(path)))
+    return is_schema(path) if path.name == SCHEMA_FILE else bool(role_of(path))
 
 
 def _schema(frames: dict[str, pl.DataFrame], format: str) -> bytes:
@@ -103,9 +112,9 @@ def _schema(frames: dict[str, pl.DataFrame], format: str) -> bytes:
     Raises:
         DataError: a type that text cannot hold exactly.
     """
-    schema: dict[str, dict[str, str]] = {}
+    schema: dict[str, Any] = {SCHEMA_MARK: SCHEMA_VERSION}
     for role, frame in frames.items():
-        others = {name: dtype for name, dtype in frame.schema.items() if name not in KNOWN[role]}
+        others = {name: dtype for name, dtype in frame.schema.items() if name not in KINDS[role]}
         for name, dtype in others.items():
             if dtype not in WORDS or (dtype.is_nested() and format != "jsonl"):
                 cure = "parquet or jsonl" if dtype == pl.List(pl.String) else "parquet"
@@ -120,16 +129,19 @@ def _encode(frame: pl.DataFrame, role: str, format: str) -> bytes:
     buffer = io.BytesIO()
     if format == "parquet":
         frame.write_parquet(buffer)
-    elif format == "jsonl":
+        return buffer.getvalue()
+    moments = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Datetime)]
+    frame = frame.with_columns(pl.col(moments).dt.to_string(DATETIME_TEXT))
+    if format == "jsonl":
         frame.write_ndjson(buffer)
     else:
-        if "categories" in frame.columns:
-            frame = _join_categories(frame, role, format)
+        if role == "items" and "categories" in frame.columns:
+            frame = _join_categories(frame, format)
         frame.write_csv(buffer, separator=SEPARATORS[f".{format}"])
     return buffer.getvalue()
 
 
-def _join_categories(frame: pl.DataFrame, role: str, format: str) -> pl.DataFrame:
+def _join_categories(frame: pl.DataFrame, format: str) -> pl.DataFrame:
     """Join lists of categories with "|".
 
     Raises:
@@ -144,32 +156,7 @@ def _join_categories(frame: pl.DataFrame, role: str, format: str) -> pl.DataFram
         row = int((~same).arg_max() or 0)
         names = frame["categories"][row].to_list()
         raise DataError(
-            f"{role}: the categories {names} of '{frame[row, 0]}' cannot be told apart in "
+            f"items: the categories {names} of '{frame[row, 0]}' cannot be told apart in "
             f"{format}, which separates them with '|' or ' > '; use parquet or jsonl"
         )
     return joined
-
-
-def _put(files: dict[str, bytes], folder: Path) -> None:
-    """Write the files to a draft folder beside `folder`, then rename; a folder already there is set aside first."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    old = draft / "old"
-    new = draft / "new"
-    try:
-        new.mkdir()
-        for name, content in files.items():
-            with (new / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        if folder.exists():
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from tastemaker.characters import replace_surrogates
 from tastemaker.configurable import Configurable
 from tastemaker.progress import Progress, silent
 
@@ -68,9 +69,12 @@ class Encoder(Configurable, ABC):
 
 
 def distinct(texts: Sequence[str]) -> tuple[list[str], Int64]:
-    """Return the texts that say anything, each once, and for each given text its row among them (-1 = blank)."""
+    """Return the texts that say anything, each once, and for each given text its row among them (-1 = blank).
+
+    Lone surrogates, which no tokenizer and no server takes, become U+FFFD.
+    """
     rows: dict[str, int] = {}
-    places = [rows.setdefault(text, len(rows)) if text.strip() else -1 for text in texts]
+    places = [rows.setdefault(replace_surrogates(text), len(rows)) if text.strip() else -1 for text in texts]
     return list(rows), np.array(places, dtype=np.int64)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,6 @@ from tastemaker.encoders.cache import CachedEncoder, cached
 from tastemaker.errors import ConfigError, MissingExtra, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tastemaker.encoders.base import Encoder
 
 DEFAULT = "tfidf"
@@ -32,6 +31,27 @@ def build(settings: Mapping[str, Any]) -> Encoder:
         ConfigError: an unknown name or key, or a value that does not fit.
         MissingExtra: the encoder needs a package that is not installed.
     """
+    encoder, cache = _parts(settings)
+    _require(encoder.name)
+    return cached(encoder) if cache else encoder
+
+
+def check(settings: Mapping[str, Any]) -> None:
+    """Refuse settings that `build` would refuse for a key or a value, without a look at the weights.
+
+    Raises:
+        ConfigError: an unknown name or key, or a value that does not fit.
+        MissingExtra: settings of a server, and the package that speaks HTTP is not installed.
+    """
+    _parts(settings)
+
+
+def _parts(settings: Mapping[str, Any]) -> tuple[Encoder, bool]:
+    """Return the encoder, which has loaded nothing yet, and whether its vectors are kept on disk."""
+    if not isinstance(settings, Mapping):
+        raise ConfigError(
+            f'encoder: {settings!r}: must be a table: [encoder] model = "tfidf"{did_you_mean("", CLASSES)}'
+        )
     own = dict(settings)
     name, cache = own.pop("model", DEFAULT), own.pop("cache", None)
     if not isinstance(name, str) or name not in CLASSES:
@@ -40,12 +60,10 @@ def build(settings: Mapping[str, Any]) -> Encoder:
         raise ConfigError(f"encoder.cache: {name!r} has no cache; remove the key")
     if cache not in (None, True, False):
         raise ConfigError(f"encoder.cache: {cache!r}: must be true or false")
-    modules, extra = NEEDS.get(name, ((), ""))
-    for module in modules:
-        if not _installed(module):
-            raise MissingExtra(f"encoder {name!r}", module, extra)
+    if name == "http":  # its module cannot even be imported without
+        _require(name)
     encoder: Encoder = getattr(import_module(f"tastemaker.encoders.{name}"), CLASSES[name])(**own)
-    return cached(encoder) if name in NEEDS and cache is not False else encoder
+    return encoder, name in NEEDS and cache is not False
 
 
 def settings_of(encoder: Encoder) -> dict[str, Any]:
@@ -54,6 +72,14 @@ def settings_of(encoder: Encoder) -> dict[str, Any]:
     if encoder.name in NEEDS:
         settings["cache"] = isinstance(encoder, CachedEncoder)
     return settings
+
+
+def _require(name: str) -> None:
+    """Refuse to go on without the packages that the encoder needs."""
+    modules, extra = NEEDS.get(name, ((), ""))
+    for module in modules:
+        if not _installed(module):
+            raise MissingExtra(f"encoder {name!r}", module, extra)
 
 
 def _installed(module: str) -> bool:

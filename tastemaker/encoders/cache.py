@@ -1,26 +1,24 @@
 """Vectors on disk, by content: what was encoded once is never encoded again, and a killed run goes on where it was.
 
-One SQLite file for each encoder identity (name, configuration, weights), so that a changed encoder never meets old
-vectors. Rows are keyed by kind and SHA-256 of the text; the texts themselves are not stored.
+One file for each encoder identity (name, configuration, weights), so that a changed encoder never meets old
+vectors. Keys are SHA-256 hashes of kind and text; the texts themselves are not stored.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from tastemaker.disk_cache import DiskCache
 from tastemaker.encoders.base import Encoder, distinct, spread
-from tastemaker.errors import ArtifactError, ConfigError
 from tastemaker.folders import cache_folder
 from tastemaker.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -28,14 +26,6 @@ if TYPE_CHECKING:
     from tastemaker.types import Float32
 
 BATCH = 1024  # texts between two commits: the most that a kill can lose
-ASKED = 500  # keys in one SELECT; SQLite's oldest limit is 999
-PATIENCE = 60.0  # seconds to wait while another process writes
-
-_TABLE = """
-CREATE TABLE IF NOT EXISTS vectors (
-    kind TEXT NOT NULL, digest BLOB NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (kind, digest)
-) WITHOUT ROWID
-"""
 
 
 def cached(encoder: Encoder, folder: Path | None = None) -> CachedEncoder:
@@ -64,33 +54,28 @@ class CachedEncoder(Encoder):
         """Encode what is not known yet, a commit after each 1,024 texts, and read the rest.
 
         Raises:
-            ConfigError: the folder cannot be written.
-            ArtifactError: the file is damaged.
+            ConfigError: the file cannot be made or used now.
+            ArtifactError: it is damaged.
         """
         found, rows = distinct(texts)
         if not found:
             return self.encoder.encode(texts, kind=kind)
-        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in found]
-        path = self.folder / f"{self.name}-{self.identity()[:32]}.sqlite"
-        try:
-            with closing(_open(path)) as store:
-                known = dict(_read(store, kind, keys))
-                missing = [number for number, key in enumerate(keys) if key not in known]
-                for start in progress(range(0, len(missing), BATCH), label="encode texts"):
-                    batch = missing[start : start + BATCH]
-                    vectors = self.encoder.encode([found[number] for number in batch], kind=kind)
-                    blobs = [vector.astype("<f4").tobytes() for vector in vectors]
-                    fresh = [(kind, keys[number], blob) for number, blob in zip(batch, blobs, strict=True)]
-                    with store:
-                        store.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)", fresh)
-                    known.update((key, blob) for _, key, blob in fresh)
-        except sqlite3.Error as error:
-            raise ArtifactError(f"{path}: the cache of vectors cannot be used: {error}; delete the file") from error
-        sizes = {len(blob) for blob in known.values()}
+        keys = [hashlib.sha256(f"{kind} {text}".encode()).digest() for text in found]
+        store = DiskCache(
+            self.folder / f"{self.name}-{self.identity()[:32]}.vectors.sqlite",
+            contents="vectors",
+            cure="name another folder in TASTEMAKER_CACHE",
+        )
+
+        def encode(places: list[int]) -> list[bytes]:
+            vectors = self.encoder.encode([found[place] for place in places], kind=kind)
+            return [vector.astype("<f4").tobytes() for vector in vectors]
+
+        blobs = store.complete(keys, store.get(keys), encode, batch=BATCH, progress=progress, label="encode texts")
+        sizes = {len(blob) for blob in blobs}
         if len(sizes) != 1 or sizes.pop() % 4:
-            raise ArtifactError(f"{path}: holds vectors of other lengths; delete the file")
-        packed = b"".join(known[key] for key in keys)
-        return spread(np.frombuffer(packed, dtype="<f4").reshape(len(keys), -1).astype(np.float32), rows)
+            raise store.damaged("its vectors differ in length")
+        return spread(np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(keys), -1).astype(np.float32), rows)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what the encoder inside has learnt."""
@@ -107,30 +92,3 @@ class CachedEncoder(Encoder):
     def identity(self) -> str:
         """Return the identity of the encoder inside: a cache changes no vector."""
         return self.encoder.identity()
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{path.parent}: the cache cannot be written ({error.strerror}); name another folder in TASTEMAKER_CACHE"
-        ) from error
-    store = sqlite3.connect(path, timeout=PATIENCE)
-    try:
-        store.execute("PRAGMA journal_mode = WAL")
-        store.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last commits, never the file
-        store.execute(_TABLE)
-    except sqlite3.Error:
-        store.close()
-        raise
-    return store
-
-
-def _read(store: sqlite3.Connection, kind: Kind, keys: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    for start in range(0, len(keys), ASKED):
-        part = keys[start : start + ASKED]
-        marks = ", ".join("?" * len(part))
-        yield from store.execute(
-            f"SELECT digest, vector FROM vectors WHERE kind = ? AND digest IN ({marks})", [kind, *part]
-        )

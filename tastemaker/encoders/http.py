@@ -79,7 +79,9 @@ class HttpEncoder(Encoder):
         try:
             return _vectors(answer, len(texts))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise LanguageModelError(f"{self.config.url}: not the embeddings of {len(texts)} texts: {error}") from error
+            raise LanguageModelError(
+                f"{self.config.url}: not the embeddings of {len(texts)} texts; is this an embedding model?"
+            ) from error  # whose own message may quote what the server sent
 
 
 def _vectors(answer: dict[str, Any], count: int) -> Float32:

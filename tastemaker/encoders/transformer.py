@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
 DEFAULT_WEIGHTS = "minilm-l6-v2"
 WINDOW = 16_384  # texts that are tokenized and sorted together
 PROMPTS: dict[Kind, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+COMMIT = re.compile("[0-9a-f]{40}")
 # All that is fetched from a hub: neither code nor pickled weights.
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+PICKLES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 
 
 class TransformerEncoder(Encoder):
@@ -83,6 +86,11 @@ class TransformerEncoder(Encoder):
             raise ConfigError(f"transformer: {' and '.join(named)} both name a model; keep one")
         if bool(self.config.hub) != bool(self.config.revision):
             raise ConfigError("transformer: hub and revision go together; revision is the commit hash of the model")
+        if self.config.revision and not COMMIT.fullmatch(self.config.revision):
+            raise ConfigError(
+                f"transformer.revision: {self.config.revision!r}: must be the 40 hexadecimal digits of a commit; "
+                "what a branch or a tag names can change"
+            )
 
     def encode(self, texts: Sequence[str], *, kind: Kind, progress: Progress = silent) -> Float32:
         """Encode texts; where the model has prompts for queries and documents, they are put in front.
@@ -218,22 +226,26 @@ def _fetch(hub: str, revision: str) -> Path:
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a model folder that is absent, brings code, or holds its weights as a pickle only.
+    """Refuse a model folder that is absent, brings code, leaves its place, or holds its weights as a pickle.
 
     Raises:
         ConfigError: with the file and the reason.
     """
-    if not (folder / "modules.json").is_file():
+    listing = folder / "modules.json"
+    if not listing.is_file():
         raise ConfigError(f"{folder}: not a sentence-transformers model (no modules.json)")
     try:
-        kinds = [module["type"] for module in json.loads((folder / "modules.json").read_text(encoding="utf-8"))]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"{folder / 'modules.json'}: unreadable: {error}") from error
-    for kind in kinds:
-        if not str(kind).startswith("sentence_transformers."):
-            raise ConfigError(
-                f"{folder / 'modules.json'}: {kind!r} is code from outside sentence-transformers; refused"
-            )
-    for path in folder.rglob("*.bin"):
-        if not (path.parent / "model.safetensors").is_file():
-            raise ConfigError(f"{path}: weights as a pickle can run code; convert them to model.safetensors")
+        content = json.loads(listing.read_text(encoding="utf-8"))
+        modules = [(str(module["type"]), str(module.get("path", ""))) for module in content]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{listing}: unreadable: {error}") from error
+    for kind, place in modules:
+        if not kind.startswith("sentence_transformers."):
+            raise ConfigError(f"{listing}: {kind!r} is code from outside sentence-transformers; refused")
+        path = PureWindowsPath(place)  # knows both kinds of slash
+        if path.anchor or ".." in path.parts:
+            raise ConfigError(f"{listing}: the path {place!r} leaves the folder; refused")
+    for file in folder.rglob("*"):
+        suffix = file.suffix.lower()
+        if suffix in PICKLES or (suffix == ".bin" and not (file.parent / "model.safetensors").is_file()):
+            raise ConfigError(f"{file}: weights as a pickle can run code; convert them to model.safetensors")

@@ -5,15 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from tastemaker.characters import replace_surrogates
+from tastemaker.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tastemaker.types import Float32
 
+RENDERING = 1
+"""Version of how a `Prompt` becomes what a model reads, and its output an answer; part of every fingerprint.
+
+To be raised with each change of `PromptTokenizer`, of the messages that `HttpLM` sends, or of what is cut off answers.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One request to a chat model.
+    """One request to a chat model. Lone surrogates, which no model can read, become U+FFFD.
 
     Attributes:
         user: the message.
@@ -24,6 +33,11 @@ class Prompt:
     user: str
     system: str = ""
     answer: str = ""
+
+    def __post_init__(self) -> None:
+        """Make all texts writable."""
+        for part in ("user", "system", "answer"):
+            object.__setattr__(self, part, replace_surrogates(getattr(self, part)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,7 @@ class LanguageModel(Protocol):
         """Answer each prompt, greedily; the answer ends before any of `stop`.
 
         Raises:
+            ConfigError: `max_tokens` is below 1, or a stop string is empty.
             LanguageModelError: the model cannot be reached or a prompt is longer than its context.
             BudgetExceeded: the call or token budget is used up.
         """
@@ -142,3 +157,15 @@ class Budget:
 def describe(lm: LanguageModel) -> dict[str, str]:
     """Return what identifies the model, for results and manifests."""
     return {"name": lm.name, "fingerprint": lm.fingerprint}
+
+
+def check_limits(max_tokens: int, stop: Sequence[str]) -> None:
+    """Refuse what would end every answer before it begins.
+
+    Raises:
+        ConfigError: `max_tokens` is below 1, or a stop string is empty.
+    """
+    if max_tokens < 1:
+        raise ConfigError(f"max_tokens: {max_tokens}: an answer needs at least 1")
+    if isinstance(stop, str) or not all(stop):
+        raise ConfigError(f"stop: {stop!r}: must be a list of strings of at least one character")

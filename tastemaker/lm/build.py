@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from pydantic import Field
 
 from tastemaker.configurable import Config, parse_config
 from tastemaker.errors import ConfigError, MissingExtra
 from tastemaker.lm.base import Budget
 from tastemaker.lm.budget import BudgetedLM, budgeted
 from tastemaker.lm.cache import CachedLM, cached, default_path
+from tastemaker.lm.settings import LocalSettings, Wrapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from tastemaker.lm.base import LanguageModel
 
@@ -22,49 +23,43 @@ if TYPE_CHECKING:
 EXTRA_OF_MODULE = {"torch": "lm", "transformers": "lm", "gguf": "lm", "httpx2": "http"}
 
 
-class Wrapping(Config):
-    """What stands around a language model.
-
-    Attributes:
-        cache: keep answers on disk: true (in the cache folder), false, or the path of a file. Answers are stored,
-            prompts are not.
-        max_calls: prompts that the model may be asked; None for no ceiling. Answers from the cache are free.
-        max_tokens_total: tokens that it may read and write together; None for no ceiling.
-    """
-
-    cache: bool | str = True
-    max_calls: int | None = Field(default=None, ge=0)
-    max_tokens_total: int | None = Field(default=None, ge=0)
-
-
 def build(settings: Mapping[str, Any]) -> LanguageModel:
     """Make a language model.
 
     Args:
-        settings: keys of `Wrapping`; with "url" those of `HttpLM.Config`, else those of `LocalLM.Config`.
+        settings: keys of `Wrapping`; with "url" those of `HttpLM.Config`, else those of `LocalSettings`.
 
     Raises:
         ConfigError: an unknown key, or a value that does not fit.
         MissingExtra: the model needs a package that is not installed.
-        LanguageModelError: the model is absent or cannot be loaded, or the cache is damaged.
+        LanguageModelError: the model is absent or cannot be loaded.
+        ArtifactError: the cache is damaged.
     """
-    own = {key: value for key, value in settings.items() if key not in Wrapping.model_fields}
-    around = parse_config(Wrapping, {key: settings[key] for key in settings if key not in own}, place="lm")
-    if not own:
-        raise ConfigError('lm: needs model = "smollm2-135m-instruct" (or a folder), or url and model of a server')
-    try:
+    around, own = _parts(settings)
+    with _naming_the_extra(own):
         lm = _over_http(own) if "url" in own else _on_this_machine(own)
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in EXTRA_OF_MODULE:
-            raise
-        what = f"language model {own.get('model')!r}"
-        raise MissingExtra(what, missing, EXTRA_OF_MODULE[missing]) from error
     if around.max_calls is not None or around.max_tokens_total is not None:
         lm = budgeted(lm, Budget(around.max_calls, around.max_tokens_total))
     if around.cache is not False:
         lm = cached(lm, default_path() if around.cache is True else Path(around.cache).expanduser())
     return lm
+
+
+def check(settings: Mapping[str, Any]) -> None:
+    """Refuse settings that `build` would refuse for a key or a value, without loading a model.
+
+    Raises:
+        ConfigError: an unknown key, or a value that does not fit.
+        MissingExtra: settings of a server, and the package that speaks HTTP is not installed.
+    """
+    _, own = _parts(settings)
+    if "url" not in own:
+        parse_config(LocalSettings, own, place="lm")
+        return
+    with _naming_the_extra(own):
+        from tastemaker.lm.http import HttpLM
+
+        parse_config(HttpLM.Config, own, place="lm")
 
 
 def settings_of(lm: LanguageModel) -> dict[str, Any]:
@@ -84,10 +79,36 @@ def settings_of(lm: LanguageModel) -> dict[str, Any]:
     return {**config.model_dump(mode="json", exclude_none=True), "cache": False}
 
 
+def _parts(settings: Mapping[str, Any]) -> tuple[Wrapping, dict[str, Any]]:
+    """Return what stands around the model, and the model's own settings."""
+    needed = 'needs model = "smollm2-135m-instruct" (or a folder), or url and model of a server'
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"lm: {settings!r}: must be a table: [lm] {needed}")
+    own = {key: value for key, value in settings.items() if key not in Wrapping.model_fields}
+    around = parse_config(Wrapping, {key: settings[key] for key in settings if key not in own}, place="lm")
+    if not own:
+        raise ConfigError(f"lm: {needed}")
+    return around, own
+
+
+@contextmanager
+def _naming_the_extra(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Turn a missing package into the extra that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRA_OF_MODULE:
+            raise
+        what = f"language model {settings.get('model')!r}"
+        raise MissingExtra(what, missing, EXTRA_OF_MODULE[missing]) from error
+
+
 def _on_this_machine(settings: dict[str, Any]) -> LanguageModel:
+    own = parse_config(LocalSettings, settings, place="lm")
     from tastemaker.lm.local import LocalLM  # needs the extra "lm"
 
-    return LocalLM(**parse_config(LocalLM.Config, settings, place="lm").model_dump())
+    return LocalLM(**own.model_dump())
 
 
 def _over_http(settings: dict[str, Any]) -> LanguageModel:

@@ -11,7 +11,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,7 +20,7 @@ from pydantic import Field
 from tastemaker.configurable import parse_config
 from tastemaker.errors import LanguageModelError
 from tastemaker.http_client import Endpoint, HttpClient
-from tastemaker.lm.base import Completion, Usage
+from tastemaker.lm.base import RENDERING, Completion, Usage, check_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +72,8 @@ class HttpLM:
             endpoint = self.config.model_copy(update={"key_variable": KEY_VARIABLE})
         self._client = HttpClient(endpoint, pause=pause)
         self.name = self.config.model
-        self.fingerprint = self.config.url
+        continued = "-continued" if self.config.continue_answer else ""
+        self.fingerprint = f"{self.config.url}{continued}-rendering{RENDERING}"
         self.usage = Usage()
         self._booking = Lock()
 
@@ -93,6 +94,7 @@ class HttpLM:
 
         Token counts are the server's, 0 where it does not say.
         """
+        check_limits(max_tokens, stop)
         options: dict[str, Any] = {"max_tokens": max_tokens, "seed": seed}
         if stop:
             options["stop"] = list(stop)
@@ -110,11 +112,22 @@ class HttpLM:
         return Completion(text, read, written, choice.get("finish_reason") != "length")
 
     def _ask_all(self, prompts: Sequence[Prompt], options: dict[str, Any]) -> list[tuple[Prompt, dict[str, Any]]]:
-        """Send the prompts, some at a time; the first failure ends it, and no further request is begun."""
+        """Send the prompts, some at a time; after a failure, finish those under way and begin no other."""
         if not prompts:
             return []
+        failed = Event()
+
+        def ask(prompt: Prompt) -> dict[str, Any]:
+            if failed.is_set():
+                return {}  # nobody sees it: the failure is raised
+            try:
+                return self._ask(prompt, options)
+            except BaseException:
+                failed.set()
+                raise
+
         with self._timed(), ThreadPoolExecutor(min(self.config.parallel, len(prompts))) as pool:
-            answers = list(pool.map(lambda prompt: self._ask(prompt, options), prompts))
+            answers = list(pool.map(ask, prompts))
         return list(zip(prompts, answers, strict=True))
 
     def _ask(self, prompt: Prompt, options: dict[str, Any]) -> dict[str, Any]:
@@ -174,11 +187,11 @@ class HttpChoiceLM(HttpLM):
         try:
             named = self._choice(answer)["logprobs"]["content"][0]["top_logprobs"]
             pairs = [(str(one["token"]), float(one["logprob"])) for one in named]
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise LanguageModelError(
                 f"{self.config.url}: the server sends no likelihoods (top_logprobs); set logprobs = false"
             ) from error
-        if not pairs or any(value > 1e-3 for _, value in pairs):
+        if not pairs or not all(value <= 1e-3 for _, value in pairs):  # NaN is refused too
             raise LanguageModelError(f"{self.config.url}: top_logprobs holds no log-probabilities")
         return pairs
 

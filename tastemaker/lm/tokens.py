@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
+from tastemaker.characters import replace_surrogates
 from tastemaker.errors import LanguageModelError
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class PromptTokenizer:
         return "" if apart else " "
 
     def _ids(self, text: str, *, special: bool = False) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+        return list(self._tokenizer(replace_surrogates(text), add_special_tokens=special, verbose=False)["input_ids"])
 
     def _harmless(self, text: str) -> str:
         return self._control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)

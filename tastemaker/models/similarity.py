@@ -29,6 +29,8 @@ BM25_K1 = 1.2
 BM25_B = 0.75
 EQUAL = 1e-9
 """A spread below this share of a row's squares is rounding: the row's values are all equal."""
+NOISE = 1e-6
+"""A correlation closer to 0 than this is what rounding leaves of sums that cancel."""
 GRID_BITS = 26
 """Binary places kept of a dense row of length 1: products then need 52, and double precision has 53."""
 
@@ -77,12 +79,12 @@ def shared_cosine(left: csr_array, right: csr_array) -> csr_array:
     On ratings minus each user's mean this is Pearson's correlation between users and the adjusted cosine between items
     (Sarwar et al., 2001). Where the denominator is zero nothing is stored.
     """
-    products = csr_array(left @ right.T.tocsr())
+    common = csr_array(left @ right.T.tocsr())
     left_squares = csr_array(with_data(left, left.data**2) @ indicator(right).T.tocsr())
     right_squares = csr_array(indicator(left) @ with_data(right, right.data**2).T.tocsr())
     squares = csr_array(left_squares.multiply(right_squares))
     inverse = np.divide(1.0, np.sqrt(squares.data), out=np.zeros_like(squares.data), where=squares.data > 0)
-    return csr_array(products.multiply(with_data(squares, inverse)))
+    return _without_noise(csr_array(common.multiply(with_data(squares, inverse))))
 
 
 def correlation(left: csr_array, right: csr_array) -> csr_array:
@@ -91,12 +93,12 @@ def correlation(left: csr_array, right: csr_array) -> csr_array:
     $(l \cdot r - n \bar l \bar r) / \sqrt{(l \cdot l - n \bar l^2)(r \cdot r - n \bar r^2)}$; a row of equal values
     correlates with nothing.
     """
-    products, n = csr_array(left @ right.T.tocsr()), left.shape[1]
+    dots, n = csr_array(left @ right.T.tocsr()), left.shape[1]
     (sums, spread), (other_sums, other_spread) = (_sums_and_spread(matrix) for matrix in (left, right))
-    rows, columns = _rows(products), products.indices
+    rows, columns = _rows(dots), dots.indices
     scale = np.sqrt(spread[rows] * other_spread[columns])
-    common = products.data - sums[rows] * other_sums[columns] / n
-    return with_data(products, np.divide(common, scale, out=np.zeros_like(common), where=scale > 0))
+    common = dots.data - sums[rows] * other_sums[columns] / n
+    return _without_noise(with_data(dots, np.divide(common, scale, out=np.zeros_like(common), where=scale > 0)))
 
 
 def shrunk(similarities: csr_array, shared: csr_array, shrinkage: float) -> csr_array:
@@ -133,7 +135,9 @@ def on_grid(rows: Float32) -> Float32:
     """
     wide = rows.astype(np.float64, order="C")
     places = GRID_BITS - np.frexp(np.linalg.norm(wide, axis=1, keepdims=True))[1]  # [n, 1]
-    return np.ldexp(np.rint(np.ldexp(wide, places)), -places).astype(np.float32)  # exact: at most 24 bits remain
+    np.rint(np.ldexp(wide, places, out=wide), out=wide)
+    np.ldexp(wide, -places, out=wide)
+    return wide.astype(np.float32)  # exact: at most 24 bits remain
 
 
 def products(left: Float32, right: Float32) -> Float32:
@@ -141,7 +145,10 @@ def products(left: Float32, right: Float32) -> Float32:
 
     Each is the exact sum rounded once, whatever the other rows are.
     """
-    return (left.astype(np.float64) @ right.astype(np.float64).T).astype(np.float32)
+    asked, found = left.astype(np.float64), np.empty((len(left), len(right)), dtype=np.float32)
+    for rows in chunks(len(right), 2 * max(1, *left.shape)):  # double precision in blocks, so memory stays flat
+        found[:, rows] = asked @ right[rows].astype(np.float64).T
+    return found
 
 
 def top_text_neighbours(left: Float32, right: Float32, k: int) -> csr_array:
@@ -154,7 +161,7 @@ def top_text_neighbours(left: Float32, right: Float32, k: int) -> csr_array:
     for rows in chunks(len(left), len(right)):
         found = top_k(products(left[rows], right), k)
         line, place = np.nonzero(found.scores > 0)
-        parts.append((line + rows.start, found.items[line, place], found.scores[line, place]))
+        parts.append((line + rows.start, found.items[line, place].astype(np.int64), found.scores[line, place]))
     line, column, data = (np.concatenate(part) for part in zip(*parts, strict=True))
     return csr_array((data, (line, column)), shape=(len(left), len(right)))
 
@@ -209,6 +216,11 @@ def _sums_and_spread(matrix: csr_array) -> tuple[Float64, Float64]:
     sums, squares = sums_by(rows, data, matrix.shape[0]), sums_by(rows, data**2, matrix.shape[0])
     spread = squares - sums**2 / matrix.shape[1]
     return sums, np.where(spread > EQUAL * squares, spread, 0.0)
+
+
+def _without_noise(similarities: csr_array) -> csr_array:
+    """Return the similarities without those that are 0 but for rounding: they must not make neighbours."""
+    return _kept(similarities, np.abs(similarities.data) > NOISE)
 
 
 def _kept(matrix: csr_array, keep: Bool) -> csr_array:

@@ -9,6 +9,8 @@ from tastemaker.text.clean import clean
 from tastemaker.text.prompts import LETTERS
 
 KEYWORD_LENGTH = 40
+LINE_LENGTH = 200
+"""Characters of a line that are looked at: the pattern below takes quadratic time."""
 
 _LETTER = re.compile(r"(?<![A-Za-z])([A-Z])(?![A-Za-z'])")
 _KEYWORD_LINE = re.compile(
@@ -55,7 +57,7 @@ def keywords(text: str, count: int) -> list[tuple[str, tuple[int, ...]]]:
     """
     found: list[tuple[str, tuple[int, ...]]] = []
     for line in text.splitlines():
-        match = _KEYWORD_LINE.match(line)
+        match = _KEYWORD_LINE.match(line[:LINE_LENGTH])
         if match is None:
             continue
         word = clean(match["word"], max_length=KEYWORD_LENGTH).strip(" .,;\"'").lower()

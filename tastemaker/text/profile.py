@@ -6,7 +6,9 @@ read, word statistics do. Only the given history enters, so a profile knows noth
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,11 +29,16 @@ if TYPE_CHECKING:
     from tastemaker.lm.base import LanguageModel
     from tastemaker.types import Int32
 
+_WORD = re.compile(r"\b[^\W\d_][\w&'-]{2,}\b")
+"""A word begins with a letter and has three characters at least, so units and numbers are none."""
+
 RECENCY = 0.9
 """Weight of a product for each step back in the history."""
 MAX_HISTORY = 20
 """Newest products that a profile looks at (PALR uses at most 20)."""
 ANSWER_TOKENS = 60
+SHARED, SHARED_FROM = 0.25, 20
+"""A term that so large a share of a catalogue of at least so many items shows says nothing about a shopper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +79,18 @@ class KeywordStatistics:
         from sklearn.feature_extraction.text import CountVectorizer  # takes a second, so only when a profile is wanted
 
         texts = _keyword_texts(items)
-        vectorizer = CountVectorizer(
-            ngram_range=(1, 2), binary=True, stop_words="english", token_pattern=r"(?u)\b[^\W\d_][\w&'-]+\b"
-        )
+        vectorizer = CountVectorizer(analyzer=_terms_of, binary=True)
         try:
             shown = csr_array(vectorizer.fit_transform(texts)).astype(np.float32)
             self._terms = vectorizer.get_feature_names_out()
         except ValueError:  # no text in the whole catalogue
             shown, self._terms = csr_array((len(items), 0), dtype=np.float32), np.empty(0, dtype=object)
         frequency = np.asarray(shown.sum(axis=0)).ravel()
+        rarity = np.log((len(items) + 1) / (frequency + 0.5))
+        if len(items) >= SHARED_FROM:
+            rarity[frequency > SHARED * len(items)] = 0.0
         self._shown = shown
-        self._weighted = csr_array(shown @ diags_array(np.log1p(len(items) / np.maximum(frequency, 1))))
+        self._weighted = csr_array(shown @ diags_array(rarity))
 
     def write(self, history: Int32, *, count: int = 5) -> Profile:
         """Return the `count` heaviest keywords of one history (item numbers, oldest first)."""
@@ -166,6 +174,17 @@ def _profile_of(found: list[tuple[str, tuple[int, ...]]], items: Int32) -> Profi
         ),
         "language model",
     )
+
+
+def _terms_of(text: str) -> list[str]:
+    """Return the words of a text and the pairs of neighbouring words; no pair reaches over a line end."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    terms = []
+    for line in text.lower().split("\n"):
+        words = [word for word in _WORD.findall(line) if word not in ENGLISH_STOP_WORDS]
+        terms += [*words, *(f"{first} {second}" for first, second in pairwise(words))]
+    return terms
 
 
 def _keyword_texts(items: Entities) -> list[str]:

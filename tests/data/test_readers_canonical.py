@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 import tempfile
 from pathlib import Path
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from tastemaker.characters import strip_hostile
 from tastemaker.data import Dataset
-from tastemaker.data.readers import read
+from tastemaker.data.readers import detect, read, validate
+from tastemaker.data.readers.canonical import DTYPES
 from tastemaker.data.write import to_frames, write
 from tastemaker.errors import DataError
 
@@ -94,6 +96,40 @@ def test_any_visible_id_survives_every_notation(rows):
         for notation, packed in NOTATIONS:
             write(data, Path(folder) / f"{notation}{packed}", format=notation, gzip=packed)
             assert same(read(Path(folder) / f"{notation}{packed}")[0], data)
+
+
+TYPED = {
+    "string": ["", " a"],
+    "bool": [True, False],
+    "date": [dt.date(1969, 12, 31), dt.date(2024, 2, 29)],
+    "list[string]": [[], ["a|b", ""]],
+    "null": [None, None],
+    "float32": [0.1, -1e30],
+    "float64": [1.0, 1e300],
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "notation"),
+    [
+        (word, notation)
+        for word, dtype in DTYPES.items()
+        for notation in ("parquet", "jsonl", *(() if dtype.is_nested() else ("csv", "tsv")))
+    ],
+)
+def test_every_type_survives_every_notation(tmp_path, word, notation):
+    dtype = DTYPES[word]
+    if dtype.is_integer():
+        values = list(pl.select(dtype.min().alias("least"), dtype.max().alias("largest")).row(0))
+    else:
+        values = TYPED.get(word) or [dt.datetime(2020, 1, 2, 3, 4, 5, 678_000), dt.datetime(1960, 1, 1)]
+    column = pl.Series([values[0], None, values[1]], dtype=dtype)
+    log = {"user_id": ["u"] * 3, "item_id": list("abc"), "x": column, "empty": column.clear(3)}
+    data = shop(log)
+    back, report = read(write(data, tmp_path / "out", format=notation))
+    assert report.ok
+    assert same(back, data)
+    assert back.log.schema["x"] == dtype
 
 
 def test_order_survives_although_times_contradict_it(tmp_path):
@@ -195,7 +231,7 @@ def test_another_separator_and_an_unnamed_column_are_stated(tmp_path):
     assert data.items.frame["id"].to_list() == ["a;b", "c"]
     assert data.log["column_1"].to_list() == ["0", "1"]
     assert len(report.notes) == 3
-    assert report.notes[2].endswith("1 blank lines skipped")
+    assert report.notes[2].endswith("1 blank line skipped")
 
 
 def test_gzip_is_told_by_content(tmp_path):
@@ -239,10 +275,127 @@ def test_an_unknown_format_name_is_refused(tmp_path):
 def test_a_schema_file_types_columns_and_reports_what_does_not_fit(tmp_path):
     (tmp_path / "interactions.csv").write_text("user_id,item_id,n,ok\nu,i,1,true\nu,j,x,false\nu,k,,\n")
     schema = tmp_path / "schema.json"
-    schema.write_text('{"interactions": {"n": "int64", "ok": "bool"}}')
+    schema.write_text('{"tastemaker": 1, "interactions": {"n": "int64", "ok": "bool"}}')
     data, report = read(tmp_path, max_bad=1)
     assert data.log.select("n", "ok").rows() == [(1, True), (None, None)]
     assert [(p.line, p.column, p.value, p.rule) for p in report.problems] == [(3, "n", "x", "wrong-type")]
-    schema.write_text('{"interactions": {"n": "quaternion"}}')
+    schema.write_text('{"tastemaker": 1, "interactions": {"n": "quaternion"}}')
     with pytest.raises(DataError, match=r"schema.json: not a role"):
         read(tmp_path)
+
+
+def test_a_schema_file_may_not_type_canonical_columns(tmp_path):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\n007,i\n")
+    (tmp_path / "schema.json").write_text('{"tastemaker": 1, "interactions": {"user_id": "int64"}}')
+    with pytest.raises(DataError, match=r"schema.json: interactions.user_id has a type of its own"):
+        read(tmp_path)
+    (tmp_path / "schema.json").write_text('{"tastemaker": 2, "interactions": {}}')
+    with pytest.raises(DataError, match="written by another version"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b'{"$schema": "x", "interactions": {"user_id": "int64"}}', b"[1]", b"\xff", b""])
+def test_an_unrelated_schema_file_is_left_alone_and_said(tmp_path, content):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\n007,i\n")
+    (tmp_path / "schema.json").write_bytes(content)
+    data, report = read(tmp_path)
+    assert data.users.ids([0]) == ["007"]
+    assert any("schema.json: not a schema of tastemaker" in note for note in report.notes)
+    with pytest.raises(DataError, match=r"holds other files too \(schema.json\)"):
+        write(data, tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("reviews.json", b'{"reviewerID": "A", "asin": "B000000001", "overall": 5, "unixReviewTime": 1}\n'),
+        ("ratings.csv", b"userId,movieId,rating,timestamp\n1,2,3,4\n"),
+        ("x.inter", b"user_id:token\titem_id:token\n1\t2\n"),
+        ("bom.csv", b"\xef\xbb\xbf"),
+        ("bom.json", b"\xff\xfe"),
+        ("zstd.csv", b"\x28\xb5\x2f\xfd"),
+        ("broken.json.gz", b"\x1f\x8bxx"),
+        ("interactions.old.csv", b"a,b\n"),
+    ],
+)
+def test_other_files_do_not_take_over_a_canonical_folder(tmp_path, name, content):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\nu,i\n")
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "folder.csv").mkdir()
+    assert detect(tmp_path) == "canonical"
+    assert len(read(tmp_path)[0]) == 1
+
+
+def test_names_of_files_may_be_in_upper_case(tmp_path):
+    (tmp_path / "Interactions.CSV.GZ").write_bytes(gzip.compress(b"user_id,item_id\nu,i\n"))
+    (tmp_path / "ITEMS.JSONL").write_text('{"item_id": "i", "title": "A"}')
+    assert read(tmp_path)[0].items.frame.rows() == [("i", "A")]
+
+
+def test_a_column_beside_the_one_that_counts_is_said(tmp_path):
+    path = tmp_path / "interactions.csv"
+    path.write_text("user_id,USER_ID,item_id,value,rating\nu,v,i,1,2\n")
+    data, report = read(path)
+    assert data.users.ids([0]) == ["u"]
+    for name in ("USER_ID", "rating"):
+        assert any(f"column '{name}' is kept under its own name" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, -(2**63) - 1, 10**400])
+def test_whole_numbers_beyond_64_bits_are_kept(tmp_path, number):
+    path = tmp_path / "interactions.jsonl"
+    path.write_text(f'{{"user_id": {number}, "item_id": 1, "n": {number}}}\n{{"user_id": 2, "item_id": 1, "n": 0.5}}')
+    data, report = read(path, max_bad=1)
+    assert data.users.frame["id"].to_list()[-1] == "2"
+    if number < 10**300:
+        assert data.users.ids([0]) == [str(number)]
+        assert data.log["n"].to_list() == [str(number), "0.5"]
+    else:
+        assert [problem.rule for problem in report.problems] == ["id-too-long"]
+
+
+def test_json_rows_without_one_good_are_all_reported(tmp_path):
+    path = tmp_path / "interactions.jsonl"
+    path.write_text('[{"user_id": "u", "item_id": "i"},\n{"user_id": "u", "item_id": "j"}]\n')
+    report = validate(path)
+    assert [(problem.line, problem.rule) for problem in report.problems] == [(1, "bad-json"), (2, "bad-json")]
+    assert all("JSON array" in problem.hint for problem in report.problems)
+    with pytest.raises(DataError, match="2 bad rows, 0 allowed"):
+        read(path)
+
+
+def test_json_objects_that_repeat_a_key_and_ids_of_other_types_are_problems(tmp_path):
+    rows = [
+        '{"user_id": "u", "item_id": 1}',
+        '{"user_id": "u", "user_id": "v", "item_id": 1}',
+        '{"user_id": "u", "item_id": 1, "box": {"a": 1, "a": 2}}',
+        '{"user_id": {"a": 1}, "item_id": 1}',
+        '{"user_id": "u", "item_id": true}',
+        '{"user_id": 2.0, "item_id": ["x"]}',
+    ]
+    path = tmp_path / "interactions.jsonl"
+    path.write_text("\n".join(rows))
+    assert [(p.line, p.column, p.value, p.rule) for p in validate(path).problems if p.column] == [
+        (4, "user_id", '{"a": 1}', "wrong-type"),
+        (5, "item_id", "true", "wrong-type"),
+        (6, "user_id", "2.0", "wrong-type"),
+    ]
+    assert [(p.line, p.rule) for p in validate(path).problems if not p.column] == [
+        (2, "repeated-key"),
+        (3, "repeated-key"),
+    ]
+
+
+def test_ids_are_told_by_alias_and_only_in_their_own_table(tmp_path):
+    (tmp_path / "interactions.jsonl").write_text(
+        '{"User_ID": "u", "product_id": 1}\n{"User_ID": {}, "product_id": 1}\n'
+    )
+    (tmp_path / "items.jsonl").write_text('{"ITEM_ID": 1, "user_id": {"seller": 5}}')
+    assert [(problem.line, problem.column, problem.rule) for problem in validate(tmp_path).problems] == [
+        (2, "User_ID", "wrong-type")
+    ]
+
+
+def test_what_is_neither_file_nor_folder_is_refused():
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        read("/dev/null")

@@ -132,8 +132,8 @@ def test_amazon_2014_with_metadata_in_python_literals(tmp_path):
     notes = "\n".join(report.notes)
     for words in (
         "Python literals",
-        "1 products had entities",
-        "1 items with 1 interactions have no record",
+        "products with entities, tags, hostile characters or double spaces removed: 1",
+        "no record: 1 item with 1 interaction",
         "reviewText",
     ):
         assert words in notes
@@ -156,8 +156,8 @@ def test_amazon_2018_metadata(tmp_path):
     assert data.items.frame["price"].to_list() == [1299.0, None]
     assert data.items.frame["description"].to_list() == ["d\nf", None]
     assert data.log["verified"].to_list() == [True]
-    assert any(note.endswith("1 prices are no plain amount and stay empty") for note in report.notes)
-    assert any(note.endswith("1 exact repeats of a product are left out") for note in report.notes)
+    assert any(note.endswith("prices that are no plain amount and stay empty: 1") for note in report.notes)
+    assert any(note.endswith("exact repeats of a product, left out: 1") for note in report.notes)
 
 
 def test_amazon_2023(tmp_path):
@@ -235,7 +235,7 @@ def test_complete_journey(tmp_path):
     assert ice == ("Ice - Crushed/Cubed, Frzn Ice, 22 lb", ["Grocery", "Frzn Ice", "Ice - Crushed/Cubed"], 3.49)
     assert (misc, unlisted) == (("Misc", ["Misc"], None), (None, None, None))
     assert data.users.frame.rows() == [("1", "65+"), ("900", None)]
-    assert "1 items with 1 interactions have no record, only an id" in report.notes
+    assert "only an id, no record: 1 item with 1 interaction" in report.notes
 
 
 def test_complete_journey_without_the_package(monkeypatch):
@@ -260,3 +260,78 @@ def test_formats_are_told_by_content_and_can_be_overruled(tmp_path):
     assert detect(csv) == "amazon"
     with pytest.raises(DataError, match="no column 'item_id'"):
         read(csv, format="canonical")
+
+
+def test_a_format_that_was_found_out_is_said(tmp_path):
+    put(tmp_path, RECBOLE)
+    assert any("read as recbole" in note for note in read(tmp_path)[1].notes)
+    assert not any("read as" in note for note in read(tmp_path, format="recbole")[1].notes)
+
+
+@pytest.mark.parametrize("categories", [{"a": 1}, 5, {"a": ["x"]}])
+def test_amazon_categories_of_another_shape_stay_empty_and_are_counted(tmp_path, categories):
+    meta = {"asin": "B000000001", "title": "A", "categories": categories}
+    data, report = read(put(tmp_path, {"r.json": lines(REVIEW), "meta.json": lines(meta)}))
+    assert data.items.frame["categories"].to_list() == [[]]
+    assert any(note.endswith("categories that are no names and stay empty: 1") for note in report.notes)
+
+
+def test_amazon_metadata_without_a_readable_row_and_with_bad_ids(tmp_path):
+    repeated = '{"asin": "B000000001", "asin": "B000000002", "title": "A"}\n'
+    put(tmp_path, {"r.json": lines(REVIEW), "meta.json": repeated})
+    assert [problem.rule for problem in read(tmp_path, max_bad=1)[1].problems] == ["repeated-key"]
+    put(tmp_path, {"meta.json": lines({"asin": ["B000000001"], "title": "A"})})
+    assert [problem.rule for problem in read(tmp_path, max_bad=1)[1].problems] == ["wrong-type"]
+
+
+def test_amazon_2023_csv_with_columns_of_canonical_names(tmp_path):
+    path = put(tmp_path, {"x.csv": "user_id,item_id,parent_asin,rating,timestamp\nAE,x,B000000001,4.0,1588687728923\n"})
+    data, report = read(path)
+    assert events(data) == [("AE", "B000000001", 1588687728, 4.0)]
+    assert any("not kept: item_id" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"ratings.csv": "userId,movieId,rating,timestamp\n1,2,3,4\n", "movies.csv": "id,title\n2,A\n"},
+            "movies.csv: no column 'movieId'; found: id, title",
+        ),
+        (
+            {
+                "ratings.csv": "userId,movieId,rating,timestamp\n1,2,3,4\n",
+                "movies.csv": "movieId,item_id,genres\n2,x,A\n",
+            },
+            "'movieId' and 'item_id' both mean 'item_id'",
+        ),
+        (
+            {"x.inter": "user_id:token\titem_id:token\tx:token\tx:float\nu\ta\t1\t2\n"},
+            "'x:token' and 'x:float' both mean 'x'",
+        ),
+    ],
+)
+def test_columns_that_are_missing_or_collide_are_named(tmp_path, files, message):
+    with pytest.raises(DataError, match=message):
+        read(put(tmp_path, files))
+
+
+def test_recbole_takes_one_of_two_columns_for_the_same_thing(tmp_path):
+    items = "item_id:token\tclass:token_seq\tgenre:token_seq\n07\tx\ty\n8\tx\ty\n"
+    data, _ = read(put(tmp_path, {"shop.inter": RECBOLE["shop.inter"], "shop.item": items}))
+    assert data.items.frame.rows() == [("07", ["x"], "y"), ("8", ["x"], "y")]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\xff\xfe\x00\x00"])
+@pytest.mark.parametrize("name", ["u.data", "ratings.csv", "x.inter", "x.json", "x.csv"])
+def test_a_file_with_nothing_but_a_byte_order_mark_is_no_format(tmp_path, name, content):
+    put(tmp_path, {name: content})
+    with pytest.raises(DataError, match="no known format"):
+        detect(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path):
+    path = tmp_path / "export.inter"
+    path.write_bytes(b"\x28\xb5\x2f\xfdx")
+    with pytest.raises(DataError, match="zstd -d"):
+        detect(path)

@@ -74,6 +74,12 @@ def test_equal_times_go_to_the_later_part_together():
     assert split.protocol["validation_interactions"] == 2
 
 
+@pytest.mark.parametrize(("train", "valid"), [("training", "val"), ("Train", "dev"), ("train", "VALID")])
+def test_as_given_knows_the_usual_words(train, valid):
+    data = shop([("u", item, time) for time, item in enumerate("abc")], split=[train, valid, "test"])
+    assert table(data, as_given(data).validation) == {"u": ("a", "b")}
+
+
 def test_as_given_sorts_the_parts_of_a_user():
     words = ["test", "train", "Validation", "train"]
     data = shop([("u", item, time) for item, time in zip("abcd", (1, 2, 3, 4), strict=True)], split=words)

@@ -7,11 +7,50 @@ import json
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tastemaker.data.readers import read, validate
 from tastemaker.errors import DataError
 
 LOG = "user_id,item_id,timestamp,value\n"
+FRAGMENTS = [
+    *(
+        b"u,i,1,1\n",
+        b"u\ti\t1\t1\r\n",
+        b"user_id,item_id\n",
+        b'"',
+        b'""',
+        b"\r",
+        b"\n",
+        b",",
+        b"\t",
+        b"::",
+        b";",
+        b"\0",
+    ),
+    *(
+        b"\xef\xbb\xbf",
+        b"\xff\xfe",
+        b"\xfe\xff",
+        b"\x1f\x8b",
+        b"\xe9",
+        b"\x85",
+        "é\u2028".encode(),
+        b"\x1f",
+        b" ",
+        b"\\u",
+    ),
+    *(b"{", b"}", b"[", b"]", b'{"user_id": 1, "item_id": "i"}\n', b'{"user_id": null, "item_id": [1], "value": {}}\n'),
+    *(
+        b"{'user_id': 1, 'item_id': 2}\n",
+        b'{"user_id": "\\ud800", "item_id": 1}\n',
+        b"NaN",
+        b"-1e999",
+        b"9" * 30,
+        b"null",
+    ),
+]
 
 
 def found(source, **options):
@@ -59,6 +98,8 @@ def log(tmp_path):
         ("u,i,1,1,1", (None, "u,i,1,1,1", "field-count")),
         ('u,i"j,1,1', (None, 'u,i"j,1,1', "bad-quote")),
         ('u,"i"j,1,1', (None, 'u,"i"j,1,1', "bad-quote")),
+        ('"u"\rx,i,1,1', (None, '"u"\rx,i,1,1', "bad-quote")),
+        ('"u"\r,i,1,1', (None, '"u"\r,i,1,1', "bad-quote")),
         ('u,"i,1,1', (None, 'u,"i,1,1', "bad-quote")),
     ],
 )
@@ -178,7 +219,7 @@ def test_interactions_of_a_bad_item_are_left_out_and_counted(shop):
     folder = shop(interactions_csv="user_id,item_id\nu,i\nu,j\n", items_csv="item_id,price\ni,-1\nj,2\n")
     data, report = read(folder, max_bad=1)
     assert (len(data), report.left_out) == (1, {"interactions": 1, "items": 1})
-    assert any(note.startswith("1 good interactions are left out because their item") for note in report.notes)
+    assert any(note.startswith("1 good interaction left out: the item is in a bad row") for note in report.notes)
 
 
 def test_json_lines(shop):
@@ -242,7 +283,7 @@ def test_no_good_row_is_an_error_whatever_is_allowed(shop):
 def test_repeat_purchases_are_counted_and_kept(shop):
     data, report = read(shop(interactions_csv="user_id,item_id,timestamp\n" + "u,i,5\n" * 3 + "u,i,6\n"))
     assert len(data) == 4
-    assert any(note.startswith("2 interactions repeat") for note in report.notes)
+    assert any(note.endswith("as another: 2 interactions; kept") for note in report.notes)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +326,8 @@ def test_impossible_dates(log, day):
         ("interactions.csv", "user_id,item_id\nu,i\n".encode("utf-16-le"), "without a byte order mark"),
         ("interactions.csv", b'user_id,item"id\nu,i\n', "interactions.csv:1: the header cannot be read"),
         ("interactions.csv", b"user_id,it\rem_id\nu,i\n", "the header cannot be read: new-line"),
+        ("interactions.csv", b'user_id,item_id,"' + b"h" * 200_000 + b'"\nu,i,x\n', "field limit.*; shorten its names"),
+        ("interactions.csv", b"\xef\xbb\xbf", "the file is empty"),
         ("interactions.parquet", b"PAR1", "not a parquet file"),
         ("interactions.csv.gz", b"\x1f\x8bxx", "broken gzip"),
         ("interactions.csv.gz", gzip.compress(b"user_id,item_id\nu,i\n" * 99)[:30], "broken gzip"),
@@ -307,3 +350,45 @@ def test_a_missing_path(tmp_path):
     for options in ({}, {"format": "canonical"}):
         with pytest.raises(DataError, match="no such file or folder"):
             read(tmp_path / "nowhere", **options)
+
+
+def test_direction_marks_and_c1_controls_in_texts_are_counted_and_kept(shop):
+    titles = ["\u200eAmazon", "it\x92s", "\u061cx", "plain"]
+    rows = "".join(f"{place},{title},a\x86b\n" for place, title in enumerate(titles))
+    folder = shop(interactions_csv="user_id,item_id\nu,0\n", items_csv="item_id,title,categories\n" + rows)
+    data, report = read(folder)
+    assert data.items.frame["title"].to_list() == titles
+    assert [note.split("items.csv: ")[1] for note in report.notes] == [
+        "column 'title': 3 texts with direction marks or C1 controls; kept as written",
+        "column 'categories': 4 texts with direction marks or C1 controls; kept as written",
+    ]
+
+
+def test_times_that_are_quoted_and_empty_are_missing(shop):
+    report = validate(shop(interactions_csv='user_id,item_id,timestamp\nu,i,""\nu,j,""\n'))
+    assert (report.ok, report.notes) == (True, ("no timestamp: 2 of 2 interactions",))
+    report = validate(shop(interactions_csv='user_id,item_id,timestamp\nu,i,""\nu,j,5\n'))
+    assert [(problem.line, problem.rule) for problem in report.problems] == [(2, "missing-timestamp")]
+
+
+def test_what_is_left_out_in_words(shop):
+    folder = shop(interactions_csv="user_id,item_id\nu,i\nu,j\nv,i\nu,k\n", items_csv="item_id,price\ni,-1\nk,2\n")
+    assert validate(folder).left_out_words() == "left out: 3 interactions, 1 item"
+    assert validate(shop(interactions_csv="user_id,item_id\nu,k\n")).left_out_words() == "left out: 1 item"
+    shop(items_csv="item_id\nk\n")
+    assert validate(folder).left_out_words() == ""
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from(FRAGMENTS), max_size=12), st.sampled_from(["csv", "tsv", "jsonl", "csv.gz"]), st.booleans()
+)
+def test_whatever_the_bytes_there_is_a_report_or_an_error_of_ours(tmp_path, parts, suffix, header):
+    path = tmp_path / f"interactions.{suffix}"
+    path.write_bytes((LOG.encode() if header else b"") + b"".join(parts))
+    try:
+        report = validate(path)
+    except DataError as error:
+        assert path.name in str(error)
+    else:
+        assert sum(report.rows.values()) >= report.bad_rows

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -62,3 +64,27 @@ def test_a_missing_package_names_its_extra(name, extra, monkeypatch):
     monkeypatch.setattr(build, "find_spec", lambda module: None)
     with pytest.raises(MissingExtra, match=rf"tastemaker\[{extra}\]"):
         build.build({"model": name})
+
+
+@pytest.mark.parametrize("settings", ["tfidf", 3, ["tfidf"], None])
+def test_settings_that_are_no_table_name_the_cure(settings):
+    for use in (build.build, build.check):
+        with pytest.raises(ConfigError, match=r'must be a table: \[encoder\] model = "tfidf"'):
+            use(settings)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=range(len(TABLES)))
+def test_check_lets_good_tables_pass(table):
+    build.check(table)
+
+
+def test_check_needs_neither_weights_nor_torch():
+    """In a fresh process, a table of the transformer is checked and torch is not imported."""
+    code = (
+        "import sys; from tastemaker.encoders import build\n"
+        "build.check({'model': 'transformer', 'folder': 'nowhere', 'max_length': 5})\n"
+        "try:\n    build.check({'model': 'transformer', 'max_lenght': 5})\n"
+        "except build.ConfigError as error:\n    print(error, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "transformer.max_lenght: unknown key; did you mean 'max_length'? False\n"

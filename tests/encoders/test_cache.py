@@ -137,7 +137,7 @@ def test_damage_and_bad_folders_say_so(tmp_path):
     store.encode(TEXTS, kind="document")
     (path,) = tmp_path.glob("*.sqlite")
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE vectors SET vector = x'0000'")
+        connection.execute("UPDATE vectors SET value = x'0000' WHERE rowid = 1")
     connection.close()
     with pytest.raises(ArtifactError, match="delete the file"):
         store.encode(TEXTS, kind="document")

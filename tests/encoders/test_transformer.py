@@ -148,12 +148,46 @@ def test_code_and_pickles_are_refused(folder, tmp_path):
         TransformerEncoder(folder=str(copy)).encode(["a"], kind="query")
 
 
+@pytest.mark.parametrize("path", ["../other", "a/../../b", "/etc", "..\\other", "C:\\other", "C:other"])
+def test_modules_stay_in_their_folder(folder, tmp_path, path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    modules = json.loads((copy / "modules.json").read_text())
+    (copy / "modules.json").write_text(json.dumps([modules[0], {**modules[1], "path": path}]))
+    with pytest.raises(ConfigError, match="leaves the folder"):
+        TransformerEncoder(folder=str(copy)).encode(["a"], kind="query")
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.PTH", "a.pkl", "a.ckpt", "a.pickle"])
+def test_no_kind_of_pickle_is_let_in(folder, tmp_path, name):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "1_Pooling" / name).write_bytes(b"")
+    with pytest.raises(ConfigError, match=rf"{name}: weights as a pickle"):
+        TransformerEncoder(folder=str(copy)).identity()
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '["a"]', "3", "[" * 100_000], ids=range(5))
+def test_a_list_of_modules_that_cannot_be_read(folder, tmp_path, content):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "modules.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"modules\.json: unreadable"):
+        TransformerEncoder(folder=str(copy)).identity()
+
+
+def test_half_characters_are_replaced(folder):
+    encoder = TransformerEncoder(folder=str(folder))
+    one, other = encoder.encode(["red \udfff", "red \ufffd"], kind="query")
+    np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"folder": "x", "weights": "minilm-l6-v2"}, "both name a model"),
         ({"hub": "a/b"}, "revision"),
         ({"revision": "abc"}, "revision"),
+        ({"hub": "a/b", "revision": "main"}, r"transformer\.revision: 'main': must be the 40 hexadecimal digits"),
+        ({"hub": "a/b", "revision": "A" * 40}, "40 hexadecimal digits"),
+        ({"hub": "a/b", "revision": "a" * 40 + "\n"}, "40 hexadecimal digits"),
         ({"precision": "int4"}, "precision"),
     ],
 )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tastemaker.errors import ConfigError, LanguageModelError
-from tastemaker.lm.base import ChoiceModel, LanguageModel, Prompt
+from tastemaker.lm.base import RENDERING, ChoiceModel, LanguageModel, Prompt
 from tastemaker.lm.http import HttpChoiceLM, HttpLM
 
 PROMPT = Prompt("SECRET-HISTORY choose", "Be fair.", "Answer:")
@@ -124,7 +124,7 @@ def test_good_answer(make, server):
     assert (lm.usage.calls, lm.usage.prompt_tokens, lm.usage.answer_tokens) == (1, 11, 3)
     assert isinstance(lm, LanguageModel)
     assert not isinstance(lm, ChoiceModel)
-    assert (lm.name, lm.fingerprint) == ("qwen", server.url)
+    assert (lm.name, lm.fingerprint) == ("qwen", f"{server.url}-rendering{RENDERING}")
 
 
 def test_cut_answer_is_not_finished(make):
@@ -156,7 +156,7 @@ def test_busy_then_good_waits_as_told(make):
 
 
 def test_server_error_ends_after_all_attempts(make, server):
-    with pytest.raises(LanguageModelError, match=r"no answer after 3 of 3 attempts: HTTP 500: busy"):
+    with pytest.raises(LanguageModelError, match=r"no answer after 3 of 3 attempts: HTTP 500 "):
         make(status(500)).generate([PROMPT], max_tokens=1)
     assert len(server.requests) == 3
 
@@ -169,7 +169,7 @@ def test_long_retry_after_gives_up_within_the_deadline(make, server):
 
 
 def test_refusal_is_not_repeated(make, server):
-    with pytest.raises(LanguageModelError, match="HTTP 401: no key"):
+    with pytest.raises(LanguageModelError, match="HTTP 401 Unauthorized"):
         make(status(401, said=b"no key")).generate([PROMPT], max_tokens=1)
     assert len(server.requests) == 1
 
@@ -221,7 +221,7 @@ def test_key_comes_from_the_environment(make, server, monkeypatch):
     make(chat("A")).generate([PROMPT], max_tokens=1)
     make(chat("A"), key_variable="OTHER_KEY").generate([PROMPT], max_tokens=1)
     monkeypatch.setenv("TASTEMAKER_LM_KEY", "k-1")
-    with pytest.raises(LanguageModelError, match=r"bad key \[key\]"):
+    with pytest.raises(LanguageModelError, match=r"HTTP 401 Unauthorized$"):
         make(status(401, said=b"bad key k-1")).generate([PROMPT], max_tokens=1)
     sent = [request[1].get("Authorization") for request in server.requests]
     assert sent == [None, "Bearer k-2", "Bearer k-1"]
@@ -258,7 +258,63 @@ def test_no_choice_named_is_no_opinion(make):
     np.testing.assert_array_equal(row, [-np.inf, -np.inf])
 
 
-@pytest.mark.parametrize("top", [None, [], [("A", "high")], [("A", 3.0)], [("A", None)]])
+@pytest.mark.parametrize(
+    "top",
+    [None, [], [("A", "high")], [("A", 3.0)], [("A", None)], [("A", -1.0), ("B", "nan")], [("A", 10**400)]],
+    ids=range(7),
+)
 def test_server_without_likelihoods(make, top):
     with pytest.raises(LanguageModelError, match=r"likelihoods|log-probabilities"):
         make(chat("A", top=top), kind=HttpChoiceLM).next_token([PROMPT], ["A", "B"])
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_no_prompt_is_sent_after_a_failure(make, server, parallel):
+    """The first to come fails at once; the others under way are slow, and nothing follows them."""
+
+    def step(handler, body):
+        first = int(body["messages"][-1]["content"]) == 0
+        if not first:
+            time.sleep(0.2)
+        handler.reply(*((400, b"") if first else (200, chat("A"))))
+
+    with pytest.raises(LanguageModelError, match="HTTP 400"):
+        make(step, parallel=parallel).generate([Prompt(str(number)) for number in range(20)], max_tokens=1)
+    assert len(server.requests) <= parallel
+
+
+OTHER = {
+    "url": "http://127.0.0.1:9/other",
+    "allow_remote": True,
+    "key_variable": "OTHER_KEY",
+    "timeout": 3.0,
+    "deadline": 9.0,
+    "attempts": 1,
+    "max_megabytes": 1.0,
+    "model": "other",
+    "logprobs": True,
+    "continue_answer": True,
+    "parallel": 1,
+}
+
+
+@pytest.mark.parametrize("key", HttpLM.Config.model_fields)
+def test_settings_that_change_answers_change_the_identity(make, monkeypatch, key):
+    monkeypatch.setenv("OTHER_KEY", "k")
+    one, other = make(chat("A")), make(chat("A"), **{key: OTHER[key]})
+    same = (one.name, one.fingerprint) == (other.name, other.fingerprint)
+    assert same != (key in {"url", "model", "continue_answer"})
+
+
+def test_half_characters_are_replaced(make, server):
+    make(chat("A")).generate([Prompt("a \ud800 b", "\udfff", "c")], max_tokens=1, stop=["\udcff"])
+    assert [message["content"] for message in server.requests[0][2]["messages"]] == ["\ufffd", "a \ufffd b"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_tokens": 0}, {"max_tokens": 5, "stop": ["x", ""]}, {"max_tokens": 5, "stop": "x"}]
+)
+def test_limits_that_leave_no_answer_are_refused(make, server, wrong):
+    with pytest.raises(ConfigError, match=r"max_tokens: 0|stop: "):
+        make(chat("A")).generate([PROMPT], **wrong)
+    assert not server.requests

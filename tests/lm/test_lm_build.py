@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import builtins
+import subprocess
 import sys
 
 import pytest
 
 from tastemaker.errors import BudgetExceeded, ConfigError, LanguageModelError, MissingExtra
 from tastemaker.lm.base import ChoiceModel, LikelihoodModel, Prompt
-from tastemaker.lm.build import build, settings_of
+from tastemaker.lm.build import build, check, settings_of
 from tastemaker.lm.cache import CachedLM
 from tastemaker.lm.scripted import ScriptedLM
 
@@ -69,8 +70,28 @@ def test_budget_and_named_cache(folder, tmp_path):
     ],
 )
 def test_settings_are_checked(settings, message):
-    with pytest.raises(ConfigError, match=message):
-        build(settings)
+    for use in (build, check):
+        with pytest.raises(ConfigError, match=message):
+            use(settings)
+
+
+@pytest.mark.parametrize("settings", ["smollm2-135m-instruct", 3, ["x"], None])
+def test_settings_that_are_no_table_name_the_cure(settings):
+    for use in (build, check):
+        with pytest.raises(ConfigError, match=r'must be a table: \[lm\] needs model = "smollm2'):
+            use(settings)
+
+
+def test_check_lets_good_settings_pass_and_loads_nothing():
+    """In a fresh process: a model that is not here, and a server that is not there, without torch."""
+    code = (
+        "import sys; from tastemaker.lm.build import check\n"
+        "check({'model': 'nobody/has-this', 'dtype': 'bfloat16', 'max_calls': 3, 'cache': False})\n"
+        "check({'url': 'http://127.0.0.1:9/v1', 'model': 'm', 'logprobs': True})\n"
+        "print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_absent_weights_name_the_command():

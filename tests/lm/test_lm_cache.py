@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from tastemaker.errors import LanguageModelError
+from tastemaker.errors import ArtifactError, ConfigError, LanguageModelError
 from tastemaker.lm.base import ChoiceModel, LikelihoodModel, Prompt
 from tastemaker.lm.cache import BATCH, cached
 from tastemaker.lm.scripted import ScriptedChoiceLM, ScriptedLM
@@ -176,7 +176,7 @@ def test_a_file_that_is_no_cache_is_refused(tmp_path, content):
     else:
         path.write_bytes(content)
     before = path.read_bytes()
-    with pytest.raises(LanguageModelError, match=r"answers\.sqlite: .*(delete the file|choose another)"):
+    with pytest.raises((ArtifactError, ConfigError), match=r"answers\.sqlite: .*(delete the file|name another)"):
         cached(echo(), path)
     assert path.read_bytes() == before
 
@@ -192,7 +192,7 @@ def test_a_damaged_entry_is_refused(tmp_path, value):
         connection.execute("UPDATE answers SET value = ?", [value])
     connection.close()
     for ask in (lambda: cache.generate(PROMPTS[:1], max_tokens=1), lambda: cache.next_token(PROMPTS[:1], ["A"])):
-        with pytest.raises(LanguageModelError, match=r"damaged.*delete the file"):
+        with pytest.raises(ArtifactError, match=r"damaged.*delete the file"):
             ask()
 
 
@@ -204,5 +204,5 @@ def test_prompts_are_not_stored(tmp_path):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(LanguageModelError, match=r"cannot be written: .*lm\.cache"):
+    with pytest.raises(ConfigError, match=r"cannot be written: .*lm\.cache"):
         cached(echo(), tmp_path / "file" / "answers.sqlite")

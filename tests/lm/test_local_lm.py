@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +11,11 @@ from hypothesis import strategies as st
 
 from tastemaker import weights
 from tastemaker.errors import ConfigError, LanguageModelError
+from tastemaker.lm import local
 from tastemaker.lm.base import ChoiceModel, LikelihoodModel, Prompt, describe
-from tastemaker.lm.local import LocalLM
+from tastemaker.lm.local import LocalLM, _fingerprint
+from tastemaker.lm.scripted import ScriptedLM
+from tastemaker.lm.settings import LocalSettings
 
 RULES = "You choose products for shoppers. Answer with one letter."
 PROMPTS = [
@@ -52,6 +58,47 @@ def test_it_is_every_kind_of_model(lm, folder):
 
 def test_other_weights_have_another_fingerprint(lm, make_model):
     assert LocalLM(str(make_model(rms_norm_eps=1e-3))).fingerprint != lm.fingerprint
+
+
+OTHER = {"model": "MOVED", "revision": "v2", "threads": 2, "batch_size": 3, "device": "cuda:1", "dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize("key", LocalSettings.model_fields)
+def test_settings_that_change_answers_change_the_fingerprint(folder, lm, tmp_path, key):
+    """The same weights elsewhere are the same; a revision says nothing about a folder."""
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    settings = {"model": str(folder), key: str(moved) if key == "model" else OTHER[key]}
+    config = LocalSettings(**settings)
+    same = _fingerprint(config, Path(config.model), None) == lm.fingerprint
+    assert same != (key in {"device", "dtype"})
+
+
+def test_another_rendering_of_prompts_has_another_fingerprint(folder, lm, monkeypatch):
+    monkeypatch.setattr(local, "RENDERING", -1)
+    assert _fingerprint(lm.config, folder, None) != lm.fingerprint
+
+
+def test_half_characters_are_replaced(lm):
+    broken, mended = (Prompt(f"a {half} b", half, half) for half in ("\udfff", "\ufffd"))
+    assert broken == mended
+    [values] = lm.loglikelihood([broken], [["x \udfff", "x \ufffd"]])
+    assert values[0] == values[1]
+    assert lm.count_tokens("\udfff") == lm.count_tokens("\ufffd")
+    assert lm.generate([broken], max_tokens=2, stop=["\udfff"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"max_tokens": 0}, "max_tokens: 0"),
+        ({"max_tokens": -1}, "max_tokens: -1"),
+        ({"max_tokens": 5, "stop": ("x", "")}, "stop: "),
+    ],
+)
+def test_limits_that_leave_no_answer_are_refused(lm, wrong, message):
+    for model in (lm, ScriptedLM(["a"])):
+        with pytest.raises(ConfigError, match=message):
+            model.generate(PROMPTS[:1], **wrong)
 
 
 def test_next_token_equals_a_full_forward_pass(lm):

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from tastemaker import saved
 from tastemaker.data.queries import Queries
 from tastemaker.errors import DataError
 from tastemaker.models.collaborative import ease
 from tastemaker.models.collaborative.ease import EASE
+from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.testing import RecommenderContract, tiny_shop
 
 
@@ -60,6 +62,26 @@ def test_kept_coefficients_are_the_largest():
     weights = np.array([[0, 3, -4, 1], [1, 0, 2, -3], [5, 1, 0, 0.5], [1, 2, 3, 0]], dtype=np.float32)
     found = ease.strongest(weights, 2).toarray()
     np.testing.assert_array_equal(found, [[0, 3, -4, 0], [0, 0, 2, -3], [5, 1, 0, 0], [0, 2, 3, 0]])
+
+
+def test_of_equal_coefficients_the_lower_column_is_kept():
+    found = ease.strongest(np.ones((300, 300), dtype=np.float32), 7)
+    assert found.indices.reshape(300, 7).tolist() == [list(range(7))] * 300
+
+
+def test_a_saved_pipeline_keeps_both_the_stage_and_the_coefficients(tmp_path):
+    data = tiny_shop()
+    pipeline = Pipeline([Stage(EASE(coefficients=6), keep=9)]).fit(data)
+    saved.save_recommender(tmp_path / "model", pipeline)
+    loaded = saved.load_recommender(tmp_path / "model")
+    assert (loaded.stages[0].keep, loaded.stages[0].recommender.config.coefficients) == (9, 6)
+    assert loaded.rank(data.queries(), 5).items.tobytes() == pipeline.rank(data.queries(), 5).items.tobytes()
+
+
+@pytest.mark.parametrize("reg", [1e-15, 1e-300])
+def test_a_reg_too_small_to_invert_is_refused(reg):
+    with pytest.raises(DataError, match="use a larger reg"):
+        EASE(reg=reg).fit(tiny_shop(users=20, items=60))
 
 
 def test_keeping_everything_sparsely_changes_no_score():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from tastemaker.data.dataset import Dataset
 from tastemaker.data.queries import Queries
+from tastemaker.errors import ConfigError
 from tastemaker.testing import RecommenderContract, tiny_shop
 
 pytest.importorskip("implicit")
@@ -83,6 +86,45 @@ def test_a_history_of_items_that_nobody_has_gives_no_opinion(kind):
     data = tiny_shop()
     cold = int(np.flatnonzero(data.popularity == 0)[0])
     assert np.isneginf(kind(dim=6).fit(data).score(Queries.from_lists([[cold], []]))).all()
+
+
+@pytest.mark.parametrize("kind", [ALS, BPR])
+@pytest.mark.parametrize("n", [97, 301])
+def test_an_answer_does_not_depend_on_the_batch(kind, n):
+    data = tiny_shop(users=120, items=n)
+    model = kind(dim=31, epochs=2).fit(data)
+    queries = data.queries()
+    scores = model.score(queries)
+    for step in (1, 7, 64):
+        parts = [queries.take(slice(start, start + step)) for start in range(0, len(queries), step)]
+        np.testing.assert_array_equal(np.concatenate([model.score(part) for part in parts]), scores)
+
+
+@pytest.mark.parametrize("kind", [ALS, BPR])
+def test_a_shop_with_one_product_can_be_learnt(kind):
+    data = Dataset.from_frames(pl.DataFrame({"user_id": ["a", "b"], "item_id": ["x", "x"]}))
+    ranking = kind().fit(data).rank(data.queries(), 1, seen=True)
+    assert ranking.items.tolist() == [[0], [0]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "place"),
+    [
+        (ALS, {"reg": 0}, "als.reg"),
+        (ALS, {"reg": 1e300}, "als.reg"),
+        (ALS, {"confidence": 1e300}, "als.confidence"),
+        (ALS, {"confidence": 1e-30}, "als.reg.*confidence"),
+        (ALS, {"reg": 1e-9}, "als.reg"),
+        (ALS, {"dim": 10**9}, "als.dim"),
+        (BPR, {"dim": 10**9}, "bpr.dim"),
+        (BPR, {"learning_rate": 1e30}, "bpr.learning_rate"),
+        (BPR, {"reg": 20.0}, "bpr.learning_rate.*reg = 20"),
+    ],
+)
+def test_settings_that_lead_nowhere_are_refused_by_name(kind, settings, place):
+    data = tiny_shop()
+    with pytest.raises(ConfigError, match=place):
+        kind(**settings).fit(data).score(data.queries())
 
 
 class TestALS(RecommenderContract):

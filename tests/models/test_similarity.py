@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
 
+from tastemaker import recommender
 from tastemaker.data.dataset import Dataset
 from tastemaker.data.queries import Queries
 from tastemaker.errors import DataError
@@ -119,6 +121,47 @@ def test_text_neighbours_are_the_nearest_with_a_positive_cosine():
     vectors = np.array([[1, 0], [0.8, 0.6], [-1, 0], [0, 0]], dtype=np.float32)
     found = similarity.top_text_neighbours(vectors, vectors, 2).toarray()
     np.testing.assert_allclose(found, [[1, 0.8, 0, 0], [0.8, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]], rtol=1e-6)
+
+
+WIDE = arrays(np.float32, st.tuples(st.integers(2, 5), st.integers(1, 20)), elements=st.floats(-999, 999, width=32))
+
+
+@given(rows=WIDE, power=st.integers(-40, 40))
+@settings(max_examples=60, deadline=None)
+def test_products_on_the_grid_are_exact_in_any_order(rows, power):
+    rows = similarity.on_grid(np.ldexp(rows, power))
+    exact = [
+        [sum(Fraction(x) * Fraction(y) for x, y in zip(a, b, strict=True)) for b in rows.tolist()]
+        for a in rows.tolist()
+    ]
+    np.testing.assert_array_equal(similarity.products(rows, rows), np.array(exact, dtype=np.float64).astype(np.float32))
+    backwards = np.ascontiguousarray(rows[:, ::-1])
+    np.testing.assert_array_equal(similarity.products(backwards[:1], backwards), similarity.products(rows, rows)[:1])
+
+
+def test_products_come_in_blocks(monkeypatch):
+    rows = similarity.on_grid(np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32))
+    whole = similarity.products(rows[:3], rows)
+    monkeypatch.setattr(recommender, "CHUNK_BYTES", 256)
+    np.testing.assert_array_equal(similarity.products(rows[:3], rows), whole)
+
+
+def test_the_grid_is_finer_than_single_precision():
+    rows = np.random.default_rng(0).standard_normal((50, 256)).astype(np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    assert (np.abs(similarity.on_grid(rows) - rows) <= 2.0**-26 * lengths).all()
+    assert not similarity.on_grid(np.zeros((2, 3), np.float32)).any()
+
+
+@pytest.mark.parametrize("n", [97, 301, 1001])
+def test_of_equal_text_neighbours_the_lower_number_stays(n):
+    rng = np.random.default_rng(n)
+    distinct = rng.standard_normal((7, 96)).astype(np.float32)
+    which = rng.integers(0, 7, n)
+    vectors = similarity.on_grid(distinct / np.linalg.norm(distinct, axis=1, keepdims=True))[which]
+    found = similarity.top_text_neighbours(vectors, vectors, 5)
+    for row in range(n):
+        assert sorted(found[[row]].indices) == np.flatnonzero(which == which[row])[:5].tolist()
 
 
 def test_age_weights_are_those_of_the_query_matrix():

@@ -10,6 +10,7 @@ from tastemaker.data.dataset import Dataset
 from tastemaker.data.queries import Queries
 from tastemaker.errors import DataError
 from tastemaker.models.content.text_knn import TextKNN
+from tastemaker.progress import silent
 from tastemaker.testing import HashEncoder, RecommenderContract, tiny_shop
 
 TITLES = ["red soap", "red brush", "blue soap", "blue perfume", None, "green comb"]
@@ -66,6 +67,40 @@ def test_contributions_add_up_to_the_score(model):
     scores = model.score(Queries.from_lists([history]))[0]
     for item in (1, 2):
         assert model.contributions(history, item).sum() == pytest.approx(scores[item], rel=1e-5)
+
+
+@pytest.mark.parametrize("n", [97, 301, 1001])
+def test_equal_texts_tie_and_an_answer_does_not_depend_on_the_batch(n):
+    rng = np.random.default_rng(n)
+    titles = [" ".join(rng.choice(["red", "blue", "tea", "cup", "kettle", "steel", "hose"], 3)) for _ in range(40)]
+    named = rng.integers(0, 40, n)
+    items = pl.DataFrame({"item_id": [f"i{item:04}" for item in range(n)], "title": [titles[name] for name in named]})
+    log = pl.DataFrame(
+        {"user_id": np.repeat(np.arange(150), 3), "item_id": [f"i{i:04}" for i in rng.integers(0, n, 450)]}
+    )
+    data = Dataset.from_frames(log.cast({"user_id": pl.String}), items)
+    wishes = [titles[row % 40] if row % 3 == 0 else "" for row in range(data.n_users)]
+    queries = Queries.from_lists(list(data.queries()), texts=wishes)
+    model = TextKNN().fit(data)
+    scores, lists = model.score(queries), model.rank(queries, 10)
+    assert max(len(np.unique(scores[row])) for row in range(len(queries))) <= 40, "equal texts, different scores"
+    for step in (1, 7, 64):
+        parts = [queries.take(slice(start, start + step)) for start in range(0, len(queries), step)]
+        np.testing.assert_array_equal(np.concatenate([model.score(part) for part in parts]), scores)
+        np.testing.assert_array_equal(np.concatenate([model.rank(part, 10).items for part in parts]), lists.items)
+
+
+def test_products_with_equal_texts_have_equal_vectors_whatever_the_encoder_does():
+    class Uneven(HashEncoder):  # rounds by the place in the batch, as neural encoders do
+        def encode(self, texts, *, kind, progress=silent):
+            vectors = super().encode(texts, kind=kind)
+            return vectors * (1 + 1e-6 * np.arange(len(texts), dtype=np.float32))[:, None]
+
+    items = pl.DataFrame({"item_id": ["x", "y", "z"], "title": ["tea", "cup", "tea"]})
+    data = Dataset.from_frames(pl.DataFrame({"user_id": ["a"], "item_id": ["y"]}), items)
+    vectors = TextKNN(encoder=Uneven()).fit(data).vectors
+    x, z = data.items.numbers(["x", "z"])
+    np.testing.assert_array_equal(vectors[x], vectors[z])
 
 
 def test_a_catalogue_without_texts_is_refused():

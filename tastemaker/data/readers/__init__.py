@@ -5,11 +5,13 @@ A format is a module with NAME, `recognises(path)` and `load(path, progress) -> 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tastemaker.data.dataset import Dataset
 from tastemaker.data.readers import amazon, canonical, complete_journey, movielens, recbole
+from tastemaker.data.readers.text import read_bytes
 from tastemaker.data.validate import check
 from tastemaker.errors import DataError, did_you_mean
 from tastemaker.progress import silent
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from tastemaker.data.validate import Checked
     from tastemaker.progress import Progress
 
-# In the order in which they are tried: the most particular first.
+# In the order in which they are tried, behind folders with a file called interactions: the most particular first.
 FORMATS: dict[str, ModuleType] = {
     module.NAME: module for module in (complete_journey, movielens, recbole, amazon, canonical)
 }
@@ -68,22 +70,50 @@ def detect(source: str | Path) -> str:
         DataError: no such path, or no known format.
     """
     path = Path(source)
-    if str(source) != complete_journey.NAME and not path.exists():
-        raise DataError(f"{source}: no such file or folder")
+    names = [] if _is_word(source) else _look_at(path)
+    if path.is_dir() and canonical.recognises(path):
+        return canonical.NAME
     for name, module in FORMATS.items():
         if module.recognises(path):
             return name
     if path.is_dir():
-        found = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
+        found = ", ".join(names[:10]) or "nothing"
         raise DataError(f"{source}: no known format ({', '.join(FORMATS)}); the folder holds: {found}")
     raise DataError(f"{source}: no known format; name one of {', '.join(FORMATS)} with format (--format)")
+
+
+def _is_word(source: str | Path) -> bool:
+    return str(source) == complete_journey.NAME
+
+
+def _look_at(path: Path) -> list[str]:
+    """Return the names in a folder, none for a file.
+
+    Raises:
+        DataError: the path does not exist or cannot be read.
+    """
+    try:
+        if path.is_dir():
+            return sorted(entry.name for entry in path.iterdir())
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: neither a file nor a folder")
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    read_bytes(path, limit=1)
+    return []
 
 
 def _check(source: str | Path, format: str | None, progress: Progress) -> Checked:
     if format is not None and format not in FORMATS:
         raise DataError(f"unknown format '{format}'{did_you_mean(format, FORMATS)}")
+    if format is not None and not _is_word(source):
+        _look_at(Path(source))
     name = detect(source) if format is None else format
-    path = Path(source)
-    if name != complete_journey.NAME and not path.exists():
-        raise DataError(f"{source}: no such file or folder")
-    return check(FORMATS[name].load(path, progress), source=str(source), format=name)
+    tables = FORMATS[name].load(Path(source), progress)
+    if format is None and name != canonical.NAME and not _is_word(source):
+        tables = replace(
+            tables, notes=(f"{source}: read as {name}; another format can be named (--format)", *tables.notes)
+        )
+    return check(tables, source=str(source), format=name)

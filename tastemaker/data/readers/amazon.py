@@ -21,7 +21,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tastemaker.characters import strip_hostile
-from tastemaker.data.readers.table import Table, Tables, first_lines, read_delimited, read_json_lines, sniff_json
+from tastemaker.data.readers.delimited import read_delimited
+from tastemaker.data.readers.json_lines import read_json_lines, sniff_json
+from tastemaker.data.readers.table import Table, Tables, rename_columns
+from tastemaker.data.readers.text import first_lines
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,7 +35,8 @@ if TYPE_CHECKING:
 NAME = "amazon"
 ASIN = re.compile(r"(B[0-9A-Z]{9}|\d{9}[\dX])")
 REVIEWER = re.compile(r"A[0-9A-Z]{9,20}")
-HEADER_2023 = "user_id,parent_asin,rating,timestamp"
+HEADER_2023 = {"user_id", "parent_asin", "rating", "timestamp"}
+FILE = re.compile(r"\.(jsonl?|csv)(\.gz)?$", re.IGNORECASE)
 SNIFFED = 1000  # rows that vote on the column order of a ratings-only file
 LOG = {
     "reviewerID": "user_id",
@@ -73,7 +77,7 @@ def load(source: Path, progress: Progress) -> Tables:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if re.search(r"\.(jsonl?|csv)(\.gz)?$", path.name))
+    return sorted(path for path in folder.iterdir() if FILE.search(path.name) and path.is_file())
 
 
 def _one(source: Path, files: list[Path], what: str) -> Path | None:
@@ -91,9 +95,9 @@ def _kind(path: Path) -> str:
     if "parent_asin" in row or ("asin" in row and row.keys() & {"title", "categories", "category", "imUrl", "price"}):
         return "meta"
     line = "" if row else first_lines(path)[0]
-    if line.startswith(HEADER_2023):
-        return "csv"
     words = line.split(",")
+    if set(words) >= HEADER_2023:
+        return "csv"
     if len(words) == 4 and any(ASIN.fullmatch(word) for word in words[:2]):
         return "ratings"
     return ""
@@ -106,14 +110,19 @@ def _load(path: Path, kind: str) -> Table:
         return _load_ratings(path)
     if kind == "csv":
         table = read_delimited(path, separator=",")
-        left = [name for name in table.frame.columns if name not in LOG]
-        frame = table.frame.rename({"parent_asin": "item_id", "rating": "value"})
+        left = [name for name in table.frame.columns if name not in HEADER_2023]
         notes = [f"{path}: not kept: {', '.join(left)}"] if left else []
-        return table.with_frame(frame.drop(left), *notes)
+        return rename_columns(
+            table.with_frame(table.frame.drop(left), *notes), {"parent_asin": "item_id", "rating": "value"}
+        )
     ignored: Counter[str] = Counter()
-    table = read_json_lines(path, keep=lambda row: _review(row, ignored))
+    table = read_json_lines(path, keep=lambda row: _review(row, ignored), ids=_ids)
     notes = [f"{path}: not kept: {', '.join(sorted(ignored))}"] if ignored else []
     return table.with_frame(table.frame, *notes)
+
+
+def _ids(names: list[str]) -> list[str]:
+    return [name for name in ("user_id", "item_id") if name in names]
 
 
 def _load_ratings(path: Path) -> Table:
@@ -138,7 +147,9 @@ def _review(row: dict[str, Any], ignored: Counter[str]) -> dict[str, Any]:
 
 def _load_meta(path: Path) -> Table:
     counts: Counter[str] = Counter()
-    table = read_json_lines(path, keep=lambda row: _product(row, counts))
+    table = read_json_lines(path, keep=lambda row: _product(row, counts), ids=_ids)
+    if not table.frame.width:
+        return table
     texts = ("item_id", "title", "brand", "description")
     frame = table.frame.with_columns(
         *(pl.col(name).cast(pl.String) for name in texts), pl.col("categories").cast(pl.List(pl.String))
@@ -146,14 +157,16 @@ def _load_meta(path: Path) -> Table:
     same = frame.select(~pl.struct(pl.all()).is_first_distinct() & pl.col("item_id").is_not_null()).to_series()
     table = table.with_frame(frame).filter(~same)
     if same.any():
-        counts["exact repeats of a product are left out"] = int(same.sum())
-    return table.with_frame(table.frame, *(f"{path}: {count:,} {what}" for what, count in sorted(counts.items())))
+        counts["exact repeats of a product, left out"] = int(same.sum())
+    return table.with_frame(table.frame, *(f"{path}: {what}: {count:,}" for what, count in sorted(counts.items())))
 
 
 def _product(row: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
     """Turn a metadata object of any release into the columns of an item."""
     paths = row.get("categories") or row.get("category") or []
-    path = paths[0] if paths and isinstance(paths[0], list) else paths
+    path = paths[0] if isinstance(paths, list) and paths and isinstance(paths[0], list) else paths
+    if not isinstance(path, list | str):
+        counts["products with categories that are no names and stay empty"] += 1
     texts = {
         "title": _strings(row.get("title")),
         "brand": _strings(row.get("brand") or row.get("store")),
@@ -161,11 +174,11 @@ def _product(row: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
     }
     cleaned = {name: [_clean(part) for part in parts] for name, parts in texts.items()}
     if cleaned != texts:
-        counts["products had entities, tags, hostile characters or double spaces removed"] += 1
+        counts["products with entities, tags, hostile characters or double spaces removed"] += 1
     price = row.get("price")
     amount = PRICE.fullmatch(str(price).strip()) if price is not None else None
     if price not in (None, "", "None") and amount is None:
-        counts["prices are no plain amount and stay empty"] += 1
+        counts["prices that are no plain amount and stay empty"] += 1
     return {
         "item_id": row.get("parent_asin") or row.get("asin"),
         **{name: "\n".join(filter(None, parts)) or None for name, parts in cleaned.items()},

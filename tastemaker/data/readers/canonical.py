@@ -3,6 +3,7 @@
 Columns: interactions (user_id, item_id; optionally position, timestamp, value or rating, event_type, split), items
 (item_id, title, brand, categories, price, description), users (user_id); any others are kept. The aliases below, in
 upper or lower case, are taken for these. `schema.json`, which `write` leaves beside text files, types other columns.
+Names of files may be in upper or lower case too.
 """
 
 from __future__ import annotations
@@ -13,15 +14,22 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tastemaker.data.readers.table import SUFFIXES, Table, Tables, cast_columns, read_table, table_suffix
+from tastemaker.data.columns import ID, KINDS
+from tastemaker.data.readers.delimited import SEPARATORS, read_delimited
+from tastemaker.data.readers.json_lines import no_ids, read_json_lines
+from tastemaker.data.readers.table import SUFFIXES, Table, Tables, cast_columns, read_parquet, table_suffix
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from tastemaker.progress import Progress
 
 NAME = "canonical"
 ROLES = ("interactions", "items", "users")
 SCHEMA_FILE = "schema.json"
+SCHEMA_MARK = "tastemaker"  # a key that only our own schema.json has; its value is the version of the layout
+SCHEMA_VERSION = 1
 # Names of Amazon Personalize in lower case (event_value, product_description), and the commonest of other exports.
 ALIASES = {
     "user_id": ("customer_id", "visitor_id"),
@@ -35,15 +43,13 @@ ALIASES = {
     "description": ("product_description",),
     **dict.fromkeys(("position", "split", "price"), ()),
 }
-KNOWN = {
-    "interactions": ("user_id", "item_id", "position", "timestamp", "value", "event_type", "split"),
-    "items": ("item_id", "title", "brand", "categories", "price", "description"),
-    "users": ("user_id",),
-}
 DTYPES: dict[str, pl.DataType] = {
     "string": pl.String(),
     "bool": pl.Boolean(),
     "date": pl.Date(),
+    "null": pl.Null(),
+    **{f"datetime[{unit}]": pl.Datetime(unit) for unit in ("ms", "us", "ns")},
+    **{f"datetime[{unit}, UTC]": pl.Datetime(unit, "UTC") for unit in ("ms", "us", "ns")},
     "list[string]": pl.List(pl.String()),
     **{str(dtype).lower(): dtype() for dtype in (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64)},
     **{str(dtype).lower(): dtype() for dtype in (pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)},
@@ -54,7 +60,14 @@ def recognises(source: Path) -> bool:
     """Whether `source` is a folder with a file called interactions, or one table."""
     if source.is_file():
         return bool(table_suffix(source))
-    return any(path.name.startswith("interactions.") and table_suffix(path) for path in source.iterdir())
+    return any(role_of(path) == "interactions" for path in source.iterdir())
+
+
+def role_of(path: Path) -> str:
+    """Return which of `ROLES` the table at `path` holds by its name; empty if it is none."""
+    suffix, name = table_suffix(path), path.name.lower().removesuffix(".gz")
+    role = name.removesuffix(suffix)
+    return role if suffix and role in ROLES and path.is_file() else ""
 
 
 def load(source: Path, progress: Progress) -> Tables:
@@ -69,26 +82,67 @@ def load(source: Path, progress: Progress) -> Tables:
     if "interactions" not in files:
         found = ", ".join(sorted(path.name for path in source.iterdir())) or "nothing"
         raise DataError(f"{source}: no interactions.{{{','.join(s[1:] for s in SUFFIXES)}}}; found: {found}")
-    schema = _schema(source / SCHEMA_FILE)
+    schema, notes = _schema(source / SCHEMA_FILE)
     tables = {
         role: _load(role, path, schema.get(role, {})) for role, path in progress(files.items(), label="reading files")
     }
-    return Tables(tables["interactions"], tables.get("items"), tables.get("users"))
+    return Tables(tables["interactions"], tables.get("items"), tables.get("users"), notes=notes)
 
 
 def _find(folder: Path, role: str) -> Path | None:
-    found = sorted(path for path in folder.iterdir() if path.name.split(".")[0] == role and table_suffix(path))
+    found = sorted(path for path in folder.iterdir() if role_of(path) == role)
     if len(found) > 1:
         raise DataError(f"{folder}: {' and '.join(path.name for path in found)} both hold {role}; keep one of them")
     return found[0] if found else None
 
 
+def read_table(path: Path, *, ids: Callable[[list[str]], Collection[str]] = no_ids) -> Table:
+    """Read a .parquet, .csv, .tsv or .jsonl file; the last three may be gzipped.
+
+    Args:
+        path: the file.
+        ids: see `read_json_lines`.
+
+    Raises:
+        DataError: another suffix, no file, no rows, or a header that cannot be used.
+    """
+    suffix = table_suffix(path)
+    if suffix == ".parquet":
+        return read_parquet(path)
+    if suffix == ".jsonl":
+        return read_json_lines(path, ids=ids)
+    if suffix:
+        return read_delimited(path, separator=SEPARATORS[suffix])
+    raise DataError(f"{path}: unknown kind of file; known: {', '.join(SUFFIXES)} (text also with .gz)")
+
+
+def is_schema(path: Path) -> bool:
+    """Whether a file is a schema that `write` made."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and SCHEMA_MARK in content
+
+
 def _load(role: str, path: Path, schema: dict[str, pl.DataType]) -> Table:
-    table = read_table(path)
-    taken = _aliases(table.frame.columns, KNOWN[role])
+    known = tuple(KINDS[role])
+    table = read_table(path, ids=lambda columns: _ids(columns, role))
+    columns = table.frame.columns
+    taken = _aliases(columns, known)
     notes = [f"{path}: column '{old}' taken as {new}" for old, new in taken.items()]
+    for name in known:
+        words = {name, *ALIASES.get(name, ())}
+        beside = [old for old in columns if old.lower() in words and old != name and old not in taken]
+        notes += [f"{path}: column '{old}' is kept under its own name; {name} is another column" for old in beside]
     table = table.with_frame(table.frame.rename(taken), *notes)
     return cast_columns(table, schema, source=SCHEMA_FILE)
+
+
+def _ids(columns: list[str], role: str) -> list[str]:
+    """Return the columns, under their own names, that hold the ids."""
+    taken = _aliases(columns, tuple(KINDS[role]))
+    return [column for column in columns if KINDS[role].get(taken.get(column, column)) is ID]
 
 
 def _aliases(columns: list[str], known: tuple[str, ...]) -> dict[str, str]:
@@ -103,17 +157,25 @@ def _aliases(columns: list[str], known: tuple[str, ...]) -> dict[str, str]:
     return taken
 
 
-def _schema(path: Path) -> dict[str, dict[str, pl.DataType]]:
-    """Return the type of each column by role, as `write` noted them.
+def _schema(path: Path) -> tuple[dict[str, dict[str, pl.DataType]], tuple[str, ...]]:
+    """Return the type of each column by role, as `write` noted them, and what is to be said about the file.
 
     Raises:
         DataError: the file is not what `write` makes.
     """
-    if not path.is_file():
-        return {}
+    if not path.exists():
+        return {}, ()
+    if not is_schema(path):
+        return {}, (f"{path}: not a schema of tastemaker (no key '{SCHEMA_MARK}'); not used",)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content.pop(SCHEMA_MARK) != SCHEMA_VERSION:
+        raise DataError(f"{path}: written by another version of tastemaker; convert the data again")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {role: {name: DTYPES[word] for name, word in columns.items()} for role, columns in content.items()}
-    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        schema = {role: {name: DTYPES[word] for name, word in columns.items()} for role, columns in content.items()}
+        canonical = [f"{role}.{name}" for role, columns in schema.items() for name in columns if name in KINDS[role]]
+    except (AttributeError, TypeError, KeyError) as error:
         known = ", ".join(DTYPES)
         raise DataError(f"{path}: not a role -> column -> type table with types of: {known}; remove it") from error
+    if canonical:
+        raise DataError(f"{path}: {canonical[0]} has a type of its own; remove it from the file")
+    return schema, ()

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tastemaker.data.readers.table import Table, Tables, first_lines, read_delimited
+from tastemaker.data.readers.delimited import read_delimited
+from tastemaker.data.readers.table import Table, Tables, rename_columns
+from tastemaker.data.readers.text import first_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,11 +109,11 @@ def _load_1m(source: Path) -> Tables:
 
 def _load_latest(source: Path) -> Tables:
     ratings = read_delimited(_part(source, "ratings.csv"), separator=",")
-    ratings = ratings.with_frame(ratings.frame.rename({"userId": "user_id", "movieId": "item_id", "rating": "value"}))
+    ratings = rename_columns(ratings, {"userId": "user_id", "movieId": "item_id", "rating": "value"})
     items = None
     if source.is_dir() and (source / "movies.csv").is_file():
         items = read_delimited(source / "movies.csv", separator=",")
-        items = _genres(items.with_frame(items.frame.rename({"movieId": "item_id", "genres": "categories"})))
+        items = _genres(rename_columns(items, {"movieId": "item_id", "genres": "categories"}))
     return Tables(ratings, items, notes=("tags, links and genome scores are not read",))
 
 

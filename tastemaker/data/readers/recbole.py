@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tastemaker.data.readers.table import Table, Tables, cast_columns, first_lines, read_delimited
+from tastemaker.data.readers.delimited import read_delimited
+from tastemaker.data.readers.table import Table, Tables, cast_columns, rename_columns
+from tastemaker.data.readers.text import first_lines
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ COLUMNS = {
 
 def recognises(source: Path) -> bool:
     """Whether `source` is a file with a typed header, or a folder with an .inter file that has one."""
-    files = [source] if source.is_file() else list(source.glob("*.inter"))
+    files = [source] if source.is_file() else [path for path in source.glob("*.inter") if path.is_file()]
     return any(all(FIELD.fullmatch(word) for word in first_lines(path)[0].split("\t")) for path in files)
 
 
@@ -49,7 +51,7 @@ def load(source: Path, progress: Progress) -> Tables:
 def _find(folder: Path) -> dict[str, Path]:
     files = {}
     for suffix, role in KINDS.items():
-        found = sorted(folder.glob(f"*{suffix}"))
+        found = sorted(path for path in folder.glob(f"*{suffix}") if path.is_file())
         if len(found) > 1 or (not found and role == "interactions"):
             names = ", ".join(path.name for path in found) or "none"
             raise DataError(f"{folder}: needs one file *{suffix}, found {names}; name one file or use another folder")
@@ -67,9 +69,12 @@ def _load(role: str, path: Path) -> Table:
         types[header] = header.rpartition(":")[2]
     names = {header: header.rpartition(":")[0] for header in types}
     plain = {name: COLUMNS[role].get(name, name) for name in names.values()}
-    taken = {old: new for old, new in plain.items() if old != new and new not in names.values()}
+    taken: dict[str, str] = {}
+    for old, word in plain.items():
+        if old != word and word not in (*names.values(), *taken.values()):
+            taken[old] = word
     new = {header: taken.get(name, name) for header, name in names.items()}
-    table = table.with_frame(table.frame.rename(new))
+    table = rename_columns(table, new)
     checked_later = ("value", "price", "timestamp")
     floats = {new[h]: pl.Float64() for h, kind in types.items() if kind == "float" and new[h] not in checked_later}
     table = cast_columns(table, floats, source="the header")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tastemaker.types import Bool, Int64
 
 NEWLINE, RETURN, QUOTE = 10, 13, 34
@@ -84,12 +86,12 @@ def bad_quotes(data: bytes, separator: str) -> list[int]:
     edge = np.zeros(256, dtype=bool)
     edge[[ord(separator), NEWLINE, QUOTE]] = True
     before = edge[text[opening - 1]] | (opening == 0)
-    edge[RETURN] = True
     after = edge[text[np.minimum(closing + 1, len(text) - 1)]] | (closing == len(text) - 1)
+    after |= _before_line_end(text, closing + 1)
     if len(quotes) % 2 == 0 and before.all() and after.all():
         return []
     plain = rf'[^"{re.escape(separator)}\n]*+'
-    value = rf'(?:"(?:[^"]|"")*+"\r?(?![^{re.escape(separator)}\n])|{plain})'
+    value = rf'(?:"(?:[^"]|"")*+"(?:\r(?=\n|\Z))?(?![^{re.escape(separator)}\n])|{plain})'
     record = re.compile(rf"{value}(?:{re.escape(separator)}{value})*+(?:\n|\Z)".encode())
     bad, position, line = [], 0, 0
     while position < len(data):
@@ -100,3 +102,10 @@ def bad_quotes(data: bytes, separator: str) -> list[int]:
         line += data.count(b"\n", position, end)
         position = end
     return bad
+
+
+def _before_line_end(text: NDArray[np.uint8], places: Int64) -> Bool:
+    r"""Whether a `\r` stands at each of `places`, and a `\n` or nothing behind it; a lone `\r` is no line end."""
+    padded = np.append(text, [NEWLINE, NEWLINE])
+    found: Bool = (padded[places] == RETURN) & (padded[places + 1] == NEWLINE)
+    return found

@@ -63,13 +63,25 @@ def read_bytes(path: Path, *, limit: int | None = None) -> bytes:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
 
+def peek(path: Path, limit: int) -> bytes:
+    """Return the first bytes of a file, to tell what it is; none of a file that cannot be read."""
+    try:
+        return read_bytes(path, limit=limit)
+    except DataError:
+        return b""
+
+
 def first_lines(path: Path, count: int = 1) -> list[str]:
-    """Return the first lines of a file without their ends, to tell what it is; undecodable bytes are replaced."""
-    data = read_bytes(path, limit=SNIFF * count)
+    """Return the first lines of a file without their ends, at least one, to tell what it is.
+
+    Undecodable bytes are replaced; of a file that cannot be read there is one empty line.
+    """
+    data, encoding = peek(path, SNIFF * count), "utf-8"
     for mark, name in BYTE_ORDER_MARKS.items():
         if data.startswith(mark):
-            return data[len(mark) :].decode(name, "replace").splitlines()[:count]
-    return [line.rstrip("\r") for line in data.decode("utf-8", "replace").split("\n")[:count]]
+            data, encoding = data[len(mark) :], name
+            break
+    return [line.rstrip("\r") for line in data.decode(encoding, "replace").split("\n")[:count]]
 
 
 def decode(data: bytes, *, file: str, encoding: str | None = None) -> Text:

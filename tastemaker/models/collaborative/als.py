@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
+from implicit.recommender_base import ModelFitError
 from pydantic import Field
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tastemaker import configurable
-from tastemaker.models.similarity import age_weights
+from tastemaker.errors import ConfigError
+from tastemaker.models.similarity import age_weights, on_grid, products
 from tastemaker.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -43,10 +45,10 @@ class ALSConfig(configurable.Config):
         recency: factor on the confidence of a history item for each step back from the newest; 1 = the published form.
     """
 
-    dim: int = Field(default=128, ge=1)
+    dim: int = Field(default=128, ge=1, le=4096)
     epochs: int = Field(default=15, ge=1)
-    reg: float = Field(default=1.0, ge=0)
-    confidence: float = Field(default=40.0, gt=0)
+    reg: float = Field(default=1.0, gt=0, le=1e12)
+    confidence: float = Field(default=40.0, gt=0, le=1e12)
     recency: float = Field(default=0.6, gt=0, le=1)
 
 
@@ -60,31 +62,46 @@ class ALS(Recommender):
     config: ALSConfig
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
-        """Alternate; only the items' factors are kept. The result does not depend on the number of threads."""
+        """Alternate; only the items' factors are kept. The result does not depend on the number of threads.
+
+        Raises:
+            ConfigError: the settings leave the range of single precision.
+        """
         model = self._solver(seed=seed)
-        with threadpool_limits(1, user_api="blas"):
-            model.fit(csr_matrix(train.matrix()), show_progress=False)
-        self._set(np.where(train.popularity[:, None] > 0, model.item_factors, 0).astype(np.float32))
+        try:
+            with threadpool_limits(1, user_api="blas"):
+                model.fit(csr_matrix(train.matrix()), show_progress=False)
+        except (ModelFitError, ValueError) as error:
+            raise self._unsolved() from error
+        factors = np.where(train.popularity[:, None] > 0, model.item_factors, 0).astype(np.float32)
+        if not factors.any():
+            raise self._unsolved()
+        self._set(factors)
 
     def score(self, queries: Queries) -> Float32:
-        """Return x Y^T, [B, n]; -inf for items that nobody had and for histories of only such items."""
+        """Return x Y^T, [B, n]; -inf for items that nobody had and for histories of only such items.
+
+        Raises:
+            ConfigError: `reg` is too small for the normal equations to be solved.
+        """
         scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
         rows = queries.matrix(len(self.items), recency=self.config.recency)
         asked = np.flatnonzero(rows @ self.known)
         if len(asked):
             weights = csr_matrix(rows[asked])
-            users: Float32 = self._folding.recalculate_user(np.arange(len(asked)), weights)  # [asked, dim]
-            scores[asked] = np.where(self.known, users @ self.factors.T, -np.inf)
+            try:
+                users: Float32 = self._folding.recalculate_user(np.arange(len(asked)), weights)  # [asked, dim]
+            except ValueError as error:
+                raise self._unsolved() from error
+            scores[asked] = np.where(self.known, products(on_grid(users), self._grid), -np.inf)
         return scores
 
     def contributions(self, history: Int32, item: int) -> Float32:
         """Return each history item's share of the score (section 5 there); of a repeated item the newest counts."""
-        factors = self.factors.astype(np.float64)
-        known, reg = factors[history], self.config.reg  # [len(history), dim]
+        known = self.factors[history].astype(np.float64)  # [len(history), dim]
         confidence = self.config.confidence * age_weights(history, self.config.recency)
         extra = known.T * np.where(confidence > 0, confidence - 1, 0) @ known
-        system = factors.T @ factors + extra + reg * np.eye(self.config.dim)
-        return (confidence * (known @ np.linalg.solve(system, factors[item]))).astype(np.float32)
+        return (confidence * (known @ np.linalg.solve(self._ridge + extra, self.factors[item]))).astype(np.float32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the items' factors, [n, dim]."""
@@ -98,8 +115,19 @@ class ALS(Recommender):
         """Hold what was learnt; both `learn` and `restore` end here, so they cannot differ."""
         self.factors = factors
         self.known = (factors != 0).any(axis=1)
+        self._grid = on_grid(factors)
+        wide = factors.astype(np.float64)
+        self._ridge = wide.T @ wide + self.config.reg * np.eye(self.config.dim)  # Y^T Y + lambda I
         self._folding = self._solver(seed=0)
         self._folding.item_factors = factors
+
+    def _unsolved(self) -> ConfigError:
+        """Return the error for normal equations that single precision cannot solve."""
+        reg, confidence = self.config.reg, self.config.confidence
+        return ConfigError(
+            f"als.reg: {reg:g}: the factors cannot be computed with this value and confidence = {confidence:g}; "
+            "take both nearer to their defaults"
+        )
 
     def _solver(self, *, seed: int) -> AlternatingLeastSquares:
         """Return implicit's model, whose advice to limit BLAS to one thread is followed here instead of shown."""

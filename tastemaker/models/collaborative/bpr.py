@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from implicit.cpu.bpr import BayesianPersonalizedRanking
+from implicit.recommender_base import ModelFitError
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
 from tastemaker import configurable
-from tastemaker.models.similarity import age_weights
+from tastemaker.errors import ConfigError
+from tastemaker.models.similarity import age_weights, on_grid, products
 from tastemaker.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class BPRConfig(configurable.Config):
         recency: weight of a history item for each step back from the newest; 1 = all alike.
     """
 
-    dim: int = Field(default=128, ge=1)
+    dim: int = Field(default=128, ge=1, le=4096)
     epochs: int = Field(default=100, ge=1)
     learning_rate: float = Field(default=0.05, gt=0)
     reg: float = Field(default=0.01, ge=0)
@@ -64,7 +66,11 @@ class BPR(Recommender):
     config: BPRConfig
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
-        """Take the gradient steps; only the items' factors are kept."""
+        """Take the gradient steps; only the items' factors are kept.
+
+        Raises:
+            ConfigError: the steps are so large that the factors grow without bound or vanish.
+        """
         model = BayesianPersonalizedRanking(
             factors=self.config.dim,
             learning_rate=self.config.learning_rate,
@@ -73,9 +79,15 @@ class BPR(Recommender):
             num_threads=1,
             random_state=seed,
         )
-        model.fit(csr_matrix(train.matrix()), show_progress=False)
-        factors = model.item_factors[:, : self.config.dim]  # the last column holds b
-        self._set(np.where(train.popularity[:, None] > 0, factors, 0).astype(np.float32))
+        try:
+            model.fit(csr_matrix(train.matrix()), show_progress=False)
+        except ModelFitError as error:
+            raise self._diverged() from error
+        learnt = model.item_factors[:, : self.config.dim]  # the last column holds b
+        factors = np.where(train.popularity[:, None] > 0, learnt, 0).astype(np.float32)
+        if not factors.any():
+            raise self._diverged()
+        self._set(factors)
 
     def score(self, queries: Queries) -> Float32:
         """Return x^T y, [B, n]; -inf for items that nobody had and for histories of only such items."""
@@ -84,8 +96,8 @@ class BPR(Recommender):
         total = rows @ self.known
         asked = np.flatnonzero(total)
         means = (rows[asked] @ self.factors) / total[asked, None]  # [asked, dim]
-        users = (means - self.centre) @ self.separator
-        scores[asked] = np.where(self.known, users @ self.factors.T, -np.inf)
+        away = on_grid(means - self.centre)
+        scores[asked] = np.where(self.known, products(away, self.directions), -np.inf)
         return scores
 
     def contributions(self, history: Int32, item: int) -> Float32:
@@ -93,7 +105,7 @@ class BPR(Recommender):
         weights = age_weights(history, self.config.recency) * self.known[history]
         shares = weights / max(weights.sum(), np.finfo(np.float32).tiny)
         away = self.factors[history] - self.centre  # [len(history), dim]
-        return np.asarray(shares * (away @ self.separator @ self.factors[item]), dtype=np.float32)
+        return np.asarray(shares * (away @ self.directions[item]), dtype=np.float32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the items' factors, [n, dim]."""
@@ -110,5 +122,14 @@ class BPR(Recommender):
         known = factors[self.known].astype(np.float64)
         self.centre = known.mean(axis=0).astype(np.float32)
         spread = (known - known.mean(axis=0)).T @ (known - known.mean(axis=0)) / len(known)
-        ridge = np.trace(spread) / self.config.dim
-        self.separator = np.linalg.inv(spread + ridge * np.eye(self.config.dim)).astype(np.float32)
+        ridge = np.trace(spread) / self.config.dim or 1.0  # no spread: a shop with a single product
+        separated = np.linalg.solve(spread + ridge * np.eye(self.config.dim), factors.T.astype(np.float64))
+        self.directions = on_grid(separated.T)  # [n, dim]
+
+    def _diverged(self) -> ConfigError:
+        """Return the error for steps that lead nowhere."""
+        rate, reg = self.config.learning_rate, self.config.reg
+        return ConfigError(
+            f"bpr.learning_rate: {rate:g}: the factors grow without bound or vanish with this value and reg = {reg:g}; "
+            "take both nearer to their defaults"
+        )

@@ -39,6 +39,8 @@ BLOCK = 1024
 """Rows handled at a time where a whole second matrix would be too much."""
 SINGLE_PRECISION_LIMIT = 1e4
 """Largest bound on the condition number that single precision is trusted with (about three digits remain)."""
+DOUBLE_PRECISION_LIMIT = 1e13
+"""The same for double precision."""
 
 
 class EASEConfig(configurable.Config):
@@ -47,11 +49,11 @@ class EASEConfig(configurable.Config):
     Attributes:
         reg: lambda, weight of the squared coefficients.
         recency: weight of a history item for each step back from the newest; 1 = the paper's form.
-        coefficients: how many are kept for each history item, the largest by magnitude; 0 keeps all, which is the paper's form
-            and takes 4 n^2 bytes (590 MB for 12,000 items), in memory and on disk.
+        coefficients: how many are kept for each history item, the largest by magnitude; 0 keeps all, which is the
+            paper's form and takes 4 n^2 bytes (590 MB for 12,000 items), in memory and on disk.
     """
 
-    reg: float = Field(default=300.0, gt=0)
+    reg: float = Field(default=300.0, gt=0, le=1e12)
     recency: float = Field(default=0.6, gt=0, le=1)
     coefficients: int = Field(default=0, ge=0)
 
@@ -69,12 +71,14 @@ class EASE(Recommender):
         """Invert the Gram matrix of the items that occur.
 
         Raises:
-            DataError: it does not fit into memory.
+            DataError: it does not fit into memory, or cannot be inverted with so small a `reg`.
         """
         self.known = np.flatnonzero(train.popularity > 0).astype(np.int32)
         matrix = csr_array(train.matrix()[:, self.known])
         gram = csr_array((matrix.T @ matrix).tocsr())
         bound = 1 + float(gram.sum(axis=1).max()) / self.config.reg  # of the condition number, by Gershgorin's circles
+        if bound > DOUBLE_PRECISION_LIMIT:
+            raise singular(len(self.known), self.config.reg)
         precision = np.dtype(np.float32 if bound <= SINGLE_PRECISION_LIMIT else np.float64)
         check_memory(len(self.known), precision)
         weights = coefficients(gram, self.config.reg, precision)
@@ -133,7 +137,7 @@ def coefficients(gram: csr_array, reg: float, precision: np.dtype[Any]) -> Float
     factor, failed = factorise(dense, lower=1, overwrite_a=1, clean=0)
     inverse, failed_too = invert(factor, lower=1, overwrite_c=1) if not failed else (factor, failed)
     if failed or failed_too:
-        raise DataError(f"ease: the Gram matrix of {n} items cannot be inverted with reg = {reg:g}; use a larger reg")
+        raise singular(n, reg)
     for start in range(0, n, BLOCK):  # LAPACK fills the lower triangle only
         stop = min(start + BLOCK, n)
         corner = np.tril(inverse[start:stop, start:stop], -1)
@@ -147,8 +151,13 @@ def coefficients(gram: csr_array, reg: float, precision: np.dtype[Any]) -> Float
     return weights
 
 
+def singular(n: int, reg: float) -> DataError:
+    """Return the error for a Gram matrix of n items that cannot be inverted with this `reg`."""
+    return DataError(f"ease: the Gram matrix of {n} items cannot be inverted with reg = {reg:g}; use a larger reg")
+
+
 def strongest(weights: Float32, keep: int) -> csr_array:
-    """Return the `keep` coefficients of largest magnitude of each row, of equal ones the lower column, sparse [n, n]."""
+    """Return the `keep` coefficients of largest magnitude of each row, ties to the lower column, sparse [n, n]."""
     keep = min(keep, len(weights))
     columns = np.empty((len(weights), keep), dtype=np.int32)
     for start in range(0, len(weights), BLOCK):

@@ -95,7 +95,7 @@ class TextKNN(Recommender):
 
 
 def _blended(profiles: Float32, wishes: Float32, weight: float) -> Float32:
-    """Return (1 - weight) * profile + weight * wish, of length 1 and on the grid; where one of them is zero, the other."""
+    """Return (1 - weight) * profile + weight * wish, of length 1, on the grid; where one of them is zero, the other."""
     both = ((profiles != 0).any(axis=1) & (wishes != 0).any(axis=1))[:, None]
     sums = np.where(both, (1 - weight) * profiles + weight * wishes, profiles + wishes)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)

@@ -1,0 +1,124 @@
+"""What the canonical columns may hold, and the one type that each of them gets."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+
+from tastemaker.data.rules import OTHER_UNIT, SECONDS
+from tastemaker.data.timestamps import to_seconds
+from tastemaker.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tastemaker.data.readers.table import Table
+
+
+class Kind(NamedTuple):
+    """Which types a column may have, and the words for a column of another type."""
+
+    allows: Callable[[pl.DataType], bool]
+    cure: str
+
+
+def is_text(dtype: pl.DataType) -> bool:
+    """Whether values have one exact text: strings, categories, whole numbers."""
+    return dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)
+
+
+def is_list_of_text(dtype: pl.DataType) -> bool:
+    """Whether each value is a list, of any or a fixed length, of such texts."""
+    return isinstance(dtype, pl.List | pl.Array) and is_text(dtype.inner)  # type: ignore[arg-type]  # a class or an object
+
+
+def _is_number(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)
+
+
+ID = Kind(is_text, "ids must be text or whole numbers")
+TEXT = Kind(
+    lambda dtype: is_text(dtype) or dtype.is_float() or dtype == pl.Boolean or is_list_of_text(dtype),
+    "give text, or a list of texts",
+)
+CATEGORIES = Kind(lambda dtype: is_text(dtype) or is_list_of_text(dtype), "give a list of names to each item")
+AMOUNT = Kind(_is_number, "give plain numbers such as 12.5")
+POSITION = Kind(_is_number, "give whole numbers")
+TIME = Kind(
+    lambda dtype: _is_number(dtype) or dtype == pl.Date or isinstance(dtype, pl.Datetime),
+    "give unix seconds, ISO 8601 text, dates or datetimes",
+)
+KINDS = {
+    "interactions": {
+        **{"user_id": ID, "item_id": ID, "event_type": TEXT, "split": TEXT},
+        **{"value": AMOUNT, "price": AMOUNT, "position": POSITION, "timestamp": TIME},
+    },
+    "items": {
+        **{"item_id": ID, "title": TEXT, "brand": TEXT, "description": TEXT},
+        **{"categories": CATEGORIES, "price": AMOUNT},
+    },
+    "users": {"user_id": ID},
+}
+
+
+def typed(table: Table, role: str) -> Table:
+    """Give the canonical columns of a role their types: strings, lists of strings, numbers as read; times parsed.
+
+    The parsed times stand beside the column "timestamp", as SECONDS and OTHER_UNIT.
+
+    Raises:
+        DataError: a key is missing, or a column is of a type that cannot be used.
+    """
+    kinds = KINDS[role]
+    table = _with_keys(table, [name for name, kind in kinds.items() if kind is ID])
+    casts: list[pl.Expr] = []
+    notes: list[str] = []
+    for name, kind in kinds.items():
+        dtype = table.frame.schema.get(name)
+        if dtype is None:
+            continue
+        if not kind.allows(dtype):
+            raise DataError(f"{table.file}: column '{name}' holds {dtype}; {kind.cure}")
+        column = pl.col(name)
+        if kind is CATEGORIES:
+            texts = parse_categories(column.cast(pl.String))
+            casts.append(column.cast(pl.List(pl.String)) if is_list_of_text(dtype) else texts)
+        elif is_list_of_text(dtype):
+            casts.append(column.cast(pl.List(pl.String)).list.join("\n", ignore_nulls=True))
+            notes.append(f"{table.file}: column '{name}' holds lists of texts; each is joined to one text")
+        elif kind in (ID, TEXT) or isinstance(dtype, pl.Categorical | pl.Enum):
+            casts.append(column.cast(pl.String))
+        elif dtype.is_decimal():
+            casts.append(column.cast(pl.Float64))
+    table = table.with_frame(table.frame.with_columns(casts), *notes)
+    return _timed(table) if "timestamp" in kinds and "timestamp" in table.frame.columns else table
+
+
+def parse_categories(column: pl.Expr) -> pl.Expr:
+    """Split "a|b" or "a > b" into a list of names without blanks around them."""
+    parts = (
+        pl.when(column.str.contains("|", literal=True)).then(column.str.split("|")).otherwise(column.str.split(" > "))
+    )
+    return parts.list.eval(pl.element().str.strip_chars()).list.eval(pl.element().filter(pl.element() != ""))
+
+
+def _with_keys(table: Table, keys: Iterable[str]) -> Table:
+    """Add the keys to a table without any row that could be parsed; in others a missing key is an error."""
+    for key in keys:
+        columns = table.frame.columns
+        if key in columns:
+            continue
+        if not columns and table.problems.height:
+            return table.with_frame(pl.DataFrame(schema=dict.fromkeys(keys, pl.String)))
+        close = get_close_matches(key, columns, n=1)
+        guess = f"; did you mean '{close[0]}'? rename it" if close else "; is there a header line?"
+        raise DataError(f"{table.file}: no column '{key}'{guess}; found: {', '.join(columns)}")
+    return table
+
+
+def _timed(table: Table) -> Table:
+    times = to_seconds(table.frame["timestamp"])
+    frame = table.frame.with_columns(times.seconds.alias(SECONDS), times.other_unit.alias(OTHER_UNIT))
+    return table.with_frame(frame, *([f"{table.file}: timestamps are {times.words}"] if times.words else []))

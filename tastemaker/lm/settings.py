@@ -1,0 +1,45 @@
+"""Settings of language models that can be read without torch: to check a file takes no model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tastemaker.configurable import Config
+
+
+class Wrapping(Config):
+    """What stands around a language model.
+
+    Attributes:
+        cache: keep answers on disk: true (in the cache folder), false, or the path of a file. Answers are stored,
+            prompts are not.
+        max_calls: prompts that the model may be asked; None for no ceiling. Answers from the cache are free.
+        max_tokens_total: tokens that it may read and write together; None for no ceiling.
+    """
+
+    cache: bool | str = True
+    max_calls: int | None = Field(default=None, ge=0)
+    max_tokens_total: int | None = Field(default=None, ge=0)
+
+
+class LocalSettings(Config):
+    """How a model on this machine is loaded.
+
+    Attributes:
+        model: see `LocalLM` in `tastemaker.lm.local`.
+        revision: commit, tag or branch of a hub model; pin a commit where results must be repeatable.
+        threads: torch's threads, for the whole process; None leaves them alone.
+        batch_size: prompts written to at once by `generate`.
+        device: "cpu", "cuda", "cuda:1" ...
+        dtype: of the computation. On a CPU without bfloat16 units, float32 is several times as fast; and
+            likelihoods of a shared cache equal those of a full pass to 1e-4 in float32 only.
+    """
+
+    model: str = Field(min_length=1)
+    revision: str | None = None
+    threads: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16"] = "float32"
