@@ -118,33 +118,30 @@ class DiskCache:
             try:
                 return self._set_up(connection)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or True:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                     raise
             time.sleep(PAUSE)
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
-        if not self._is_ours(connection):
-            with _transaction(connection):
-                if not self._is_ours(connection):  # nobody came in between
+        """Make table and mark in a new file, and refuse one that is somebody else's."""
+        ours = (APPLICATION, {self._contents})
+        if _marks(connection) != ours:
+            with _transaction(connection):  # nobody else writes from here on
+                found = _marks(connection)
+                if found == (0, set()):
                     connection.execute(f"CREATE TABLE {self._contents} (key BLOB PRIMARY KEY, value BLOB NOT NULL)")
                     connection.execute(f"PRAGMA application_id = {APPLICATION}")
+                elif found != ours:
+                    raise ConfigError(f"{self.path}: not a file of {self._contents} of this version; {self._cure}")
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last commits, never the file
 
-    def _is_ours(self, connection: sqlite3.Connection) -> bool:
-        """Return False for a new file.
 
-        Raises:
-            ConfigError: the file is somebody else's.
-        """
-        [mark] = connection.execute("PRAGMA application_id").fetchone()
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if (mark, tables) == (APPLICATION, {self._contents}):
-            return True
-        if mark or tables:
-            raise ConfigError(f"{self.path}: not a file of {self._contents} of this version; {self._cure}")
-        return False
+def _marks(connection: sqlite3.Connection) -> tuple[int, set[str]]:
+    """Return what tells whose file this is: its application number and the names of its tables."""
+    [number] = connection.execute("PRAGMA application_id").fetchone()
+    return number, {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 @contextmanager

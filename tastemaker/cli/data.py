@@ -11,6 +11,7 @@ from tastemaker.cli.loading import read_data
 from tastemaker.cli.output import FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, note, print_json, print_table
 from tastemaker.data import readers
 from tastemaker.data.describe import describe as describe_data
+from tastemaker.data.problems import counted
 from tastemaker.data.write import Notation, write
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.progress import bar
@@ -41,7 +42,8 @@ def convert(
     if json:
         print_json(facts)
     else:
-        typer.echo(f"{len(data):,} interactions, {data.n_users:,} users and {data.n_items:,} items written to {target}")
+        written = (counted(len(data), "interaction"), counted(data.n_users, "user"), counted(data.n_items, "item"))
+        typer.echo(f"{', '.join(written)} written to {target}")
 
 
 @app.command()
@@ -76,7 +78,7 @@ def validate(
         if problems:
             columns = ["file", "line", "column", "value", "rule", "hint"]
             print_table(columns, [[getattr(one, column) for column in columns] for one in problems[:SHOWN]])
-        typer.echo(f"{report.bad_rows:,} bad rows" if problems else "no bad rows")
+        typer.echo(counted(report.bad_rows, "bad row") if problems else "no bad rows")
         if len(problems) > SHOWN:
             note(f"{len(problems) - SHOWN:,} more; all of them with --json")
     if not report.ok:

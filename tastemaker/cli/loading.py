@@ -22,10 +22,10 @@ def read_data(source: str, *, format: str | None, max_bad: int) -> tuple[Dataset
     data, report = readers.read(source, format=format, max_bad=max_bad, progress=bar)
     for line in report.notes:
         note(f"note: {line}")
+    words = report.left_out_words()
+    if words:
+        note(f"note: {words} (bad rows: {report.bad_rows:,}); see them with tastemaker data validate {source}")
     left_out = {table: count for table, count in report.left_out.items() if count}
-    if left_out:
-        words = ", ".join(f"{count:,} {table}" for table, count in left_out.items())
-        note(f"note: left out for bad rows: {words}; see them with tastemaker data validate {source}")
     facts = {"format": report.format, "rows": report.rows, "bad_rows": report.bad_rows, "left_out": left_out}
     return data, facts
 
