@@ -92,10 +92,11 @@ def _settings_table(config: type[Config]) -> str:
     return "\n".join(lines) + "\n"
 
 
-SETTINGS_INTRODUCTION = """A configuration is one TOML file: `[[stage]]` tables in pipeline order, each with `model`, optionally
-`keep` (candidates passed on, 50 by default), and the model's own keys (see [Models](models.md)); `fallback`, a model
-name or "none" ("popular" by default); and the tables `[encoder]` and `[lm]`. `--set stage.0.recency=0.5` changes one
-key on the command line. Keys and passwords come from the environment only.
+SETTINGS_INTRODUCTION = """\
+A configuration is one TOML file: `[[stage]]` tables in pipeline order, each with `model`, optionally `keep` (candidates
+passed on, 50 by default), and the model's own keys (see [Models](models.md)); `fallback`, a model name or "none"
+("popular" by default); and the tables `[encoder]` and `[lm]`. `--set stage.0.recency=0.5` changes one key on the
+command line. Keys and passwords come from the environment only.
 """
 
 

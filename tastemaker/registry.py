@@ -100,6 +100,9 @@ def build(settings: Mapping[str, Any], *, place: str = "config") -> Pipeline:
     for word in ("encoder", "lm"):
         if not isinstance(settings.get(word, {}), Mapping):
             raise ConfigError(f'{place}.{word}: {settings[word]!r}: must be a table, [{word}] with model = "..."')
+    for word, check in (("encoder", encoders.check), ("lm", language_models.check)):
+        if word in settings:
+            check(settings[word])  # also where no stage uses it
     tables = settings.get("stage")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise ConfigError(f"{place}: needs at least one [[stage]] with a model; known models: {', '.join(names())}")

@@ -52,6 +52,8 @@ def test_settings_round_trip(tmp_path):
         ("[[stage]]\nmodel = 'transitions'\nrecency = nan", [], r"shop.toml.stage\[0\].recency: nan"),
         ("[[stage]]\nmodel = 'transitions'\nkeep = 0", [], r"shop.toml.stage\[0\].keep: 0: must be a whole number"),
         ("[[stage]]\nkeep = 3", [], r"shop.toml.stage\[0\]: needs model"),
+        ("[encoder]\nmodel = 'bert'\n[[stage]]\nmodel = 'popular'", [], "unknown encoder 'bert'"),
+        ("[lm]\nmodle = 'x'\n[[stage]]\nmodel = 'popular'", [], r"lm.modle: unknown key; did you mean 'model'\?"),
         ("", [], r"needs at least one \[\[stage\]\]"),
         ("stages = 3", [], r"shop.toml.stages: unknown key; did you mean 'stage'\?"),
         ("[[stage", [], "not valid TOML"),

@@ -45,12 +45,13 @@ def test_toml_blocks_build():
     import tomllib
 
     from tastemaker import registry
+    from tastemaker.lm import build as language_models
 
     found = [code for page in ("README.md", "docs/pipeline.md") for _, code in blocks(ROOT / page, ("toml",))]
     assert found
     for code in found:
         settings = tomllib.loads(code)
-        settings.pop("lm")  # needs the weights
+        language_models.check(settings.pop("lm"))  # building it needs the weights
         assert registry.build(settings).stages
 
 
