@@ -123,7 +123,6 @@ def evaluate(
         "fallback_rows": short if pipeline.fallback else 0,
         "interval": "95 % percentile bootstrap over queries, 1,000 resamples",
         "seed": seed,
-        "data_fingerprint": split.refit.fingerprint,
     }
     cost = {
         "fit_seconds": round(fitted - started, 3),

@@ -97,6 +97,7 @@ class Explainer:
     def __init__(self, recommender: Recommender, *, lm: LanguageModel | None = None) -> None:
         self._models = _attributing(recommender)
         self._purchases = _purchases(recommender)
+        self._heeds_wish = recommender.heeds_wish()
         self._ranker = " -> ".join(stage.name for stage in _stages(recommender))
         self._items = recommender.items
         self._names = item_names(self._items)
@@ -170,8 +171,16 @@ class Explainer:
         ][:CITED]
 
     def _wished(self, wish: str, item: int) -> list[Evidence]:
-        """Cite the words of the wish that the product's name or attributes show."""
-        shown = set(_words(" ".join([self._names[item], *(v[item] or "" for v in self._attributes.values())]).lower()))
+        """Cite the words of the wish that the product's name or category shows, if the recommender heeds wishes.
+
+        Words of the brand do not count: a pen by Paper Mate is no paper.
+        """
+        if not wish or not self._heeds_wish:
+            return []
+        category, brand = (
+            self._attributes[column][item] if column in self._attributes else None for column in ("categories", "brand")
+        )
+        shown = set(_words(f"{self._names[item]} {category or ''}".lower())) - set(_words((brand or "").lower()))
         words = [word for word in dict.fromkeys(_words(wish.lower())) if word in shown and word not in CONNECTING]
         return [Evidence("wish", None, word, "", 1 / len(words), "wish") for word in words]
 

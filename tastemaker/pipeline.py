@@ -83,6 +83,10 @@ class Pipeline(Recommender):
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Learn nothing of its own; `fit` fits the stages."""
 
+    def heeds_wish(self) -> bool:
+        """Say whether any stage does."""
+        return any(stage.recommender.heeds_wish() for stage in self.stages)
+
     @property
     def wants_calibration(self) -> bool:
         """Whether a stage has a choice to make on validation questions."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -9,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 T = TypeVar("T")
+
+LINE_SECONDS = 20.0
+"""Seconds between two lines of progress in a log."""
 
 
 class Progress(Protocol):
@@ -25,7 +30,7 @@ def silent(steps: Iterable[T], *, label: str, total: int | None = None) -> Itera
 
 
 def bar(steps: Iterable[T], *, label: str, total: int | None = None) -> Iterator[T]:
-    """Draw a bar with rate and remaining time on stderr; draws nothing where stderr is not a terminal."""
+    """Draw a bar with rate and remaining time on stderr; where that is no terminal, write a line now and then."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
@@ -34,5 +39,19 @@ def bar(steps: Iterable[T], *, label: str, total: int | None = None) -> Iterator
         total = len(steps)
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with RichProgress(*columns, console=console, disable=not console.is_terminal) as display:
+    if not console.is_terminal:
+        yield from _lines(steps, label=label, total=total)
+        return
+    with RichProgress(*columns, console=console) as display:
         yield from display.track(steps, total=total, description=label)
+
+
+def _lines(steps: Iterable[T], *, label: str, total: int | None) -> Iterator[T]:
+    """Write how far it is on stderr every LINE_SECONDS, for logs; short work writes nothing."""
+    written = time.monotonic()
+    for done, step in enumerate(steps):
+        if time.monotonic() - written >= LINE_SECONDS:
+            written = time.monotonic()
+            sys.stderr.write(f"{label}: {done:,}{'' if total is None else f' of {total:,}'}\n")
+            sys.stderr.flush()
+        yield step

@@ -104,6 +104,10 @@ class Recommender(Configurable, ABC):
             raise ArtifactError(f"{self.name}: the saved arrays do not fit this model ({error!r})") from error
         return self
 
+    def heeds_wish(self) -> bool:
+        """Say whether a wish in words can change the lists of this very model as it is fitted."""
+        return self.reads_wish
+
     def report(self) -> dict[str, Any]:
         """Return what this model has to say beside its lists: choices made, answers that failed. JSON values."""
         return {}

@@ -11,7 +11,9 @@ from tastemaker.explain import Explainer
 from tastemaker.lm.scripted import ScriptedLM
 from tastemaker.models.collaborative.popular import Popular
 from tastemaker.models.collaborative.transitions import Transitions
+from tastemaker.models.content.text_knn import TextKNN
 from tastemaker.pipeline import Pipeline, Stage
+from tastemaker.testing import HashEncoder
 
 
 @pytest.fixture
@@ -76,12 +78,26 @@ def test_where_nothing_is_known_that_is_said(shop):
 
 def test_a_wish_is_evidence(shop):
     queries = Queries.from_lists([[]], texts=["a blue cup please"])
-    pipeline = Pipeline([Stage(Popular())]).fit(shop)
+    pipeline = Pipeline([Stage(TextKNN(encoder=HashEncoder()))]).fit(shop)
     [[first, *_]] = Explainer(pipeline).explain(
         queries, Ranking(np.array([[2]], np.int32), np.ones((1, 1), np.float32))
     )
     assert [one.name for one in first.evidence] == ["blue", "cup"]
     assert first.text == "Fits your wish: blue, cup."
+
+
+def test_a_wish_that_nothing_heeds_is_no_evidence(shop):
+    queries = Queries.from_lists([[]], texts=["a blue cup please"])
+    ranking = Ranking(np.array([[2]], np.int32), np.ones((1, 1), np.float32))
+    [[first]] = Explainer(Pipeline([Stage(Popular())]).fit(shop)).explain(queries, ranking)
+    assert [one.kind for one in first.evidence] == ["popularity"]
+
+
+def test_words_of_the_brand_are_no_wish_fulfilled(shop):
+    queries = Queries.from_lists([[]], texts=["volt"])
+    ranking = Ranking(np.array([[4]], np.int32), np.ones((1, 1), np.float32))
+    [[first]] = explainer(shop, TextKNN(encoder=HashEncoder())).explain(queries, ranking)
+    assert not [one for one in first.evidence if one.kind == "wish"]
 
 
 def test_a_grounded_sentence_is_kept(shop):

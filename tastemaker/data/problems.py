@@ -130,14 +130,14 @@ class Report:
     def summary(self, *, allowed: int = 0) -> str:
         """Say in a few lines what is wrong, how to see all of it, and how to go on without the bad rows."""
         bad, more = self.bad_rows, self.found.height - SHOWN
-        lines = [f"{self.source}: {counted(bad, 'bad row')}, {allowed:,} allowed"]
+        nothing_left = self.left_out.get("interactions", 0) >= self.rows["interactions"]
+        cause = "no interaction would be left without them" if nothing_left else f"{allowed:,} allowed"
+        lines = [f"{self.source}: {counted(bad, 'bad row')}, {cause}"]
         lines += [f"  {Problem(*row)}" for row in self.found.head(SHOWN).iter_rows()]
         lines += [f"  and {more:,} more"] if more > 0 else []
         lines.append(f"see all: tastemaker data validate {shlex.quote(self.source)} --json")
-        if self.left_out.get("interactions", 0) < self.rows["interactions"]:
+        if not nothing_left:
             lines.append(f"go on without them: --max-bad {bad} (max_bad={bad})")
-        else:
-            lines.append("no interaction would be left without them")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:

@@ -119,7 +119,9 @@ def as_given(data: Dataset) -> Split:
     part = words.replace_strict(parts, return_dtype=pl.Int64).to_numpy()
     order = data.log.select("user", pl.Series("part", part)).with_row_index()
     rows = order.sort("user", "part", maintain_order=True)["index"].to_numpy()
-    return _from_parts(data.with_log(data.log[rows]), part[rows], {"split": "as-given"})
+    return _from_parts(
+        data.with_log(data.log[rows]), part[rows], {"split": "as-given", "data_fingerprint": data.fingerprint}
+    )
 
 
 SPLITS = {"leave-one-out": leave_one_out, "temporal": temporal, "as-given": as_given}
@@ -136,6 +138,7 @@ def _from_parts(data: Dataset, part: Int64, protocol: dict[str, Any]) -> Split:
             )
     before_validation = data.with_log(data.log.filter(part == 0))
     before_test = data.with_log(data.log.filter(part < 2))
+    fingerprint = protocol.pop("data_fingerprint", data.fingerprint)  # of the log as given, where it was put in order
     protocol = {
         **protocol,
         "users": data.n_users,
@@ -143,6 +146,7 @@ def _from_parts(data: Dataset, part: Int64, protocol: dict[str, Any]) -> Split:
         "train_interactions": int(counts[0]),
         "validation_interactions": int(counts[1]),
         "test_interactions": int(counts[2]),
+        "data_fingerprint": fingerprint,
     }
     return Split(
         train=before_validation,

@@ -96,7 +96,9 @@ def _refuse_foreign(folder: Path, *, overwrite: bool) -> None:
         raise DataError(f"{folder}: exists and is no folder; choose another name")
     names = sorted(path.name for path in folder.iterdir())
     if names and not overwrite:
-        raise DataError(f"{folder}: not empty ({', '.join(names[:5])}); choose another folder or allow overwriting")
+        raise DataError(
+            f"{folder}: not empty ({', '.join(names[:5])}); choose another folder or replace it (--overwrite)"
+        )
     foreign = [name for name in names if not _is_ours(folder / name)]
     if foreign:
         raise DataError(f"{folder}: holds other files too ({', '.join(foreign[:5])}); choose another folder")

@@ -57,7 +57,7 @@ class TransformerEncoder(Encoder):
         """Which model, and how it is run; name one of `weights`, `folder` and `hub`, or none for MiniLM.
 
         Attributes:
-            weights: name of packaged weights; `tastemaker weights list` shows them.
+            weights: name of packaged weights; `tastemaker doctor` lists them.
             folder: a sentence-transformers model on this machine.
             hub: a model on the Hugging Face hub; texts stay here, but the weights are fetched on first use.
             revision: commit hash of the hub model; needed with `hub`, so that the model cannot change underneath.

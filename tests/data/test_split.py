@@ -55,6 +55,7 @@ def test_leave_one_out():
         "train_interactions": 5,
         "validation_interactions": 2,
         "test_interactions": 2,
+        "data_fingerprint": data.fingerprint,
     }
 
 

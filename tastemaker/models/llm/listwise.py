@@ -7,9 +7,10 @@ writes a list of letters. In mode "titles" each candidate's title is scored as a
 with the prompt read once: slower than letters, and the better choice for small models, which cannot tell letters apart.
 
 The final score of a candidate is $(1 - w)\,d(r_{retriever}) + w\,d(r_{model})$ with $d(r) = 1/\log_2(r + 2)$ of its
-0-based rank $r$. The weight $w$ is chosen on validation questions, and is zero unless the model helps there by more
-than 2.8 standard errors: an untuned small model cannot make the list worse in silence. What fails keeps the
-retriever's order and is counted. With a fixed weight nothing is asked on validation, so no letter prior is learnt.
+0-based rank $r$, plus 1 for candidates that the model was shown. The weight $w$ is chosen on validation questions, and
+is zero unless the model helps there by more than 2.8 standard errors: an untuned small model cannot make the list worse
+in silence. What fails keeps the retriever's order and is counted. With a fixed weight nothing is asked on validation,
+so no letter prior is learnt.
 
 Sources: PALR, arXiv 2305.07622 (three-part prompt, candidates only); shuffle-and-average after LLMRank, arXiv
 2305.08845; letter prior after contextual calibration, arXiv 2102.09690. Deviation from PALR: the retriever's rank
@@ -126,6 +127,10 @@ class Listwise(Recommender):
     def calibration_size(self) -> int:
         """Validation questions wanted: none when the weight is given."""
         return self.config.calibration if self.config.weight == "auto" else 0
+
+    def heeds_wish(self) -> bool:
+        """Say whether the language model is asked at all."""
+        return self._weight > 0
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Learn nothing from the log: the model is frozen. Its catalogue is taken anew."""
