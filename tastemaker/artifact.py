@@ -47,8 +47,7 @@ def write(
         ArtifactError: `folder` exists and is no artifact, or cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ArtifactError(f"{folder}: exists and is not a saved model; choose another folder")
+    check_place(folder)
     try:
         with draft(folder) as new:
             packed = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -60,6 +59,16 @@ def write(
             (new / MANIFEST).write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     except OSError as error:
         raise ArtifactError(f"{folder}: cannot be written: {error.strerror}") from error
+
+
+def check_place(folder: Path) -> None:
+    """Refuse to replace what is not an artifact; long work asks before it begins.
+
+    Raises:
+        ArtifactError: something else stands at `folder`.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArtifactError(f"{folder}: exists and is not a saved model; choose another folder")
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, pl.DataFrame]]:

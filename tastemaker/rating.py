@@ -149,23 +149,6 @@ def evaluate_ratings(
     return _result(split, ks, alphas, results)
 
 
-def evaluate_rating_model(
-    model: NeighbourRater,
-    data: Dataset,
-    *,
-    ks: Sequence[int] = KS,
-    holdout: HoldoutKind = "random",
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Fit one configured model and test it over K; its own number of neighbours is not used.
-
-    Returns:
-        JSON values as those of `evaluate_ratings`.
-    """
-    split = split_ratings(data, holdout=holdout, seed=seed)
-    return _result(split, ks, (), [{"model": model.name, "rows": _rows(model, split, split.test, ks, seed)}])
-
-
 def baselines(split: RatingSplit) -> dict[str, dict[str, float]]:
     """Return the errors of the three means; a user or item without training ratings gets the mean of all."""
     ratings = split.train.log

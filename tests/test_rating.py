@@ -110,9 +110,12 @@ def test_alpha_is_chosen_on_validation_and_never_on_test(tastes, monkeypatch):
     assert asked == [(1.0, "test"), *((alpha, "validation") for alpha in rating.ALPHAS), (chosen, "test")]
 
 
-def test_one_configured_model(tastes):
-    result = rating.evaluate_rating_model(ItemKNN(feedback="ratings"), tastes)
-    assert [row["neighbours"] for row in result["models"][0]["rows"]] == [5, 10, 15, 20, 25, 30]
+def test_without_alphas_only_the_plain_form_is_tested(tastes):
+    result = rating.evaluate_ratings(
+        tastes, {"item_knn": lambda alpha: ItemKNN(feedback="ratings", alpha=alpha)}, alphas=()
+    )
+    [plain] = result["models"]
+    assert [row["neighbours"] for row in plain["rows"]] == [5, 10, 15, 20, 25, 30]
 
 
 def test_what_cannot_be_split_is_refused(tastes):

@@ -85,4 +85,5 @@ def _print(found: Demo) -> None:
     if found.pipeline_report:
         typer.echo(report.verdict(found.pipeline_report))
     if found.sentences:
-        typer.echo(f"sentences by the language model: {found.sentences}")
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in found.sentences.items())
+        typer.echo(f"sentences by the language model: {counts}")

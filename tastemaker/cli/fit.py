@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from tastemaker import evaluate, saved
+from tastemaker import artifact, evaluate, saved
 from tastemaker.cli.loading import build_pipeline, read_data, split_data
 from tastemaker.cli.output import (
     DATA_OPTION,
@@ -40,6 +40,7 @@ def fit(
     json: bool = JSON_OPTION,
 ) -> None:
     """Fit a pipeline on data and save it as a folder."""
+    artifact.check_place(out)
     pipeline = build_pipeline(config, overrides)
     shop, read = read_data(data, format=format, max_bad=max_bad)
     started = time.perf_counter()
