@@ -1,4 +1,4 @@
-"""Write what is generated: docs/cli.md, docs/models.md, docs/settings.md, and the tables of README.md.
+"""Write what is generated: the pages in PAGES and the tables of README.md.
 
 The pages come from the commands' own help and the models' docstrings, the tables from benchmarks/results.
 
@@ -25,6 +25,7 @@ from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.lm.build import Wrapping
 from tastemaker.lm.http import HttpLM
 from tastemaker.lm.local import LocalLM
+from tastemaker.published import as_page, benchmarks
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -120,7 +121,12 @@ def with_tables(readme: str) -> str:
     return readme
 
 
-PAGES = {"cli.md": cli_page, "models.md": models_page, "settings.md": settings_page}
+PAGES = {
+    "cli.md": cli_page,
+    "models.md": models_page,
+    "settings.md": settings_page,
+    "benchmarks.md": lambda: as_page(benchmarks()),
+}
 
 
 def _commands(command: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:  # noqa: ANN401

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 class TastemakerError(Exception):
@@ -19,6 +19,22 @@ class TastemakerError(Exception):
 
 class DataError(TastemakerError):
     """The data break a rule: the message names place, value and cure."""
+
+
+class LeakError(DataError):
+    """Something that is held out is known before it may be.
+
+    Args:
+        what: what leaks where.
+        rows: every row that leaks, in words; the first five are shown.
+        cure: what to do about it.
+    """
+
+    def __init__(self, what: str, rows: Sequence[str], cure: str) -> None:
+        shown = "; ".join(rows[:5]) + ("; ..." if len(rows) > 5 else "")
+        counted = f"{len(rows):,} {'row' if len(rows) == 1 else 'rows'}"
+        super().__init__(f"leak: {what}: {counted} ({shown}). {cure}")
+        self.rows = tuple(rows)
 
 
 class ConfigError(TastemakerError):

@@ -97,6 +97,8 @@ class Explainer:
     def __init__(self, recommender: Recommender, *, lm: LanguageModel | None = None) -> None:
         self._models = _attributing(recommender)
         self._purchases = _purchases(recommender)
+        self._first = _stages(recommender)[0]
+        self._only_fallback_counts = not any(isinstance(stage, Counting) for stage in _stages(recommender))
         self._heeds_wish = recommender.heeds_wish()
         self._ranker = " -> ".join(stage.name for stage in _stages(recommender))
         self._items = recommender.items
@@ -127,7 +129,7 @@ class Explainer:
     def evidence(self, history: Int32, item: int, *, wish: str = "") -> tuple[Evidence, ...]:
         """Collect the facts for one item: contributions, shared attributes and the wish; else profile or popularity."""
         found = [*self._contributions(history, item), *self._shared(history, item), *self._wished(wish, item)]
-        return tuple(found or self._keywords(history, item) or self._popular(item))
+        return tuple(found or self._keywords(history, item) or self._popular(history, item))
 
     def _contributions(self, history: Int32, item: int) -> list[Evidence]:
         """Cite the history items that raised the score, from the first stage that has an opinion on the item."""
@@ -184,9 +186,16 @@ class Explainer:
         words = [word for word in dict.fromkeys(_words(wish.lower())) if word in shown and word not in CONNECTING]
         return [Evidence("wish", None, word, "", 1 / len(words), "wish") for word in words]
 
-    def _popular(self, item: int) -> list[Evidence]:
-        """Cite the number of purchases, where a popularity model is part of the recommender and counted any."""
+    def _popular(self, history: Int32, item: int) -> list[Evidence]:
+        """Cite the number of purchases, where a popularity model put the item there and counted any.
+
+        A fallback put it there if the first stage could have said otherwise and did not: it has no opinion on shoppers
+        without history, or attributes its scores and attributed none.
+        """
+        abstains = not len(history) and not self._first.answers_empty_history
         if self._purchases is None or not self._purchases[item] > 0:
+            return []
+        if self._only_fallback_counts and not (self._models or abstains):
             return []
         return [Evidence("popularity", None, "popular", f"{self._purchases[item]:.0f}", 1.0, "popular")]
 

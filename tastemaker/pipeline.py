@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from tastemaker.data.ranking import Ranking
 from tastemaker.data.split import Holdout
 from tastemaker.errors import ConfigError
 from tastemaker.progress import Progress, silent
-from tastemaker.recommender import Calibrated, Recommender, check_queries
+from tastemaker.recommender import Calibrated, Recommender, Transferable, check_queries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,15 +105,55 @@ class Pipeline(Recommender):
                 candidates = self._run(sample.queries, keep, upto=number)[-1].cut(keep)
                 model.calibrate(sample, candidates=candidates, seed=seed, progress=progress)
 
+    def transfer(self, items: Entities) -> list[str]:
+        """Rank the catalogue of a shop that the pipeline was not fitted on; what the stages learnt elsewhere stays.
+
+        A fallback that cannot do that is dropped.
+
+        Returns:
+            What was dropped, a sentence each.
+
+        Raises:
+            ConfigError: a stage cannot rank another catalogue; nothing is changed then.
+            NotFitted: the pipeline was not fitted.
+        """
+        _ = self.items
+        moving: list[Transferable] = []
+        for number, stage in enumerate(self.stages):
+            if not isinstance(stage.recommender, Transferable):
+                raise ConfigError(
+                    f"stage {number} ({stage.recommender.name}): cannot rank the catalogue of another shop; "
+                    "models that read names and texts can: text_knn, listwise"
+                )
+            moving.append(stage.recommender)
+        if isinstance(self.fallback, Transferable):
+            moving.append(self.fallback)
+        for part in moving:
+            part.transfer(items)
+        self._items = items
+        if self.fallback is None or isinstance(self.fallback, Transferable):
+            return []
+        dropped, self.fallback = self.fallback.name, None
+        return [f"fallback {dropped} dropped: it cannot rank the catalogue of another shop; lists may be shorter"]
+
     def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
         """Rank through all stages, then fill short rows from the fallback."""
         check_queries(queries, len(self.items), k)
         ranking = self._run(queries, k, candidates=candidates, seen=seen)[-1].cut(k)
         return self.filled(ranking, queries, k, candidates=candidates, seen=seen)
 
-    def rank_by_stage(self, queries: Queries, k: int, *, seen: bool = False) -> list[Ranking]:
-        """Return what the pipeline would answer after each of its stages, without the fallback."""
-        return self._run(queries, k, seen=seen)
+    def rank_by_stage(
+        self, queries: Queries, k: int, *, seen: bool = False, seconds: list[float] | None = None
+    ) -> list[Ranking]:
+        """Return what the pipeline would answer after each of its stages, without the fallback.
+
+        Args:
+            queries: B histories.
+            k: length of the lists.
+            seen: whether items of the history may be listed.
+            seconds: one number a stage, to which the wall-clock time that the stage takes is added.
+        """
+        return self._run(queries, k, seen=seen, seconds=seconds)
 
     def filled(
         self, ranking: Ranking, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False
@@ -137,16 +177,22 @@ class Pipeline(Recommender):
         candidates: Ranking | None = None,
         seen: bool = False,
         upto: int | None = None,
+        seconds: list[float] | None = None,
     ) -> list[Ranking]:
         stages = self.stages[:upto]
-        last = len(stages) == 1
-        first = stages[0]
-        width = k if last else max(k, first.keep)
-        rankings = [first.recommender.rank(queries, width, candidates=candidates, seen=seen)]
-        for before, stage in pairwise(stages):
-            offered = rankings[-1].cut(before.keep)
-            better = stage.recommender.rank(queries, offered.items.shape[1], candidates=offered, seen=seen)
-            rankings.append(append_below(better, rankings[-1], rankings[-1].items.shape[1]))
+        width = k if len(stages) == 1 else max(k, stages[0].keep)
+        rankings: list[Ranking] = []
+        for number, stage in enumerate(stages):
+            started = time.perf_counter()
+            if number == 0:
+                ranking = stage.recommender.rank(queries, width, candidates=candidates, seen=seen)
+            else:
+                offered = rankings[-1].cut(stages[number - 1].keep)
+                better = stage.recommender.rank(queries, offered.items.shape[1], candidates=offered, seen=seen)
+                ranking = append_below(better, rankings[-1], width)
+            rankings.append(ranking)
+            if seconds is not None:
+                seconds[number] += time.perf_counter() - started
         return rankings
 
     def arrays(self) -> dict[str, NDArray[Any]]:

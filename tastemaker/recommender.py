@@ -44,6 +44,7 @@ class Recommender(Configurable, ABC):
         answers_empty_history: whether it ranks for a shopper without history; others abstain.
         ranks_cold_items: whether it can rank a product that nobody has bought.
         reads_wish: whether it uses a wish in words (`Queries.texts`).
+        reads_ids: whether its lists depend on how items are numbered or named by id, beyond the order of equal scores.
     """
 
     takes: ClassVar[tuple[Literal["encoder", "lm"], ...]] = ()
@@ -52,6 +53,7 @@ class Recommender(Configurable, ABC):
     answers_empty_history: ClassVar[bool] = False
     ranks_cold_items: bool = False  # some models do with the right settings
     reads_wish: ClassVar[bool] = False
+    reads_ids: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -218,6 +220,40 @@ class Calibrated(Protocol):
         self, validation: Holdout, *, candidates: Ranking, seed: int = 0, progress: Progress = silent
     ) -> None:
         """Make the choice. Only validation questions may come here, never test."""
+        ...
+
+
+@runtime_checkable
+class Transferable(Protocol):
+    """A recommender that can rank the catalogue of a shop that it was not fitted on (zero-shot)."""
+
+    def transfer(self, items: Entities) -> None:
+        """Rank `items` from now on; what was learnt stays, but for what belongs to the old catalogue alone.
+
+        Raises:
+            NotFitted: there is nothing learnt to transfer.
+        """
+        ...
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """A re-ranker with an opinion of its own, before it is mixed with the retriever's order."""
+
+    def own_order(self, queries: Queries, candidates: Ranking) -> Ranking:
+        """Return the re-ranker's own order of the candidates that it looks at, the first of each list.
+
+        The scores are its own; equal ones are ties. A row is empty where it gave no answer.
+        """
+        ...
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """A recommender that keeps what it was tuned on beside the log: prompt and answer pairs, a codebook's purchases."""
+
+    def learnt_from(self) -> dict[str, tuple[Int32, Int32]]:
+        """Return user and item numbers of what it was tuned on, by what that is, e.g. "tuning pairs"."""
         ...
 
 

@@ -25,7 +25,7 @@ SETTINGS = {
     "bpr": {"dim": 8, "epochs": 200},
     "listwise": {"weight": 1.0, "candidates": 20, "orders": 2},
 }
-CANNOT_FIND = {"popular"}
+CANNOT_FIND = {"popular", "random"}
 
 
 def contract_of(name: str) -> type[RecommenderContract]:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import numpy as np
+import polars as pl
 import pytest
 
-from tastemaker.data import Queries, Ranking
+from tastemaker.data import Dataset, Queries, Ranking
 from tastemaker.data.split import leave_one_out
 from tastemaker.errors import ConfigError, NotFitted
+from tastemaker.lm.scripted import ScriptedChoiceLM
 from tastemaker.models.collaborative.popular import Popular
+from tastemaker.models.collaborative.random import Random
 from tastemaker.models.collaborative.transitions import Transitions
+from tastemaker.models.content.text_knn import TextKNN
+from tastemaker.models.llm.listwise import Listwise
 from tastemaker.pipeline import Pipeline, Stage, append_below
-from tastemaker.recommender import Recommender
+from tastemaker.recommender import Recommender, Transferable
 from tastemaker.testing import tiny_shop
 
 
@@ -104,3 +112,77 @@ def test_a_fixed_weight_is_never_calibrated():
     pipeline = Pipeline([Stage(Popular(), keep=9), Stage(Fixed(), keep=4), Stage(free)]).fit(split.train)
     pipeline.calibrate(split.validation)
     assert free.offered == 4, "calibration sees other candidates than ranking"
+
+
+def test_the_seconds_of_each_stage_are_added_up():
+    class Slow(Backwards):
+        def score(self, queries):
+            time.sleep(0.02)
+            return super().score(queries)
+
+    data = tiny_shop()
+    pipeline = Pipeline([Stage(Popular(), keep=6), Stage(Slow())], fallback=Popular()).fit(data)
+    seconds = [0.0, 5.0]
+    timed = pipeline.rank_by_stage(data.queries(), 4, seconds=seconds)
+    assert 0 < seconds[0] < 0.02 <= seconds[1] - 5.0
+    plain = pipeline.rank_by_stage(data.queries(), 4)
+    assert [ranking.items.tolist() for ranking in timed] == [ranking.items.tolist() for ranking in plain]
+
+
+def shop_of(titles, log):
+    items = pl.DataFrame({"item_id": [f"{title}-id" for title in titles], "title": titles})
+    return Dataset.from_frames(
+        pl.DataFrame([(user, f"{title}-id") for user, title in log], schema=["user_id", "item_id"], orient="row"), items
+    )
+
+
+GARDEN = ["garden hose green", "garden rake steel", "tea green", "tea black", "hammer steel"]
+KITCHEN = ["tea white", "kettle steel", "tea cup", "hose clamp", "garden gnome", "tea jasmine"]
+
+
+def kitchen():
+    return shop_of(KITCHEN, [("x", KITCHEN[0]), ("y", KITCHEN[4])])
+
+
+@pytest.mark.parametrize("favourite", GARDEN)
+def test_a_shopper_of_another_shop_is_served_by_texts_and_the_old_shops_sales_play_no_part(favourite):
+    garden = shop_of(GARDEN, [(f"u{user}", favourite) for user in range(9)])
+    pipeline = Pipeline([Stage(TextKNN())], fallback=Popular()).fit(garden)
+    notes = pipeline.transfer(kitchen().items)
+    assert notes == [
+        "fallback popular dropped: it cannot rank the catalogue of another shop; lists may be shorter",
+    ]
+    white, kettle, cup, _, gnome, jasmine = kitchen().items.numbers([f"{title}-id" for title in KITCHEN])
+    lists = pipeline.rank(Queries.from_lists([[white], [gnome]], texts=["", "steel"]), 6).items
+    assert set(lists[0, :2].tolist()) == {cup, jasmine}
+    assert lists[1, 0] == kettle
+    plain = Pipeline([Stage(TextKNN())]).fit(shop_of(GARDEN, [("u", GARDEN[0])]))
+    assert plain.transfer(kitchen().items) == []
+    assert plain.rank(Queries.from_lists([[white]]), 6).items.tolist() == lists[:1].tolist()
+
+
+def test_all_stages_move_and_a_fallback_that_can_stays():
+    def likes_cups(prompt, letter):
+        return float("cup" in re.search(rf'^{letter.strip()}\. "(.*)"$', prompt.user, re.MULTILINE)[1])
+
+    listwise = Listwise(lm=ScriptedChoiceLM(likes_cups), weight=1.0)
+    garden = shop_of(GARDEN, [("u", GARDEN[0])])
+    pipeline = Pipeline([Stage(TextKNN()), Stage(listwise)], fallback=Random()).fit(garden)
+    assert pipeline.transfer(kitchen().items) == []
+    assert pipeline.fallback is not None
+    white, *_, jasmine = kitchen().items.numbers([f"{title}-id" for title in KITCHEN])
+    lists = pipeline.rank(Queries.from_lists([[white], [jasmine], []]), 5)
+    assert (lists.items[:2, 0] == kitchen().items.numbers(["tea cup-id"])).all()
+    assert (lists.items >= 0).all(), "the fallback fills the shopper without history"
+
+
+def test_a_stage_that_cannot_move_is_named_and_nothing_changes():
+    garden = shop_of(GARDEN, [("u", GARDEN[0]), ("u", GARDEN[1])])
+    pipeline = Pipeline([Stage(TextKNN()), Stage(Backwards())], fallback=Popular()).fit(garden)
+    with pytest.raises(ConfigError, match=r"stage 1 \(backwards\): cannot rank .* text_knn, listwise"):
+        pipeline.transfer(kitchen().items)
+    assert pipeline.stages[0].recommender.items == pipeline.items == garden.items
+    assert pipeline.fallback is not None
+    assert issubclass(TextKNN, Transferable) and issubclass(Listwise, Transferable)
+    with pytest.raises(NotFitted):
+        Pipeline([Stage(TextKNN())]).transfer(kitchen().items)

@@ -1,4 +1,4 @@
-"""`tastemaker data`: convert, describe and validate shop data."""
+"""`tastemaker data`: fetch, convert, describe and validate shop data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from tastemaker.cli.loading import read_data
 from tastemaker.cli.output import FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, note, print_json, print_table
+from tastemaker.data import fetch as fetching
 from tastemaker.data import readers
 from tastemaker.data.describe import describe as describe_data
 from tastemaker.data.problems import counted
@@ -16,7 +17,7 @@ from tastemaker.data.write import Notation, write
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.progress import bar
 
-app = typer.Typer(help="Convert, describe and validate shop data.", no_args_is_help=True)
+app = typer.Typer(help="Fetch, convert, describe and validate shop data.", no_args_is_help=True)
 
 SHOWN = 50
 """Problems printed as a table; --json prints all."""
@@ -83,6 +84,52 @@ def validate(
             note(f"{len(problems) - SHOWN:,} more; all of them with --json")
     if not report.ok:
         raise typer.Exit(2)
+
+
+@app.command()
+def fetch(
+    name: str | None = typer.Argument(None, metavar="[NAME]", help="A public data set; without it, all are listed."),
+    out: Path = typer.Option(Path("data"), "--out", metavar="DIR", help="Folder of data sets; NAME is made in it."),
+    keep: bool = typer.Option(True, "--keep/--discard", help="Keep the downloaded files in DIR/downloads."),
+    json: bool = JSON_OPTION,
+) -> None:
+    """Download a public data set over HTTPS, verify it, and convert it; run again to go on after a cut."""
+    if name is None:
+        _list_sources(json=json)
+        return
+    fetched = fetching.fetch(name, out, keep=keep, progress=bar)
+    note(f"terms ({fetched.source.page}): {fetched.source.terms}")
+    for line in fetched.notes:
+        note(f"note: {line}")
+    for file, facts in fetched.files.items():
+        note(
+            f"note: {file}: {facts['bytes']:,} bytes, SHA-256 {facts['sha256']}, compared with {facts['compared_with']}"
+        )
+    for line in fetched.differences:
+        note(f"warning: {line}; figures computed on these data are not comparable with published ones")
+    if json:
+        print_json(fetched.to_dict())
+        return
+    counts = ", ".join(counted(count, what.removesuffix("s")) for what, count in fetched.counts.items())
+    typer.echo(f"{counts} {'already in' if fetched.already else 'written to'} {fetched.folder}")
+
+
+def _list_sources(*, json: bool) -> None:
+    known = list(fetching.sources().values())
+    if json:
+        print_json([source.to_dict() for source in known])
+        return
+    columns = ["name", "users", "items", "interactions", "download", "checksum", "licence", "page"]
+    print_table(columns, [[source.name, *source.counts.values(), *_download(source)] for source in known])
+    note("terms in full: --json; fetch one: tastemaker data fetch NAME")
+
+
+def _download(source: fetching.Source) -> list[str]:
+    sizes = [file.bytes for file in source.files]
+    exact = sum(size for size in sizes if size is not None) / 1e6
+    size = f"at most {sum(file.most_megabytes for file in source.files):,} MiB" if None in sizes else f"{exact:.1f} MB"
+    published = sum(bool(file.sha256) for file in source.files)
+    return [size, f"{published} of {counted(len(sizes), 'file')}", source.licence, source.page]
 
 
 def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -1,22 +1,17 @@
-"""`tastemaker evaluate`: measure a pipeline under one stated protocol."""
+"""`tastemaker evaluate`: measure a pipeline under one stated protocol, or under several variants of it."""
 
 from __future__ import annotations
 
-import platform
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy
-import polars
-import scipy
 import typer
 
-import tastemaker
 from tastemaker import config as config_file
 from tastemaker import evaluate as evaluation
 from tastemaker import rating, registry
-from tastemaker.cli.loading import build_pipeline, read_data, split_data
+from tastemaker.cli import protocol
+from tastemaker.cli.loading import build_pipeline, read_data
 from tastemaker.cli.output import (
     DATA_OPTION,
     FORMAT_OPTION,
@@ -25,32 +20,43 @@ from tastemaker.cli.output import (
     SEED_OPTION,
     SET_OPTION,
     as_json,
+    interval,
+    made_by,
     note,
     print_json,
     print_table,
     write_text,
 )
 from tastemaker.errors import ConfigError
+from tastemaker.evaluate import Options, Variant
 from tastemaker.progress import bar
 from tastemaker.rating import NeighbourRater
 from tastemaker.report import verdict
 from tastemaker.text.render import item_texts
 
 if TYPE_CHECKING:
-    from tastemaker.data.dataset import Dataset
+    from collections.abc import Iterator
 
-DEFAULT_SPLIT = "leave-one-out"
-DEFAULT_KS = [5, 10]
+    from tastemaker.data.dataset import Dataset
 
 
 def evaluate(
+    context: typer.Context,
     config: str = typer.Argument(help="A TOML file, or a model's name such as transitions."),
     data: str = DATA_OPTION,
-    split: str = typer.Option(DEFAULT_SPLIT, "--split", help="leave-one-out, temporal or as-given."),
-    ks: list[int] = typer.Option(DEFAULT_KS, "-k", min=1, help="List length; give it again for more."),
-    unmasked: bool = typer.Option(False, "--unmasked", help="Leave products of the history in the lists."),
-    refit: bool = typer.Option(False, "--refit", help="Fit once more on train + validation before test."),
-    sample: int | None = typer.Option(None, "--sample", min=1, help="Use this many random test shoppers."),
+    split: str = protocol.SPLIT_OPTION,
+    ks: list[int] = protocol.K_OPTION,
+    masking: str = protocol.MASKING_OPTION,
+    ties: str = protocol.TIES_OPTION,
+    refit: str = protocol.REFIT_OPTION,
+    repeats: str = protocol.REPEATS_OPTION,
+    sample: int | None = protocol.SAMPLE_OPTION,
+    user_groups: list[str] | None = protocol.USER_GROUPS_OPTION,
+    item_groups: list[str] | None = protocol.ITEM_GROUPS_OPTION,
+    price: str | None = protocol.PRICE_OPTION,
+    probe: bool = typer.Option(
+        False, "--probe", help="Also measure latency, cold start, order sensitivity and the truth of reasons."
+    ),
     ratings: bool = typer.Option(
         False, "--rating", help="Measure predicted ratings (MAE, RMSE) over neighbours 5..30."
     ),
@@ -63,24 +69,31 @@ def evaluate(
 ) -> None:
     """Fit on train, rank all items for held-out shoppers, and print measures with intervals and the full protocol."""
     if ratings:
-        _refuse_ranking_options(split=split, ks=ks, unmasked=unmasked, refit=refit, sample=sample)
+        _refuse_ranking_options(context)
         settings = config_file.read(config, overrides=overrides)
         pipeline = registry.build(settings, place=config)
         shop, read = read_data(data, format=format, max_bad=max_bad)
         result = _evaluate_ratings(settings, shop, place=config, seed=seed)
     else:
-        pipeline = build_pipeline(config, overrides)
-        shop, read = read_data(data, format=format, max_bad=max_bad)
-        result = evaluation.evaluate(
-            pipeline,
-            split_data(shop, split),
+        choices = protocol.Choices.of(masking=masking, ties=ties, refit=refit)
+        options = Options(
             ks=tuple(sorted(set(ks))),
-            masking=not unmasked,
-            refit=refit,
             sample=sample,
             seed=seed,
-            progress=bar,
-        ).to_dict()
+            user_groups=tuple(user_groups or ()),
+            item_groups=tuple(item_groups or ()),
+            price=protocol.price_of(price),
+            probe=probe,
+        )
+        pipeline = build_pipeline(config, overrides)
+        shop, read = read_data(data, format=format, max_bad=max_bad)
+        found: list[dict[str, Any]] = []
+        for order in choices.ties:
+            parts = evaluation.prepare(shop, split=split, ties=order, repeats=cast(Any, repeats), seed=seed)
+            variants = [Variant(one, masked, order) for one in choices.refits for masked in choices.maskings]
+            measured = evaluation.evaluate_variants(pipeline, parts, variants, options=options, progress=bar)
+            found += [one.to_dict() for one in measured]
+        result = {**found[0], "variants": found}
     result = {**result, "data": read, "config": registry.settings_of(pipeline), "made_by": made_by()}
     if out is not None:
         write_text(out, as_json(result) + "\n")
@@ -92,30 +105,13 @@ def evaluate(
         _print_measures(result)
 
 
-def made_by() -> dict[str, Any]:
-    """Return the command line and the versions that made a result."""
-    return {
-        "command": ["tastemaker", *sys.argv[1:]],
-        "tastemaker": tastemaker.__version__,
-        "python": platform.python_version(),
-        "numpy": numpy.__version__,
-        "scipy": scipy.__version__,
-        "polars": polars.__version__,
-    }
-
-
-def _refuse_ranking_options(*, split: str, ks: list[int], unmasked: bool, refit: bool, sample: int | None) -> None:
+def _refuse_ranking_options(context: typer.Context) -> None:
     """Refuse options that mean nothing for predicted ratings."""
-    given = {
-        "--split": split != DEFAULT_SPLIT,
-        "-k": ks != DEFAULT_KS,
-        "--unmasked": unmasked,
-        "--refit": refit,
-        "--sample": sample is not None,
-    }
-    for option, used in given.items():
-        if used:
-            raise ConfigError(f"--rating: {option} has no meaning for predicted ratings; leave it out")
+    meaningful = {"config", "data", "ratings", "out", "seed", "overrides", "format", "max_bad", "json"}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name not in meaningful and source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(f"--rating: {parameter.opts[0]} has no meaning for predicted ratings; leave it out")
 
 
 def _evaluate_ratings(settings: dict[str, Any], shop: Dataset, *, place: str, seed: int) -> dict[str, Any]:
@@ -141,8 +137,30 @@ def _evaluate_ratings(settings: dict[str, Any], shop: Dataset, *, place: str, se
 
 
 def _print_measures(result: dict[str, Any]) -> None:
-    rows = [[name, found["value"], _interval(found)] for name, found in result["metrics"].items()]
-    print_table(["measure", "value", "95 % interval"], rows)
+    variants = result["variants"]
+    if len(variants) == 1:
+        rows = [[name, found["value"], interval(found)] for name, found in result["metrics"].items()]
+        print_table(["measure", "value", "95 % interval"], rows)
+    else:
+        shown = [name for name in result["metrics"] if name.partition("@")[0] in ("recall", "ndcg")]
+        rows = [[one["variant"], *(one["metrics"][name]["value"] for name in shown)] for one in variants]
+        print_table(["variant", *shown], rows)
+    _print_gaps(result["gaps"])
+    for one in variants:
+        _print_stages(one)
+    _print_protocol(result["protocol"])
+
+
+def _print_gaps(gaps: list[dict[str, Any]]) -> None:
+    rows = [
+        [one["by"], one["measure"], one["worst"], one["worst_value"], one["best"], one["best_value"]] for one in gaps
+    ]
+    if rows:
+        print_table(["groups by", "measure", "worst group", "value", "best group", "value"], rows)
+
+
+def _print_stages(result: dict[str, Any]) -> None:
+    """Say what each stage changed, what was chosen on validation, and what failed."""
     if len(result["stages"]) > 1:
         name = max((name for name in result["metrics"] if name.startswith("ndcg@")), key=lambda n: int(n[5:]))
         rows = []
@@ -152,18 +170,30 @@ def _print_measures(result: dict[str, Any]) -> None:
                 [
                     f"{number}: {stage['model']}",
                     stage["metrics"][name]["value"],
-                    "-" if change is None else f"{change['value']:+.4f} ({_interval(change)})",
+                    "-" if change is None else f"{change['value']:+.4f} ({interval(change)})",
                     stage["report"].get("weight"),
                 ]
             )
-        print_table(["after stage", name, "change by this stage", "weight"], rows)
+        print_table(["after stage", name, "change by this stage", "weight"], rows, title=result["variant"])
     for stage in result["stages"]:
         if "chosen_on_validation" in stage["report"]:
             typer.echo(verdict(stage["report"]))
         failed = {key: count for key, count in stage["report"].get("counts", {}).items() if key.startswith("failed")}
         if failed:
             note(f"warning: {stage['model']} kept the retriever's order: {failed}")
-    typer.echo("protocol: " + ", ".join(f"{key}={value}" for key, value in result["protocol"].items()))
+
+
+def _print_protocol(choices: dict[str, Any]) -> None:
+    print_table(["protocol", ""], [[name.replace("_", " "), str(value)] for name, value in _flat(choices)])
+
+
+def _flat(choices: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value with the keys that lead to it; what is None is left out."""
+    for key, value in choices.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{place}{key}: ")
+        elif value is not None:
+            yield f"{place}{key}", "; ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _print_ratings(result: dict[str, Any]) -> None:
@@ -174,10 +204,4 @@ def _print_ratings(result: dict[str, Any]) -> None:
             for row in model["rows"]
         ]
     print_table(["model", "alpha", "neighbours", "MAE", "RMSE", "predicted by fall-back"], rows)
-    typer.echo("protocol: " + ", ".join(f"{key}={value}" for key, value in result["protocol"].items()))
-
-
-def _interval(found: dict[str, float | None]) -> str:
-    if found["low"] is None or found["high"] is None:
-        return "-"
-    return f"{found['low']:.4f} .. {found['high']:.4f}"
+    _print_protocol(result["protocol"])

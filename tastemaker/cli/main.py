@@ -8,7 +8,7 @@ import sys
 import typer
 
 from tastemaker import __version__
-from tastemaker.cli import data, demo, doctor, evaluate, fit, models, prompts, recommend, weights
+from tastemaker.cli import benchmark, compare, data, demo, doctor, evaluate, fit, models, prompts, recommend, weights
 from tastemaker.cli.output import note
 from tastemaker.errors import TastemakerError
 
@@ -24,6 +24,8 @@ app.add_typer(data.app, name="data")
 app.command("fit")(fit.fit)
 app.command("recommend")(recommend.recommend)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
+app.command("benchmark")(benchmark.benchmark)
 app.command("models")(models.models)
 app.command("prompts")(prompts.prompts)
 app.add_typer(weights.app, name="weights")

@@ -10,7 +10,7 @@ from tastemaker import registry
 from tastemaker.cli.output import JSON_OPTION, print_json, print_table
 from tastemaker.errors import MissingExtra
 
-ABILITIES = {"ratings": "predict", "attribution": "contributions"}
+ABILITIES = {"ratings": "predict", "attribution": "contributions", "transfer": "transfer"}
 """Optional ability -> the method that a model has if it can do it."""
 
 COLUMNS = {

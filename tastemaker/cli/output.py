@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import tastemaker
 from tastemaker.characters import strip_hostile
 from tastemaker.errors import DataError
 
@@ -35,6 +38,23 @@ def note(text: str) -> None:
 def as_json(value: Any, *, indent: int | None = 2) -> str:  # noqa: ANN401  # any JSON value
     """Return JSON; NaN and infinity, which JSON lacks, become null."""
     return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def made_by() -> dict[str, Any]:
+    """Return the command line and the versions that made a result."""
+    return {
+        "command": ["tastemaker", *sys.argv[1:]],
+        "tastemaker": tastemaker.__version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in ("numpy", "scipy", "polars", "scikit-learn")},
+    }
+
+
+def interval(found: dict[str, Any]) -> str:
+    """Return "low .. high", or "-" where a measure has no interval."""
+    if found["low"] is None or found["high"] is None:
+        return "-"
+    return f"{found['low']:.4f} .. {found['high']:.4f}"
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:  # noqa: ANN401  # any JSON value

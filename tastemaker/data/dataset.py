@@ -67,7 +67,7 @@ class Dataset:
                 value or rating, and any others. Order within a user: position if given, else timestamp if given
                 (stable), else the order of the rows. Other columns called user or item become user_ and item_.
             items: item_id and describing columns; one called id becomes id_. Without it the catalogue is what occurs in
-                `interactions`.
+                `interactions`, in order of the ids.
             users: user_id and describing columns. Without it the users are those in `interactions`, in row order.
 
         Raises:
@@ -79,8 +79,9 @@ class Dataset:
             if column not in log.columns:
                 raise DataError(f"interactions need a column '{column}'; found: {', '.join(log.columns)}")
         log = log.with_columns(pl.col("user_id", "item_id").cast(pl.String))
-        item_entities = _entities(items, "item_id", log["item_id"])
-        user_entities = _entities(users, "user_id", log["user_id"])
+        bought = log["item_id"].unique().sort()  # numbers in order of appearance would tell who bought what next
+        item_entities = _entities(items, "item_id", bought)
+        user_entities = _entities(users, "user_id", log["user_id"].unique(maintain_order=True))
         if "value" not in log.columns and "rating" in log.columns:
             log = log.rename({"rating": "value"})
         order = [column for column in ("position", "timestamp") if column in log.columns][:1]
@@ -170,7 +171,7 @@ def _native(frame: IntoDataFrame) -> pl.DataFrame:
 
 def _entities(frame: IntoDataFrame | None, key: str, used: pl.Series) -> Entities:
     if frame is None:
-        return Entities.from_ids(used.unique(maintain_order=True))
+        return Entities.from_ids(used)
     table = _native(frame)
     if key not in table.columns:
         raise DataError(f"{key.removesuffix('_id')}s need a column '{key}'; found: {', '.join(table.columns)}")

@@ -2,64 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import polars as pl
 
-from tastemaker.data.queries import Queries
+from tastemaker.data.cold import item_cold, user_cold
+from tastemaker.data.holdout import Holdout, Split, questions, require_interactions
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tastemaker.data.dataset import Dataset
     from tastemaker.types import Int64
 
-
-@dataclass(frozen=True, slots=True)
-class Holdout:
-    """Questions with their answers.
-
-    Attributes:
-        queries: what is known when the question is asked.
-        targets: the held-out items of each query, as long as `queries`.
-    """
-
-    queries: Queries
-    targets: Queries
-
-    def __len__(self) -> int:
-        return len(self.queries)
-
-    def take(self, rows: slice | Int64) -> Holdout:
-        """Return the questions at `rows`."""
-        return Holdout(self.queries.take(rows), self.targets.take(rows))
-
-    def sample(self, size: int, *, seed: int = 0) -> Holdout:
-        """Return `size` random questions in their old order, or all if there are no more than that."""
-        if size >= len(self):
-            return self
-        rows = np.random.default_rng(seed).choice(len(self), size, replace=False)
-        return self.take(np.sort(rows))
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """A data set split three ways.
-
-    Attributes:
-        train: what models may learn from; the catalogue and the users stay whole.
-        refit: train + validation, for the variant that is fitted once more before test.
-        validation: questions for choices (hyper-parameters, weights, early stop); history = train.
-        test: questions that are looked at once; history = train + validation.
-        protocol: the split in words and numbers, for results.
-    """
-
-    train: Dataset
-    refit: Dataset
-    validation: Holdout
-    test: Holdout
-    protocol: dict[str, Any]
+__all__ = ["SPLITS", "Holdout", "Split", "as_given", "item_cold", "leave_one_out", "temporal", "user_cold"]
 
 
 def leave_one_out(data: Dataset) -> Split:
@@ -70,6 +28,7 @@ def leave_one_out(data: Dataset) -> Split:
     Raises:
         DataError: no user has 3 interactions.
     """
+    require_interactions(data)
     users = data.log["user"].to_numpy()
     lengths = np.bincount(users, minlength=data.n_users)
     ends = np.cumsum(lengths)
@@ -88,6 +47,7 @@ def temporal(data: Dataset, *, validation: float = 0.1, test: float = 0.1) -> Sp
     Raises:
         DataError: times are missing, or a part would be empty.
     """
+    require_interactions(data)
     if not data.has_timestamps:
         missing = data.log["timestamp"].null_count()
         raise DataError(
@@ -109,6 +69,7 @@ def as_given(data: Dataset) -> Split:
     Raises:
         DataError: no such column, another word in it, or a part is empty.
     """
+    require_interactions(data)
     if "split" not in data.log.columns:
         raise DataError("the interactions have no column 'split'; use leave-one-out or temporal")
     words = data.log["split"].cast(pl.String).str.to_lowercase()
@@ -124,7 +85,31 @@ def as_given(data: Dataset) -> Split:
     )
 
 
-SPLITS = {"leave-one-out": leave_one_out, "temporal": temporal, "as-given": as_given}
+class Splitter(Protocol):
+    """A way to split; what is drawn at random depends on `seed` alone."""
+
+    def __call__(self, data: Dataset, *, seed: int = 0) -> Split:
+        """Split `data`."""
+        ...
+
+
+def _without_chance(method: Callable[[Dataset], Split]) -> Splitter:
+    """Give a split that draws nothing the signature of those that do."""
+
+    def split(data: Dataset, *, seed: int = 0) -> Split:
+        return method(data)
+
+    return split
+
+
+SPLITS: dict[str, Splitter] = {
+    "leave-one-out": _without_chance(leave_one_out),
+    "temporal": _without_chance(temporal),
+    "as-given": _without_chance(as_given),
+    "user-cold": user_cold,
+    "item-cold": item_cold,
+}
+"""Name -> split; all take `seed`."""
 
 
 def _from_parts(data: Dataset, part: Int64, protocol: dict[str, Any]) -> Split:
@@ -151,14 +136,7 @@ def _from_parts(data: Dataset, part: Int64, protocol: dict[str, Any]) -> Split:
     return Split(
         train=before_validation,
         refit=before_test,
-        validation=_holdout(before_validation, data.with_log(data.log.filter(part == 1))),
-        test=_holdout(before_test, data.with_log(data.log.filter(part == 2))),
+        validation=questions(before_validation, data.with_log(data.log.filter(part == 1))),
+        test=questions(before_test, data.with_log(data.log.filter(part == 2))),
         protocol=protocol,
     )
-
-
-def _holdout(known: Dataset, held_out: Dataset) -> Holdout:
-    """Ask each user who has held-out items, with everything known before as history."""
-    targets = held_out.queries()
-    rows = np.flatnonzero(targets.lengths > 0)
-    return Holdout(known.queries().take(rows), targets.take(rows))

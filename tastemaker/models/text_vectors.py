@@ -20,21 +20,35 @@ if TYPE_CHECKING:
 
 
 def item_vectors(items: Entities, encoder: Encoder, *, model: str, progress: Progress) -> Float32:
-    """Fit `encoder` on the products' texts and return their vectors, [n, d]; a product without text gets zeros.
+    """Fit `encoder` on the products' texts and return their vectors, as `encoded_items` does.
+
+    Raises:
+        DataError: no product has a text.
+    """
+    return encoded_items(items, encoder.fit(_texts(items, model)), model=model, progress=progress)
+
+
+def encoded_items(items: Entities, encoder: Encoder, *, model: str, progress: Progress) -> Float32:
+    """Return the vectors of the products' texts, [n, d], by an encoder as it is; a product without text gets zeros.
 
     Each distinct text is encoded once, so products with equal texts have equal vectors; rows are those of `on_grid`.
 
     Raises:
         DataError: no product has a text.
     """
-    texts = item_texts(items)
-    if not any(texts):
-        raise DataError(f"{model}: no item has a title or another text; give items with texts, or use another model")
+    texts = _texts(items, model)
     distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    encoded = encoder.fit(texts).encode(list(distinct), kind="document", progress=progress)
+    encoded = encoder.encode(list(distinct), kind="document", progress=progress)
     vectors = on_grid(encoded)[[distinct[text] for text in texts]]
     vectors[[not text for text in texts]] = 0
     return vectors
+
+
+def _texts(items: Entities, model: str) -> list[str]:
+    texts = item_texts(items)
+    if not any(texts):
+        raise DataError(f"{model}: no item has a title or another text; give items with texts, or use another model")
+    return texts
 
 
 def encoder_or_default(encoder: Encoder | None) -> Encoder:

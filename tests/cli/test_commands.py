@@ -10,7 +10,7 @@ from tastemaker import registry
 
 
 def test_version_and_help(tastemaker):
-    assert tastemaker("--version").out.strip() == "0.1.0"
+    assert tastemaker("--version").out.strip() == "0.2.0"
     text = tastemaker("--help").out
     for verb in ("demo", "data", "fit", "recommend", "evaluate", "models", "doctor", "weights"):
         assert verb in text
@@ -29,8 +29,8 @@ def test_evaluate_json_has_protocol_and_intervals(tastemaker, shop, tmp_path):
 @pytest.mark.parametrize(
     ("words", "key", "value"),
     [
-        (["--unmasked"], "history_masked", False),
-        (["--refit"], "fitted_on", "train + validation"),
+        (["--masking", "unmasked"], "history_masked", False),
+        (["--refit", "yes"], "fitted_on", "train + validation"),
         (["--split", "temporal"], "split", "temporal"),
         (["--sample", "10"], "test_queries", 10),
     ],
@@ -42,7 +42,7 @@ def test_protocol_options(tastemaker, shop, words, key, value):
 def test_evaluate_table(tastemaker, shop):
     out = tastemaker("evaluate", "transitions", "--data", shop, "-k", 3).out
     assert "ndcg@3" in out
-    assert "protocol: split=leave-one-out" in out
+    assert "leave-one-out" in out
 
 
 def test_rating_errors_over_neighbours(tastemaker, shop):
@@ -111,9 +111,9 @@ def test_doctor_names_what_is_missing(tastemaker):
     [
         (["evaluate", "transition", "--data", "."], "no model of that name"),
         (["evaluate", "popular", "--data", "/no/such"], "no such file"),
-        (["evaluate", "popular", "--data", "SHOP", "--split", "random"], "--split random: unknown"),
+        (["evaluate", "popular", "--data", "SHOP", "--split", "random"], "split random: unknown"),
         (["evaluate", "popular", "--data", "SHOP", "--split", "as-given"], "no column 'split'"),
-        (["evaluate", "user_knn", "--rating", "--data", "SHOP", "--refit"], "--rating: --refit has no meaning"),
+        (["evaluate", "user_knn", "--rating", "--data", "SHOP", "--refit", "yes"], "--rating: --refit has no meaning"),
         (["evaluate", "popular", "--data", "SHOP", "--set", "encoder=tfidf"], "must be a table, [encoder] with model"),
         (["evaluate", "popular", "--data", "SHOP", "--set", "stage.0.model.x=3"], "lies inside a plain value"),
         (["evaluate", "popular", "--data", "SHOP", "--set", "data.x=3"], "unknown key"),

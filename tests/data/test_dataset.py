@@ -20,8 +20,14 @@ def test_histories_go_by_position_then_time_then_row():
 
 
 def test_equal_times_keep_the_order_of_the_rows():
-    frame = pl.DataFrame({"user_id": ["u"] * 50, "item_id": [str(n) for n in range(50)], "timestamp": [7] * 50})
+    frame = pl.DataFrame({"user_id": ["u"] * 50, "item_id": [f"{n:02}" for n in range(50)], "timestamp": [7] * 50})
     assert Dataset.from_frames(frame).log["item"].to_list() == list(range(50))
+
+
+def test_without_a_catalogue_numbers_do_not_follow_the_log():
+    data = Dataset.from_frames(pl.DataFrame({"user_id": ["u", "u", "v"], "item_id": ["c", "a", "b"]}))
+    assert data.items.frame["id"].to_list() == ["a", "b", "c"]
+    assert data.log["item"].to_list() == [2, 0, 1]
 
 
 def test_pandas_and_polars_give_the_same_data():

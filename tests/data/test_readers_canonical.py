@@ -193,8 +193,8 @@ def test_one_file_without_items_is_enough(tmp_path):
     path = tmp_path / "orders.csv"
     path.write_text("item_id,user_id\nb,u\na,u\nb,v\n")
     data, report = read(path)
-    assert data.items.frame["id"].to_list() == ["b", "a"]
-    assert (data.users.frame["id"].to_list(), data.log["item"].to_list()) == (["u", "v"], [0, 1, 0])
+    assert data.items.frame["id"].to_list() == ["a", "b"]
+    assert (data.users.frame["id"].to_list(), data.log["item"].to_list()) == (["u", "v"], [1, 0, 1])
     assert (report.format, report.rows, report.notes) == ("canonical", {"interactions": 3}, ())
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data import Dataset
-from tastemaker.data.split import as_given, leave_one_out, temporal
+from tastemaker.data import Dataset, Queries
+from tastemaker.data.split import SPLITS, Holdout, as_given, leave_one_out, temporal
 from tastemaker.errors import DataError
 
 
@@ -114,6 +114,8 @@ def test_nothing_from_the_future_is_known(rows):
 @pytest.mark.parametrize(
     ("method", "data", "message"),
     [
+        (leave_one_out, shop(ROWS).with_log(shop(ROWS).log.head(0)), "no interactions, so there is nothing to split"),
+        (temporal, shop(ROWS).with_log(shop(ROWS).log.head(0)), "no interactions, so there is nothing to split"),
         (leave_one_out, shop(ROWS[4:6]), r"no validation interactions among 2 \(no user has 3 interactions\)"),
         (temporal, shop([("u", "a", None), ("u", "b", 2)]), "1 of 2 interactions have no timestamp"),
         (temporal, shop([("u", "a", 5)] * 9), "no train interactions"),
@@ -142,3 +144,47 @@ def test_a_sample_is_some_of_the_questions_in_order():
     assert users == sorted(set(users))
     assert test.sample(7, seed=3).queries.users.tolist() == users != test.sample(7, seed=4).queries.users.tolist()
     assert test.sample(99) is test
+
+
+def test_questions_know_who_asks_and_when_the_target_was_bought():
+    data = shop(ROWS)
+    test = temporal(data, validation=0.25, test=0.25).test
+    assert data.users.ids(test.shoppers) == ["u", "v", "w"]
+    assert test.times.tolist() == [40, 41, 32]
+    some = test.take([2, 0])
+    assert (data.users.ids(some.who()), some.times.tolist()) == (["w", "u"], [32, 40])
+    assert leave_one_out(shop([(user, item, None) for user, item, _ in ROWS])).test.times is None
+    assert Holdout(Queries.from_lists([[1]]), Queries.from_lists([[2]])).who().tolist() == [-1]
+
+
+def test_times_stay_with_their_targets():
+    data = shop(
+        [("u", item, time) for time, item in enumerate("abcd")] + [("v", item, time) for time, item in enumerate("ab")]
+    )
+    whole = Holdout(Queries.from_lists([[], []]), data.queries(), times=data.log["timestamp"].to_numpy())
+    assert whole.take([1, 0]).times.tolist() == [0, 1, 0, 1, 2, 3]
+    assert whole.take(slice(1, 2)).times.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_every_split_takes_a_seed_and_says_its_name(name):
+    words = ["train", "train", "valid", "test"] * 10
+    data = shop([(f"u{n % 10}", f"i{n % 7}", n) for n in range(40)], split=words)
+    split, again = SPLITS[name](data, seed=5), SPLITS[name](data, seed=5)
+    assert split.protocol == again.protocol
+    assert (split.protocol["split"], split.protocol["data_fingerprint"]) == (name, data.fingerprint)
+    assert split.test.targets.items.tolist() == again.test.targets.items.tolist()
+    assert split.with_facts(ties="file").protocol == {**split.protocol, "ties": "file"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"targets": Queries.from_lists([[1]])}, "targets for each question: 2 and 1"),
+        ({"shoppers": Queries.from_lists([[1]]).items}, "one shopper a question: 2 and 1"),
+        ({"times": Queries.from_lists([[1]]).offsets[:1]}, "one time a target: 3 and 1"),
+    ],
+)
+def test_a_holdout_that_does_not_fit_together_is_refused(parts, message):
+    with pytest.raises(DataError, match=message):
+        Holdout(Queries.from_lists([[0], [1]]), **{"targets": Queries.from_lists([[1], [2, 3]]), **parts})

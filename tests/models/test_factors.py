@@ -127,6 +127,30 @@ def test_settings_that_lead_nowhere_are_refused_by_name(kind, settings, place):
         kind(**settings).fit(data).score(data.queries())
 
 
+def test_als_reports_a_falling_loss():
+    curve = ALS(dim=6, epochs=6).fit(tiny_shop()).report()["learning_curve"]
+    assert [point["epoch"] for point in curve] == [1, 2, 3, 4, 5, 6]
+    losses = [point["loss"] for point in curve]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0]
+
+
+def test_bpr_reports_a_rising_share_of_ordered_pairs():
+    curve = BPR(dim=6, epochs=60).fit(tiny_shop()).report()["learning_curve"]
+    assert [point["epoch"] for point in curve] == list(range(1, 61))
+    shares = [point["auc"] for point in curve]
+    assert all(0 <= share <= 1 for share in shares)
+    assert 0.3 < shares[0] < 0.7, "it begins at chance"
+    assert np.mean(shares[-5:]) > 0.9
+
+
+@pytest.mark.parametrize("kind", [ALS, BPR])
+def test_a_loaded_model_has_no_learning_curve(kind):
+    model = kind(dim=6, epochs=2).fit(tiny_shop())
+    loaded = kind(dim=6, epochs=2).attach(model.items, model.arrays())
+    assert loaded.report() == {"learning_curve": []}
+
+
 class TestALS(RecommenderContract):
     def make(self):
         return ALS(dim=8)

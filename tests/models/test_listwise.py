@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from tastemaker import evaluate, registry
+from tastemaker import evaluate, probes, registry
 from tastemaker.data import Queries, Ranking
 from tastemaker.data.split import leave_one_out
 from tastemaker.errors import ConfigError, LanguageModelError
@@ -176,6 +176,48 @@ def test_errors_keep_the_order_and_are_counted():
     assert ranking.items[0].tolist() == [7, 8, 9]
     assert model.report()["counts"]["failed: LanguageModelError"] == 1
     assert model.report()["counts"]["answered"] == 1
+
+
+def test_its_own_order_is_not_mixed_and_not_counted():
+    model = Listwise(lm=likes("number 9"), weight=0.0).fit(tiny_shop())
+    own = model.own_order(QUERY, candidates_of([5, 6, 7, 8, 9]))
+    assert own.items[0, :5].tolist() == [9, 5, 6, 7, 8]
+    assert own.scores[0, 0] > own.scores[0, 1] == own.scores[0, 4]
+    assert model.report()["counts"] == {}
+
+
+def test_its_own_order_is_empty_where_it_failed_or_had_no_choice():
+    lm = ScriptedLM([LanguageModelError("down"), "B, A"])
+    model = Listwise(lm=lm, weight=1.0, mode="generate", candidates=3).fit(tiny_shop())
+    offered = Ranking(
+        np.array([[7, 8], [7, 8], [7, -1]], np.int32), np.array([[2, 1], [2, 1], [2, -np.inf]], np.float32)
+    )
+    own = model.own_order(Queries.from_lists([[1], [2], [3]]), offered)
+    assert own.items.shape == (3, 3)
+    assert own.lengths.tolist() == [0, 2, 0]
+
+
+def test_a_judge_of_letters_is_told_from_one_of_products():
+    letters = ScriptedChoiceLM(lambda prompt, letter: -float(ord(letter.strip())))
+    taste = ScriptedChoiceLM(
+        lambda prompt, letter: int(re.search(r"\d+", shown(prompt)[letter.strip()])[0]) + 0.5 * (letter.strip() == "A")
+    )
+    queries, offered = Queries.from_lists([[1, 2]] * 40), candidates_of(range(5, 15), 40)
+    taus = [
+        probes.order_sensitivity(Listwise(lm=lm, orders=1).fit(tiny_shop()), queries, offered, seed=0)["kendall_tau"]
+        for lm in (letters, taste)
+    ]
+    assert taus[0]["high"] < 0.3
+    assert taus[1]["value"] == 1.0
+
+
+def test_it_reads_the_names_of_another_shop():
+    model = Listwise(lm=likes("lavender"), weight=1.0).fit(tiny_shop())
+    model.rank(QUERY, 3, candidates=candidates_of([5, 6, 7]))  # so that the old shop's names are at hand
+    model.transfer(checkerboard().items)
+    other = model.items.numbers(["i1", "i3", "i4", "i5"])
+    lavender = next(item for item in other if "lavender" in checkerboard().items.frame["title"][int(item)])
+    assert model.rank(Queries.from_lists([[]]), 4, candidates=candidates_of(other)).items[0, 0] == lavender
 
 
 def test_mistakes_are_named():

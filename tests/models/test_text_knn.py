@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 
 from tastemaker.data.dataset import Dataset
+from tastemaker.data.entities import Entities
 from tastemaker.data.queries import Queries
-from tastemaker.errors import DataError
+from tastemaker.encoders.tfidf import TfidfEncoder
+from tastemaker.errors import DataError, NotFitted
 from tastemaker.models.content.text_knn import TextKNN
 from tastemaker.progress import silent
 from tastemaker.testing import HashEncoder, RecommenderContract, tiny_shop
@@ -116,6 +118,31 @@ def test_the_default_encoder_reads_wishes_after_loading():
     loaded = TextKNN().attach(model.items, model.arrays())
     assert (model.rank(question, 5).items % 4 == 3).all()  # every fourth product is a perfume
     assert loaded.score(question).tobytes() == model.score(question).tobytes()
+
+
+def test_another_shop_is_read_with_the_vocabulary_of_the_first(shop):
+    """The encoder stays as it was fitted: a word that the first shop never used says nothing."""
+    model = TextKNN(encoder=TfidfEncoder(analyzer="word", ngrams=(1, 1))).fit(shop)
+    before = model.encoder.identity()
+    titles = ["soap red zebra", "zebra crossing", "perfume blue", "comb green"]
+    other = Entities(pl.DataFrame({"id": ["x", "y", "z", "w"], "title": titles}))
+    model.transfer(other)
+    assert model.items is other
+    assert model.encoder.identity() == before
+    assert model.known.tolist() == [True, False, True, True]
+    same = model.encoder.encode(["red soap"], kind="document")
+    np.testing.assert_allclose(model.vectors[:1], same, atol=1e-5)
+    loaded = TextKNN(encoder=TfidfEncoder(analyzer="word", ngrams=(1, 1))).attach(other, model.arrays())
+    question = Queries.from_lists([[2], [0]], texts=["", "green comb"])
+    assert loaded.score(question).tobytes() == model.score(question).tobytes()
+
+
+def test_a_catalogue_without_texts_is_refused_and_nothing_changes(shop, model):
+    with pytest.raises(DataError, match="no item has a title"):
+        model.transfer(Entities.from_ids(["x"]))
+    assert model.items == shop.items
+    with pytest.raises(NotFitted, match="has not seen a catalogue"):
+        TextKNN().transfer(shop.items)
 
 
 class TestTextKNN(RecommenderContract):

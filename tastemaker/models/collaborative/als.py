@@ -26,6 +26,8 @@ from tastemaker.models.similarity import age_weights, on_grid, products
 from tastemaker.recommender import Recommender
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from tastemaker.data.dataset import Dataset
@@ -60,6 +62,7 @@ class ALS(Recommender):
     extra = "implicit"
     Config = ALSConfig
     config: ALSConfig
+    _curve: Sequence[dict[str, float]] = ()
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Alternate; only the items' factors are kept. The result does not depend on the number of threads.
@@ -68,14 +71,21 @@ class ALS(Recommender):
             ConfigError: the settings leave the range of single precision.
         """
         model = self._solver(seed=seed)
+        model.calculate_training_loss = True
+        curve: list[dict[str, float]] = []
+
+        def note(epoch: int, _seconds: float, loss: float) -> None:
+            curve.append({"epoch": epoch + 1, "loss": float(f"{loss:.6g}")})  # the rest depends on the threads
+
         try:
             with threadpool_limits(1, user_api="blas"):
-                model.fit(csr_matrix(train.matrix()), show_progress=False)
+                model.fit(csr_matrix(train.matrix()), show_progress=False, callback=note)
         except (ModelFitError, ValueError) as error:
             raise self._unsolved() from error
         factors = np.where(train.popularity[:, None] > 0, model.item_factors, 0).astype(np.float32)
         if not factors.any():
             raise self._unsolved()
+        self._curve = curve
         self._set(factors)
 
     def score(self, queries: Queries) -> Float32:
@@ -102,6 +112,10 @@ class ALS(Recommender):
         confidence = self.config.confidence * age_weights(history, self.config.recency)
         extra = known.T * np.where(confidence > 0, confidence - 1, 0) @ known
         return (confidence * (known @ np.linalg.solve(self._ridge + extra, self.factors[item]))).astype(np.float32)
+
+    def report(self) -> dict[str, Any]:
+        """Return the training loss after each epoch of the last `fit`; a loaded model has none."""
+        return {"learning_curve": [*self._curve]}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the items' factors, [n, dim]."""

@@ -30,6 +30,8 @@ from tastemaker.models.similarity import age_weights, on_grid, products
 from tastemaker.recommender import Recommender
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from tastemaker.data.dataset import Dataset
@@ -64,6 +66,7 @@ class BPR(Recommender):
     extra = "implicit"
     Config = BPRConfig
     config: BPRConfig
+    _curve: Sequence[dict[str, float]] = ()
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Take the gradient steps; only the items' factors are kept.
@@ -79,14 +82,22 @@ class BPR(Recommender):
             num_threads=1,
             random_state=seed,
         )
+        matrix = csr_matrix(train.matrix())
+        curve: list[dict[str, float]] = []
+
+        def note(epoch: int, _seconds: float, ordered: int, skipped: int) -> None:
+            if skipped < matrix.nnz:  # else every shopper has every product, and there are no pairs
+                curve.append({"epoch": epoch + 1, "auc": round(ordered / (matrix.nnz - skipped), 6)})
+
         try:
-            model.fit(csr_matrix(train.matrix()), show_progress=False)
+            model.fit(matrix, show_progress=False, callback=note)
         except ModelFitError as error:
             raise self._diverged() from error
         learnt = model.item_factors[:, : self.config.dim]  # the last column holds b
         factors = np.where(train.popularity[:, None] > 0, learnt, 0).astype(np.float32)
         if not factors.any():
             raise self._diverged()
+        self._curve = curve
         self._set(factors)
 
     def score(self, queries: Queries) -> Float32:
@@ -106,6 +117,10 @@ class BPR(Recommender):
         shares = weights / max(weights.sum(), np.finfo(np.float32).tiny)
         away = self.factors[history] - self.centre  # [len(history), dim]
         return np.asarray(shares * (away @ self.directions[item]), dtype=np.float32)
+
+    def report(self) -> dict[str, Any]:
+        """Return the share of pairs in the right order in each epoch of the last `fit`; a loaded model has none."""
+        return {"learning_curve": [*self._curve]}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the items' factors, [n, dim]."""

@@ -18,13 +18,15 @@ from pydantic import Field
 from tastemaker import configurable
 from tastemaker.configurable import under
 from tastemaker.models.similarity import age_weights, on_grid, products
-from tastemaker.models.text_vectors import encoder_or_default, item_vectors, mean_vectors
+from tastemaker.models.text_vectors import encoded_items, encoder_or_default, item_vectors, mean_vectors
+from tastemaker.progress import silent
 from tastemaker.recommender import Recommender
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tastemaker.data.dataset import Dataset
+    from tastemaker.data.entities import Entities
     from tastemaker.data.queries import Queries
     from tastemaker.encoders.base import Encoder
     from tastemaker.progress import Progress
@@ -61,6 +63,17 @@ class TextKNN(Recommender):
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Encode the catalogue; the log is not looked at."""
         self._set(item_vectors(self.items, self.encoder, model=self.name, progress=progress))
+
+    def transfer(self, items: Entities) -> None:
+        """Encode another shop's catalogue with the encoder as it was fitted: a learnt vocabulary stays the old shop's.
+
+        Raises:
+            DataError: no product has a text.
+            NotFitted: `fit` or `load` comes first.
+        """
+        vectors = encoded_items(items, self.encoder, model=self.name, progress=silent)
+        self._items = items
+        self._set(vectors)
 
     def score(self, queries: Queries) -> Float32:
         """Return cosines, [B, n]; -inf for products without text and for queries without any."""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from tastemaker import configurable, metrics
+from tastemaker import configurable
 from tastemaker.configurable import array_text, text_array
 from tastemaker.data.ranking import Ranking, sort_lists
 from tastemaker.errors import ConfigError, DataError, LanguageModelError
@@ -40,6 +40,7 @@ from tastemaker.models.choosing import (
     letter_prior,
     ranks_of,
 )
+from tastemaker.models.mixing import best_weight, mixed, try_weights
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Recommender, check_queries
 from tastemaker.text.profile import ProfileWriter
@@ -52,24 +53,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tastemaker.data.dataset import Dataset
+    from tastemaker.data.entities import Entities
     from tastemaker.data.queries import Queries
     from tastemaker.data.split import Holdout
     from tastemaker.lm.base import LanguageModel
     from tastemaker.types import Float32, Int32
 
-WEIGHTS = tuple(round(step / 10, 1) for step in range(11))
-"""Weights tried on validation."""
 TEMPLATES = {"likelihood": CHOOSE, "titles": NEXT, "generate": ORDER}
 """Mode -> the prompt that asks."""
-CERTAINTY = 2.8
-"""Standard errors by which a weight must help on validation before the model takes part at all.
-
-The chance that any of ten useless weights passes is then at most 10 x 0.0026 (one-sided normal, Bonferroni).
-"""
 LEAST_QUESTIONS = 20
 """Validation questions below which no weight is chosen."""
-CHOSEN_AT = 10
-"""List length of the NDCG by which the weight is chosen."""
 
 
 class ListwiseConfig(configurable.Config):
@@ -135,6 +128,11 @@ class Listwise(Recommender):
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Learn nothing from the log: the model is frozen. Its catalogue is taken anew."""
         self._profiles = self._names = None
+        self._counts.clear()
+
+    def transfer(self, items: Entities) -> None:
+        """Re-rank another shop's products; weight and letter prior stay as they were chosen."""
+        self._items, self._profiles, self._names = items, None, None
 
     def calibrate(
         self, validation: Holdout, *, candidates: Ranking, seed: int = 0, progress: Progress = silent
@@ -151,15 +149,14 @@ class Listwise(Recommender):
                 f"needs {LEAST_QUESTIONS}, or a fixed weight"
             )
         candidates = _without_history(candidates, validation.queries)
-        self._counts.clear()
-        ranks = self._ranks(validation.queries, candidates, learn_prior=True, progress=progress)
-        self._calibration = dict(self._counts)
-        self._counts.clear()
+        counts: Counter[str] = Counter()
+        given = self._opinions(validation.queries, candidates, counts=counts, learn_prior=True, progress=progress)
+        self._calibration = dict(counts)
         if self._calibration and not self._calibration.get("answered"):
             raise LanguageModelError(f"{self.name}: no validation question was answered: {self._calibration}")
-        self._trials = _trials(candidates, ranks, validation.targets)
-        helpful = [trial for trial in self._trials if trial["gain"] > CERTAINTY * trial["standard_error"] > 0]
-        self._weight = max(helpful, key=lambda trial: trial["gain"])["weight"] if helpful else 0.0
+        ranks = [ranks_of(scores) for scores in given]
+        self._trials = try_weights(candidates, ranks, validation.targets)
+        self._weight = best_weight(self._trials)
 
     def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
         """Re-rank the candidates.
@@ -171,38 +168,59 @@ class Listwise(Recommender):
         if candidates is None:
             raise ConfigError(f"{self.name}: only re-ranks candidates; put a retriever before it")
         offered = candidates if seen else _without_history(candidates, queries)
-        asked = self._weight > 0
-        ranks = self._ranks(queries, offered) if asked else [np.empty(0, dtype=np.int32)] * len(queries)
-        mixed = _mixed(offered, ranks, self._weight)
-        return sort_lists(mixed.items, mixed.scores, k)
+        nothing = [np.empty(0, dtype=np.float32)] * len(queries)
+        given = self._opinions(queries, offered, counts=self._counts) if self._weight > 0 else nothing
+        ranking = mixed(offered, [ranks_of(scores) for scores in given], self._weight)
+        return sort_lists(ranking.items, ranking.scores, k)
 
-    def _ranks(
-        self, queries: Queries, candidates: Ranking, *, learn_prior: bool = False, progress: Progress = silent
-    ) -> list[Int32]:
-        """Return the model's rank of each query's first candidates; an empty array where it was not asked or failed."""
+    def own_order(self, queries: Queries, candidates: Ranking) -> Ranking:
+        """Return the language model's own order of the candidates that it is shown, [B, config.candidates].
+
+        It is asked whatever the weight, and what fails is not among `report()["counts"]`, which are those of `rank`.
+
+        Raises:
+            ConfigError: there is no language model, or not one that the mode needs.
+        """
+        items = np.full((len(queries), self.config.candidates), -1, dtype=np.int32)
+        scores = np.full(items.shape, -np.inf, dtype=np.float32)
+        for row, given in enumerate(self._opinions(queries, candidates, counts=Counter())):
+            items[row, : len(given)], scores[row, : len(given)] = candidates.items[row, : len(given)], given
+        return sort_lists(items, scores, self.config.candidates)
+
+    def _opinions(
+        self,
+        queries: Queries,
+        candidates: Ranking,
+        *,
+        counts: Counter[str],
+        learn_prior: bool = False,
+        progress: Progress = silent,
+    ) -> list[Float32]:
+        """Return the model's scores of each query's first candidates; an empty array where not asked or failed."""
         width = self.config.candidates
         shown = [row[row >= 0][:width] for row in candidates.items]
         rows = [row for row, items in enumerate(shown) if len(items) > 1]
-        questions = self._questions(queries.take(rows), [shown[row] for row in rows])
+        questions = progress(
+            self._questions(queries.take(rows), [shown[row] for row in rows]), label="asking the language model"
+        )
         results: list[Float32 | None] = []
         if self.config.mode == "likelihood":
             answers: list[Answer | None] = []
-            for question in progress(questions, label="asking the language model"):
-                answers += ask_likelihoods(self.lm, [question], orders=self.config.orders, counts=self._counts)
+            for question in questions:
+                answers += ask_likelihoods(self.lm, [question], orders=self.config.orders, counts=counts)
             if learn_prior:
                 self._prior = letter_prior(answers, width)
             results = [None if answer is None else answer.scores(self._prior) for answer in answers]
         elif self.config.mode == "titles":
-            for question in progress(questions, label="asking the language model"):
-                results += self._titles.ask(self.lm, [question], counts=self._counts)
+            for question in questions:
+                results += self._titles.ask(self.lm, [question], counts=counts)
         else:
-            for question in progress(questions, label="asking the language model"):
-                results += ask_lists(self.lm, [question], listed=self.config.listed, counts=self._counts)
-        ranks = [np.empty(0, dtype=np.int32)] * len(queries)
+            for question in questions:
+                results += ask_lists(self.lm, [question], listed=self.config.listed, counts=counts)
+        opinions = [np.empty(0, dtype=np.float32)] * len(queries)
         for row, scores in zip(rows, results, strict=True):
-            if scores is not None:
-                ranks[row] = ranks_of(scores)
-        return ranks
+            opinions[row] = opinions[row] if scores is None else scores
+        return opinions
 
     def _questions(self, queries: Queries, shown: Sequence[Int32]) -> list[Question]:
         """Put histories, profiles, wishes and candidates into words."""
@@ -247,25 +265,6 @@ class Listwise(Recommender):
         self._trials, self._calibration = chosen["trials"], chosen["counts"]
 
 
-def _trials(candidates: Ranking, ranks: Sequence[Int32], targets: Queries) -> list[dict[str, float]]:
-    """Return NDCG at each weight, and the paired gain over weight 0 with its standard error."""
-    name = f"ndcg@{CHOSEN_AT}"
-    values = {
-        weight: metrics.per_query(_mixed(candidates, ranks, weight), targets, (CHOSEN_AT,))[name].astype(np.float64)
-        for weight in WEIGHTS
-    }
-    gains = {weight: value - values[0.0] for weight, value in values.items()}
-    return [
-        {
-            "weight": weight,
-            name: float(values[weight].mean()),
-            "gain": float(gain.mean()),
-            "standard_error": float(gain.std(ddof=1) / np.sqrt(len(gain))),
-        }
-        for weight, gain in gains.items()
-    ]
-
-
 def _without_history(candidates: Ranking, queries: Queries) -> Ranking:
     """Take what the shopper has out of the candidates."""
     seen = np.zeros(candidates.items.shape, dtype=bool)
@@ -274,17 +273,3 @@ def _without_history(candidates: Ranking, queries: Queries) -> Ranking:
     if not seen.any():
         return candidates
     return sort_lists(candidates.items, np.where(seen, -np.inf, candidates.scores), candidates.items.shape[1])
-
-
-def _mixed(candidates: Ranking, ranks: Sequence[Int32], weight: float) -> Ranking:
-    """Mix rank discounts of retriever and model; candidates that the model did not see stay below in their order."""
-    width = candidates.items.shape[1]
-    discount = (1.0 / np.log2(np.arange(width) + 2)).astype(np.float32)
-    scores = np.tile(discount, (len(candidates), 1))
-    for row, given in enumerate(ranks):
-        m = len(given)
-        if m and weight > 0:
-            scores[row, :m] = (1 - weight) * discount[:m] + weight * discount[given] + 1.0
-            # + 1 lifts what the model saw above the rest, whatever the weight
-    scores[candidates.items < 0] = -np.inf
-    return sort_lists(candidates.items, scores, width)

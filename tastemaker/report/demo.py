@@ -1,12 +1,10 @@
-"""Pages for people: one self-contained HTML file, no network, no script."""
+"""The page of `tastemaker demo`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-from tastemaker.characters import strip_hostile
+from tastemaker.report.templating import page
 
 if TYPE_CHECKING:
     from tastemaker.demo import Demo
@@ -15,9 +13,7 @@ if TYPE_CHECKING:
 def demo_page(demo: Demo) -> str:
     """Return the demo as one HTML page; every text is escaped."""
     top = max((row["ndcg@10"]["high"] or 0.0 for row in demo.comparison), default=0.0) or 1.0
-    return strip_hostile(
-        _environment().get_template("demo.html").render(demo=demo, top=top, verdict=verdict(demo.pipeline_report))
-    )
+    return page("demo.html", demo=demo, top=top, verdict=verdict(demo.pipeline_report))
 
 
 def verdict(report: dict[str, Any]) -> str:
@@ -40,14 +36,4 @@ def verdict(report: dict[str, Any]) -> str:
     return (
         f"{model} takes part with weight {weight}, which changed NDCG@10 on validation by {best['gain']:+.4f} "
         f"(standard error {best['standard_error']:.4f}). Failures keep the retriever's order."
-    )
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("tastemaker"),
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )

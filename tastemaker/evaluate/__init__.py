@@ -1,0 +1,20 @@
+"""Offline evaluation: `prepare` a split, then `evaluate` a pipeline on it, or several variants at once."""
+
+from tastemaker.evaluate.fitting import fit, fit_on_all
+from tastemaker.evaluate.lists import BLOCK
+from tastemaker.evaluate.outcome import Evaluation
+from tastemaker.evaluate.protocol import DEFAULT_KS, Options, Variant, prepare
+from tastemaker.evaluate.run import evaluate, evaluate_variants
+
+__all__ = [
+    "BLOCK",
+    "DEFAULT_KS",
+    "Evaluation",
+    "Options",
+    "Variant",
+    "evaluate",
+    "evaluate_variants",
+    "fit",
+    "fit_on_all",
+    "prepare",
+]

@@ -1,0 +1,289 @@
+"""The page of a comparison: what it says, what it escapes, how it holds with parts missing, and its structure."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sample_comparison import HOSTILE, MODELS, VARIANTS, sample
+
+from tastemaker.characters import HOSTILE_PATTERN
+from tastemaker.errors import DataError
+from tastemaker.report import comparison_page
+from tastemaker.report.comparison import series_styles
+from tastemaker.report.findings import headline
+from tastemaker.report.reading import read
+
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+
+
+class Tree(HTMLParser):
+    """Every element with its attributes and text; `open` elements that were never closed."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.elements, self.texts = [], [], []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        assert len({key for key, _ in attrs}) == len(attrs), f"<{tag}> repeats an attribute: {attrs}"
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.texts.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def words(page):
+    return " ".join(" ".join(Tree(page).texts).split())
+
+
+@pytest.fixture(scope="module")
+def page():
+    return comparison_page(sample())
+
+
+@pytest.fixture(scope="module")
+def tree(page):
+    return Tree(page)
+
+
+def test_structure(page, tree):
+    assert tree.open == []
+    assert len(page.encode()) < 1_500_000
+    anchors = {link["href"].removeprefix("#") for link in tree.all("a")}
+    ids = [attributes["id"] for _, attributes in tree.elements if "id" in attributes]
+    assert anchors <= set(ids)
+    assert len(ids) == len(set(ids))
+    assert all(heading["scope"] in ("row", "col") for heading in tree.all("th"))
+    regions = [attributes for attributes in tree.all("div") if attributes.get("class") == "scroll"]
+    assert len(regions) == len(tree.all("table")) > 20
+    assert all(one["tabindex"] == "0" and one["role"] == "region" and one["aria-label"] for one in regions)
+
+
+def test_every_chart_says_its_finding(tree):
+    charts = [chart for chart in tree.all("svg") if chart.get("class") != "key"]
+    assert len(charts) == len(tree.all("figure")) == 18
+    for chart in charts:
+        assert chart["role"] in ("img", "group")
+        assert re.search(r"\d", chart["aria-label"]), chart["aria-label"]
+    labels = [chart["aria-label"] for chart in charts]
+    assert any("Best: sasrec + listwise with 0.05" in label and "popular with 0.005" in label for label in labels)
+
+
+def test_nothing_is_loaded_and_nothing_runs(page, tree):
+    assert "default-src 'none'" in page
+    assert not [
+        tag for tag, _ in tree.elements if tag in ("script", "img", "iframe", "link", "object", "embed", "form")
+    ]
+    assert not [key for _, attributes in tree.elements for key in attributes if key.startswith("on") or key == "src"]
+    assert all(link["href"].startswith("#") for link in tree.all("a"))
+    assert not re.search(r"@import|url\(|https?://(?!x\.example)", page)
+
+
+def test_hostile_titles_are_shown_as_text(page):
+    assert not re.search(HOSTILE_PATTERN, page)
+    page.encode("utf-8")
+    shown = words(page)
+    assert "<script>alert(1)</script>" in shown
+    assert '"><img src=x onerror=alert(2)>' in shown
+    assert "{{ 7 * 7 }}" in shown
+    assert "Creamgnp.exe zero A" not in shown  # the tag character is removed, not turned into its letter
+    assert "W" * 100 not in page
+
+
+def test_the_result_in_words(page):
+    shown = words(page)
+    assert re.search(r"sasrec \+ listwise has the highest value: NDCG@10 0\.05\d\d \(95 % interval 0\.05", shown)
+    assert "standard deviation 0.000" in shown
+    assert "It clears the floor: its difference to text_knn" in shown
+    assert "The data cannot tell it from sasrec: the difference is inside the noise." in shown
+    assert "It has the highest value in both variants" in shown
+    assert f"Failed: lightgcn under “{VARIANTS[1]}”: out of memory <script>" in shown
+
+
+def small(**rows):
+    """A comparison of one variant: label -> (value, verdict)."""
+    return {
+        "format": 1,
+        "measure": "ndcg@10",
+        "floor": ["popular"],
+        "rows": [
+            {
+                "model": model,
+                "floor": verdict == "floor",
+                "verdict": verdict,
+                "metrics": {"ndcg@10": {"value": value, "low": None, "high": None, "spread": None}},
+                "against_floor": None
+                if verdict == "floor"
+                else {"model": "popular", "difference": value - 0.1, "p_holm": 0.2, "significant": False},
+            }
+            for model, (value, verdict) in rows.items()
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            {"als": (0.2, "above the floor"), "popular": (0.1, "floor")},
+            "It clears the floor: its difference to popular",
+        ),
+        ({"als": (0.11, "within the noise of the floor"), "popular": (0.1, "floor")}, "It does not clear the floor"),
+        ({"als": (0.01, "below the floor"), "popular": (0.1, "floor")}, "No model beats the floor: popular needs"),
+        ({"als": (0.01, "below the floor"), "popular": (0.1, "floor")}, "Below the floor: als."),
+        ({"als": (0.01, "below the floor")}, "It lies below the floor"),
+        ({"als": (math.nan, "no floor was run")}, "No model has a value of NDCG@10"),
+    ],
+)
+def test_verdicts_in_words(rows, said):
+    assert said in " ".join(headline(read(small(**rows))))
+
+
+def test_without_a_floor_the_claim_is_marked():
+    comparison = small(als=(0.2, "no floor was run")) | {"floor": []}
+    shown = words(comparison_page(comparison))
+    assert "No floor was run, so nothing here says whether a training-free method would do as well." in shown
+    assert "no floor was run" in shown
+
+
+def test_a_model_is_called_best_only_if_it_is_tested_against_all_others():
+    comparison = sample(points=0)
+    for pair in comparison["pairs"]:
+        pair["significant"] = True
+    said = " ".join(headline(read(comparison)))
+    assert said.startswith("sasrec + listwise is best: NDCG@10 0.05")
+    assert "Its lead over every other model is larger than the noise." in said
+    assert headline(read(comparison | {"pairs": []}))[0].startswith("sasrec + listwise has the highest value")
+
+
+def test_another_winner_under_another_variant():
+    comparison = sample(points=0)
+    for row in comparison["rows"]:
+        if row["model"] == "als" and row["variant"] == VARIANTS[1]:
+            row["metrics"]["ndcg@10"]["value"] = 0.9
+    shown = " ".join(headline(read(comparison)))
+    assert f"Which model leads depends on the protocol: under “{VARIANTS[1]}” als leads." in shown
+
+
+def test_what_was_not_measured_is_said_and_not_drawn():
+    page = comparison_page({"format": 1, "measure": "ndcg@10"})
+    assert "<svg" not in page
+    assert "<figure" not in page
+    shown = words(page)
+    for sentence in (
+        "Models were not tested against each other in pairs.",
+        "Accuracy by history length was not measured.",
+        "Recall by item popularity was not measured.",
+        "Coverage by list length was not measured.",
+        "Latency was not measured",
+        "so there are no learning curves",
+        "No item vectors were mapped.",
+        "No language model took part.",
+        "Reasons were not checked.",
+        "No example shoppers were asked for.",
+        "The command that made this comparison is not known.",
+    ):
+        assert sentence in shown
+
+
+def leaves(value, path=()):
+    """Paths of everything in a JSON value that may be missing."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        if key not in ("format", "measure", "model", "by", "a", "b"):
+            yield (*path, key)
+        yield from leaves(one, (*path, key))
+
+
+SMALL = sample(points=12)
+PATHS = [
+    path for path in leaves(SMALL) if not isinstance(path[-1], int)
+]  # a list keeps its length; what it holds may go
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31), share=st.sampled_from([0.002, 0.05, 0.4]))
+def test_anything_may_be_missing(seed, share):
+    rng = np.random.default_rng(seed)
+    comparison = copy.deepcopy(SMALL)
+    for number in rng.choice(len(PATHS), int(share * len(PATHS)) + 1, replace=False):
+        *road, last = PATHS[number]
+        part = comparison
+        for step in road:
+            part = part.get(step) if isinstance(part, dict) else part[step] if isinstance(part, list) else None
+        if isinstance(part, dict) and last in part:
+            old = part[last]
+            part[last] = math.nan if isinstance(old, float) else None
+    tree = Tree(comparison_page(comparison))
+    assert tree.open == []
+    assert not [text for text in tree.texts if re.search(r"\b(nan|inf|None)\b", text)]
+    numbers = [value for _, attributes in tree.elements for value in attributes.values() if value]
+    assert not [value for value in numbers if re.search(r"\bnan\b|\binf\b", value)]
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({"format": 2}, "comparison.format: 2: this version reads 1"),
+        ({}, "comparison.format: None"),
+        ({"format": 1}, "comparison.measure: .*Field required"),
+        ({"format": 1, "measure": "ndcg@10", "rows": [{"floor": True}]}, r"comparison\.rows\.0\.model: .*required"),
+        (
+            {"format": 1, "measure": "m", "rows": [{"model": "a", "metrics": {"m": {"value": "high"}}}]},
+            r"comparison\.rows\.0\.metrics\.m\.value: 'high': .*tastemaker compare",
+        ),
+    ],
+)
+def test_a_broken_comparison_is_refused_by_name(broken, message):
+    with pytest.raises(DataError, match=message):
+        comparison_page(broken)
+
+
+def test_a_model_looks_the_same_in_every_chart_and_unlike_the_others():
+    styles = series_styles(read(sample(points=0)))
+    assert list(styles) == [*list(MODELS)[:3], "lightgcn", "text_knn", "popular"]
+    assert styles["sasrec + listwise"].css == "s0"
+    assert styles["popular"].css == styles["text_knn"].css == "floor"
+    assert len({(style.dash, style.marker(0, 0)) for style in styles.values()}) == len(styles)
+
+
+def test_the_map_is_capped_and_says_so():
+    comparison = sample(points=1600)
+    shown = words(comparison_page(comparison))
+    assert "The 1,500 most popular of 1,600 are drawn." in shown
+    assert "other categories" in shown
+
+
+def test_the_page_escapes_every_hostile_text_wherever_it_stands():
+    """Put markup into every string of the comparison: no element appears that a clean page lacks."""
+
+    def poisoned(value, key=""):
+        if isinstance(value, dict):
+            return {name: poisoned(inner, name) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [poisoned(inner, key) for inner in value]
+        known = ("measure", "verdict", "by", "tastemaker")
+        return f"{value}{HOSTILE[1]}{HOSTILE[2]}" if isinstance(value, str) and key not in known else value
+
+    tree = Tree(comparison_page(poisoned(SMALL)))
+    assert tree.open == []
+    assert {tag for tag, _ in tree.elements} == {tag for tag, _ in Tree(comparison_page(SMALL)).elements}
+    assert not [key for _, attributes in tree.elements for key in attributes if key.startswith("on") or key == "src"]

@@ -1,0 +1,287 @@
+"""A comparison: the floor and its verdicts, seeds, resuming after a kill, failed rows, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tastemaker import compare as comparing
+from tastemaker.compare import Plan, Source, store
+from tastemaker.data import Dataset
+from tastemaker.data.write import write
+from tastemaker.errors import ConfigError, DataError, LeakError
+from tastemaker.evaluate import Options
+from tastemaker.report import comparison_csv, comparison_page
+
+MEASURE = "ndcg@10"
+
+
+def walks(users=150, items=60, seed=0):
+    """Shoppers who mostly buy the next product of a fixed random round: easy for counts, impossible by chance."""
+    rng = np.random.default_rng(seed)
+    after = rng.permutation(items)
+    rows = []
+    for user in range(users):
+        item = int(rng.integers(items))
+        for step in range(int(rng.integers(4, 9))):
+            rows.append((f"u{user:03}", f"p{item:02}", 1_600_000_000 + 86_400 * step))
+            item = int(after[item]) if rng.random() < 0.8 else int(rng.integers(items))
+    kinds = ["soap", "brush", "towel"]
+    catalogue = pl.DataFrame(
+        {
+            "item_id": [f"p{item:02}" for item in range(items)],
+            "title": [f"{kinds[item % 3]} of colour {item}" for item in range(items)],
+            "categories": [["Home", kinds[item % 3]] for item in range(items)],
+            "price": [2.0 + item for item in range(items)],
+        }
+    )
+    shoppers = pl.DataFrame(
+        {
+            "user_id": [f"u{user:03}" for user in range(users)],
+            "region": [["north", "south"][u % 2] for u in range(users)],
+        }
+    )
+    log = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row").unique(
+        ["user_id", "item_id"], keep="first", maintain_order=True
+    )
+    return Dataset.from_frames(log, catalogue, shoppers)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "shop"
+    write(walks(), folder)
+    return folder
+
+
+def plan_of(shop, *configs, **choices):
+    options = {"options": Options(ks=(5, 10), probe=True), **choices}
+    return Plan(entries=comparing.entries(configs, floor=options.pop("floor", True)), data=Source(str(shop)), **options)
+
+
+@pytest.fixture(scope="module")
+def compared(shop, tmp_path_factory):
+    """One comparison with everything in it: floor, random model, two seeds, two maskings, groups."""
+    out = tmp_path_factory.mktemp("out")
+    plan = plan_of(
+        shop,
+        "random",
+        "item_knn",
+        maskings=(True, False),
+        seeds=(0, 1),
+        options=Options(ks=(5, 10), probe=True, user_groups=("region",), item_groups=("categories",)),
+    )
+    return plan, out, comparing.compare(plan, out)
+
+
+def rows_of(found, model):
+    return [row for row in found["rows"] if row["model"] == model]
+
+
+def test_a_random_model_is_marked_as_below_the_floor(compared):
+    _, _, found = compared
+    for row in rows_of(found, "random"):
+        assert row["verdict"] == "below the floor"
+        assert row["against_floor"]["model"] == "transitions"
+        assert row["against_floor"]["difference"] < 0
+        assert row["against_floor"]["p_holm"] < 0.05
+    assert found["floor"] == ["popular", "transitions", "text_knn"]
+    assert {row["verdict"] for row in found["rows"] if row["floor"]} == {"floor"}
+
+
+def test_every_row_says_under_which_protocol_it_was_made(compared):
+    _, _, found = compared
+    assert found["variants"] == ["masked, file ties, fitted on train", "unmasked, file ties, fitted on train"]
+    assert found["protocol"]["split"] == "leave-one-out"
+    assert found["protocol"]["items_ranked"] == "all"
+    masked, unmasked = rows_of(found, "transitions")
+    assert (masked["protocol"]["history_masked"], unmasked["protocol"]["history_masked"]) == (True, False)
+    for row in found["rows"]:
+        assert row["error"] is None
+        assert row["cost"]["peak_mib"] > 50
+        assert row["cost"]["latency_ms"]["p50"] <= row["cost"]["latency_ms"]["p95"]
+        assert row["trust"]["lists"]["invalid ids"] == 0
+        assert row["trust"]["lists"]["items of the history"] == 0
+        assert {one["by"] for one in row["slices"]} >= {"history length", "target popularity", "region", "categories"}
+
+
+def test_seeds_move_what_is_random_and_nothing_else(compared):
+    _, _, found = compared
+    assert rows_of(found, "random")[0]["metrics"][MEASURE]["spread"] > 0
+    assert rows_of(found, "transitions")[0]["metrics"][MEASURE]["spread"] == 0
+
+
+def test_pairs_are_tested_on_the_same_questions(compared):
+    _, _, found = compared
+    pairs = [pair for pair in found["pairs"] if pair["variant"] == found["variants"][0]]
+    assert len(pairs) == 5 * 4 // 2
+    means = {
+        row["model"]: row["metrics"][MEASURE]["value"]
+        for row in found["rows"]
+        if row["variant"] == found["variants"][0]
+    }
+    for pair in pairs:
+        assert pair["difference"] == pytest.approx(means[pair["a"]] - means[pair["b"]], abs=1e-6)
+        assert pair["p"] <= pair["p_holm"] <= 1
+        assert pair["significant"] == (pair["p_holm"] < 0.05)
+
+
+def test_the_example_shoppers_get_lists_and_reasons_of_every_model(compared):
+    _, _, found = compared
+    assert len(found["examples"]) == 5
+    for example in found["examples"]:
+        assert [one["model"] for one in example["lists"]] == [
+            "popular",
+            "transitions",
+            "text_knn",
+            "random",
+            "item_knn",
+        ]
+        assert example["bought"]
+        for one in example["lists"]:
+            assert all(item["hit"] == (item["name"] in example["bought"]) for item in one["items"])
+            assert all(item["reason"] for item in one["items"])
+
+
+def test_a_second_run_does_nothing_again(compared):
+    plan, out, found = compared
+    runs = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
+    assert len({path.parent for path in runs}) == 10
+    again = comparing.compare(plan, out)
+    assert runs == {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
+    assert again == found
+
+
+def test_a_damaged_run_is_done_again(shop, tmp_path):
+    plan = plan_of(shop, "popular", floor=False)
+    first = comparing.compare(plan, tmp_path)
+    [folder] = (tmp_path / "runs").iterdir()
+    arrays = folder / "arrays.safetensors"
+    whole = arrays.read_bytes()
+    arrays.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert store.read(folder) is None
+    second = comparing.compare(plan, tmp_path)
+    assert store.read(folder) is not None
+    assert second["rows"][0]["metrics"] == first["rows"][0]["metrics"]
+
+
+def test_another_protocol_is_another_run(shop, tmp_path):
+    comparing.compare(plan_of(shop, "popular", floor=False), tmp_path)
+    comparing.compare(plan_of(shop, "popular", floor=False, refits=(True,)), tmp_path)
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_a_killed_comparison_goes_on_where_it_was(shop, tmp_path):
+    words = [
+        sys.executable,
+        "-m",
+        "tastemaker",
+        "compare",
+        "item_knn",
+        "user_knn",
+        "--data",
+        str(shop),
+        "--out",
+        str(tmp_path),
+    ]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    done = []
+    deadline = time.monotonic() + 120
+    while len(done) < 2 and time.monotonic() < deadline:
+        done = list((tmp_path / "runs").glob("[0-9a-f]*")) if (tmp_path / "runs").exists() else []
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(done) >= 2, "no run was kept before the kill"
+    assert not (tmp_path / "comparison.json").exists()
+    kept = {path: (path / "manifest.json").stat().st_mtime_ns for path in done}
+    finished = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert all((path / "manifest.json").stat().st_mtime_ns == made for path, made in kept.items())
+    assert len(list((tmp_path / "runs").glob("[0-9a-f]*"))) == 5
+    for name in ("comparison.json", "comparison.csv", "report.html"):
+        assert (tmp_path / name).stat().st_size > 0
+
+
+def test_a_row_that_cannot_be_made_says_why_and_the_others_stand(shop, tmp_path):
+    other = tmp_path / "other"
+    write(walks(users=60, items=30, seed=3), other)
+    plan = plan_of(shop, "zero=text_knn", "item_knn", learn_from=Source(str(other)))
+    found = comparing.compare(plan, tmp_path / "out")
+    [failed] = rows_of(found, "item_knn")
+    assert "cannot rank the catalogue of another shop" in failed["error"]
+    [zero] = rows_of(found, "zero")
+    assert zero["protocol"]["fitted_on_other_data"] != zero["protocol"]["data_fingerprint"]
+    assert found["data"]["fitted_on"]["source"] == str(other)
+    assert all("fitted_on_other_data" not in row["protocol"] for row in found["rows"] if row["floor"])
+    page, table = comparison_page(found), comparison_csv(found)
+    assert "cannot rank the catalogue of another shop" in page
+    assert table.count("\n") == 1 + len(found["rows"])
+
+
+def test_leaks_are_refused_before_anything_runs(shop, tmp_path):
+    data = walks()
+    log = data.log.with_columns(
+        pl.Series("user_id", data.users.frame["id"].gather(data.log["user"])),
+        pl.Series("item_id", data.items.frame["id"].gather(data.log["item"])),
+        pl.when(pl.int_range(pl.len()).over("user") == pl.len().over("user") - 1)
+        .then(pl.lit("test"))
+        .when(pl.int_range(pl.len()).over("user") == pl.len().over("user") - 2)
+        .then(pl.lit("valid"))
+        .otherwise(pl.lit("train"))
+        .alias("split"),
+    ).select("user_id", "item_id", "timestamp", "split")
+    leaked = pl.concat([log, log.filter(split="test").head(40).with_columns(split=pl.lit("train"))])
+    write(Dataset.from_frames(leaked, data.items.frame.rename({"id": "item_id"})), tmp_path / "leaky")
+    with pytest.raises(LeakError, match="u000"):
+        comparing.compare(plan_of(tmp_path / "leaky", "popular", split="as-given"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("configs", "message"),
+    [
+        (["no_such_model"], "no model of that name"),
+        (["popular", "popular"], "two models are called 'popular'"),
+        (["a=popular", "a=random"], "two models are called 'a'"),
+    ],
+)
+def test_configurations_are_checked_before_the_data_are_read(configs, message):
+    with pytest.raises(ConfigError, match=message):
+        comparing.entries(configs)
+
+
+def test_a_changed_floor_model_is_no_floor():
+    entries = comparing.entries(["transitions", "mine=transitions"], overrides=["stage.0.recency=0.5"])
+    floor = {entry.label: entry.floor for entry in entries}
+    assert floor == {"popular": True, "text_knn": True, "transitions": False, "mine": False}
+
+
+def test_an_unknown_group_is_one_clear_error(shop, tmp_path):
+    plan = plan_of(shop, "popular", floor=False, options=Options(user_groups=("regoin",)))
+    found = comparing.compare(plan, tmp_path)
+    assert "did you mean 'region'" in found["rows"][0]["error"]
+
+
+def test_nothing_to_ask_is_refused(tmp_path):
+    one = pl.DataFrame({"user_id": ["a", "a"], "item_id": ["x", "y"]})
+    write(Dataset.from_frames(one), tmp_path / "one")
+    with pytest.raises(DataError, match="no user has 3 interactions"):
+        comparing.compare(plan_of(tmp_path / "one", "popular"), tmp_path / "out")
+
+
+def test_one_shopper_and_lists_beyond_the_catalogue(tmp_path):
+    one = pl.DataFrame({"user_id": ["a"] * 4, "item_id": list("wxyz")})
+    write(Dataset.from_frames(one), tmp_path / "one")
+    plan = plan_of(tmp_path / "one", "random", floor=False, options=Options(ks=(10, 500), probe=True))
+    [row] = comparing.compare(plan, tmp_path / "out")["rows"]
+    assert row["error"] is None
+    assert row["protocol"]["test_queries"] == 1
+    assert row["metrics"]["recall@500"]["value"] == 1
