@@ -106,10 +106,12 @@ def with_tables(readme: str) -> str:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     import floor
     import listwise
+    import protocol
     import speed_table
 
     tables = {
         "floor": floor.table(floor.load()),
+        "protocol": protocol.table(protocol.load()),
         "listwise": listwise.table(listwise.load()),
         "speed": speed_table.table(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -71,6 +72,21 @@ def sample(*, seed: int = 0, points: int = 1500) -> dict[str, Any]:
     }
 
 
+def crowded(models: int = 12) -> dict[str, Any]:
+    """Return a comparison of many models with long names, close figures, one variant and no map."""
+    comparison = sample(points=0)
+    rows = [row for row in comparison["rows"] if row["variant"] == VARIANTS[0]]
+    named = []
+    for number in range(models):
+        row = copy.deepcopy(rows[number % len(rows)])
+        row["model"] = f"{row['model']} with text vectors and weight {number / 10}"
+        for grown in (*row["metrics"].values(), *row["cold_start"]):
+            for key, value in grown.items():
+                grown[key] = value * (1 + 0.003 * number) if isinstance(value, float) else value
+        named.append(row)
+    return comparison | {"rows": named, "variants": list(VARIANTS[:1]), "pairs": []}
+
+
 def _measured(rng: np.random.Generator, value: float, *, seeds: bool = True) -> dict[str, float | None]:
     half = 0.0012 + 0.03 * value
     spread = float(rng.uniform(0.0002, 0.0009)) if seeds else None
@@ -92,7 +108,7 @@ def _row(rng: np.random.Generator, model: str, base: float, variant: str) -> dic
         "novelty": (11.8, 11.2, 10.6, 12.9, 7.1)[place],
         "diversity": (0.71, 0.74, 0.72, 0.31, 0.88)[place],
         "gini": (0.62, 0.71, 0.78, 0.48, 0.998)[place],
-        "popularity_lift": (1.4, 1.9, 2.6, 0.7, 14.2)[place],
+        "popularity_lift": (0.4, 0.9, 1.6, -0.3, 13.2)[place],
         "miscalibration": (0.21, 0.24, 0.22, 0.11, 0.63)[place],
     }
     metrics |= {
@@ -149,13 +165,14 @@ def _row(rng: np.random.Generator, model: str, base: float, variant: str) -> dic
             },
             "language_model": [
                 {
-                    "stage": "listwise",
+                    "stage": 1,
+                    "model": "listwise",
                     "asked": 1000,
                     "parse failures": 14,
                     "out of candidates": 3,
                     "repeated": 9,
                     "fallback rate": 0.026,
-                    "order sensitivity": {"kendall tau": 0.41, "top-1 unchanged share": 0.38},
+                    "order sensitivity": {"asked": 10, "kendall_tau": {"value": 0.41, "low": 0.3, "high": 0.52}},
                 }
             ]
             if lm
@@ -164,7 +181,16 @@ def _row(rng: np.random.Generator, model: str, base: float, variant: str) -> dic
                 "asked": 500,
                 "grounded": 488,
                 "share_grounded": 0.976,
-                "counterfactual": {"cited removed, share that falls": 0.71, "control, share that falls": 0.22},
+                "by_kind": {"history": 0.93, "attribute": 0.71},
+                "sentences": None,
+                "counterfactual": {
+                    "asked": 200,
+                    "tested": 180,
+                    "depth": 100,
+                    "fell": {"value": 0.71 - 0.1 * place, "low": 0.64, "high": 0.78},
+                    "control_fell": {"value": 0.22, "low": 0.16, "high": 0.28},
+                    "difference": {"value": 0.49 - 0.1 * place, "low": 0.4, "high": 0.58},
+                },
             }
             if lm or model == "als"
             else None,
@@ -238,7 +264,7 @@ def _slices(rng: np.random.Generator, value: float, place: int) -> list[dict[str
 
 def _stages(lm: bool, value: float) -> list[dict[str, Any]]:
     if not lm:
-        return [{"model": "only", "metrics": {}, "report": {}}]
+        return [{"model": "only", "config": {"dim": 64, "dropout": 0.2}, "metrics": {}, "report": {}}]
     trials = [
         {"weight": weight / 10, "ndcg@10": value, "gain": 0.0017 - 0.0003 * weight, "standard_error": 0.0004}
         for weight in range(11)

@@ -10,7 +10,7 @@ from tastemaker.data import readers
 from tastemaker.data.fetch import sources
 from tastemaker.data.split import SPLITS
 from tastemaker.errors import ConfigError
-from tastemaker.published import as_json, as_markdown, as_page, benchmarks, check_data, figures, joined
+from tastemaker.published import as_json, as_markdown, benchmarks, check_data, figures, joined
 from tastemaker.published.figures import parse
 from tastemaker.testing import tiny_shop
 

@@ -7,7 +7,7 @@ import shutil
 from itertools import product
 
 import pytest
-from sample_comparison import HOSTILE, sample
+from sample_comparison import HOSTILE, crowded, sample
 
 from tastemaker.characters import strip_hostile
 from tastemaker.report import comparison_page
@@ -71,8 +71,18 @@ def browser():
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """The sample's page as a file, as a reader opens it."""
+    return written(sample(), tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def crowded_address(tmp_path_factory):
+    """The page of twelve models with long names and figures that lie close."""
+    return written(crowded(), tmp_path_factory)
+
+
+def written(comparison, tmp_path_factory):
     place = tmp_path_factory.mktemp("report") / "comparison.html"
-    place.write_text(comparison_page(sample()), encoding="utf-8")
+    place.write_text(comparison_page(comparison), encoding="utf-8")
     return place.as_uri()
 
 
@@ -120,9 +130,13 @@ def test_nothing_overflows_and_nothing_is_loaded(visit, address, width, scheme):
     assert background == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(18, 23, 29)")
 
 
+@pytest.mark.parametrize("crowd", [False, True], ids=["five models", "twelve models"])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_chart_texts_are_whole_and_apart(visit, width):
+def test_chart_texts_are_whole_and_apart(visit, crowded_address, width, crowd):
     page = visit(width)
+    if crowd:
+        page.goto(crowded_address)
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
     assert page.evaluate(CLIPPED) == []
     assert page.evaluate(OVERLAPPING) == []
     smallest = page.evaluate(

@@ -141,11 +141,16 @@ class Clearing:
     right: float
     bottom: float
     taken: list[tuple[float, float, float, float]]
+    letter: float = LETTER
 
-    def label(self, x: float, y: float, words: str) -> Markup:
-        """Draw a label beside (x, y) where it covers least, the nearest such place; one that is far gets a leader."""
-        wide = LETTER * len(words)
-        choices = [(x + 8, y + 4, ""), (x - 8, y + 4, "end"), (x, y - 11, "middle"), (x, y + 18, "middle")]
+    def label(self, x: float, y: float, words: str, *, centred: bool = False) -> Markup:
+        """Draw a label where it covers least, as near to (x, y) as that can be; one that is far gets a leader.
+
+        It may cover (x, y) itself only if it is `centred` there.
+        """
+        wide = self.letter * len(words)
+        choices = [(x, y + 4, "middle")] if centred else []
+        choices += [(x + 8, y + 4, ""), (x - 8, y + 4, "end"), (x, y - 11, "middle"), (x, y + 18, "middle")]
         for away in range(15, 15 * 9, 15):
             for down in (4 - away, 4 + away):
                 choices += [(x + 8, y + down, ""), (x - 8, y + down, "end")]

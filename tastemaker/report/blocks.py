@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tastemaker.report.reading import Example
     from tastemaker.report.svg import Style
 
-_NUMBER = re.compile(r"(< )?[+−]?[\d,]*\.?\d+( (%|s|min|h|ms|MiB|GiB))?")
+_NUMBER = re.compile(r"(< )?[+−]?[\d,]*\.?\d+(\s(%|s|min|h|ms|MiB|GiB))?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 WIDTH = 440.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 292.0, 32.0, 250.0
 """The plot of a chart with a vertical axis; series are named right of it."""
+MAP_LETTER = 6.0
+"""Average width of a letter on the map, whose letters are smaller."""
 NAME = 17
 """Letters of a series' name that fit right of a plot."""
 
@@ -262,16 +264,17 @@ def cloud(groups: Sequence[tuple[str, Sequence[Place]]], *, label: str) -> Marku
         parts.append(element("g", *marks, class_="cloud"))
     largest = [max(places, key=lambda place: place.size) for _, places in groups]
     corners = [(across(one.x), vertical(one.y)) for one in largest]
-    clearing = Clearing(0, 0, WIDTH, high, [(x - 8, y - 8, x + 8, y + 8) for x, y in corners])
+    clearing = Clearing(0, 0, WIDTH, high, [(x - 8, y - 8, x + 8, y + 8) for x, y in corners], MAP_LETTER)
     for name, places in groups:
         middle = (median(across(one.x) for one in places), median(vertical(one.y) for one in places))
-        parts.append(clearing.label(middle[0] - 8, middle[1], capped(name, 24)) if name else Markup())
+        parts.append(clearing.label(*middle, capped(name, 24), centred=True) if name else Markup())
     for one, (x, y) in zip(largest, corners, strict=True):
         words = capped(one.hint, 48)
-        start = min(max(x - LETTER * len(words) / 2, 6), WIDTH - 6 - LETTER * len(words))
+        wide = MAP_LETTER * len(words)
+        start = min(max(x - wide / 2, 6), WIDTH - 6 - wide)
         told = (
-            element("rect", x=start - 4, y=max(y - 26, 4), width=LETTER * len(words) + 8, height=18, class_="card"),
-            text(start, max(y - 13, 17), words, "label"),
+            element("rect", x=start - 4, y=max(y - 26, 4), width=wide + 8, height=18, class_="card"),
+            text(start + wide / 2, max(y - 13, 17), words, "label", "middle"),
         )
         point = mark(one.style, x, y, hint=one.hint, radius=5)
         parts.append(element("g", point, *told, class_="landmark", tabindex=0, role="img", aria_label=one.hint))

@@ -48,7 +48,7 @@ def sections(comparison: Comparison) -> Sequence[Section]:
         costs(comparison, styles),
         learning_curves(comparison, styles),
         item_map(comparison),
-        trust(comparison),
+        trust(comparison, styles),
         examples(comparison),
         record(comparison),
     ]

@@ -43,7 +43,7 @@ def headline(comparison: Comparison) -> list[str]:
     sentence = f"{best.model} {leads}: {name} {number(measured.value)}"
     if interval(measured) != "–":
         sentence += f" (95 % interval {interval(measured)})"
-    if measured.spread is not None and len(comparison.seeds) > 1:
+    if measured.spread and len(comparison.seeds) > 1:
         sentence += f", standard deviation {number(measured.spread)} over {len(comparison.seeds)} seeds"
     return [
         f"{sentence}.",
@@ -102,11 +102,17 @@ def _other_variants(comparison: Comparison, best: Row) -> list[str]:
 
 
 def _failures(comparison: Comparison) -> list[str]:
-    """Name what failed, with its message."""
-    return [
-        f"Failed: {row.model}{f' under “{capped(row.variant)}”' if row.variant else ''}: {capped(row.error, MESSAGE)}"
-        for row in comparison.failed()
-    ]
+    """Name what failed, with its message, once for all rows that share it."""
+    found: dict[str, list[Row]] = {}
+    for row in comparison.failed():
+        found.setdefault(row.error, []).append(row)
+    sentences = []
+    for error, rows in found.items():
+        models = list(dict.fromkeys(row.model for row in rows))
+        variants = list(dict.fromkeys(row.variant for row in rows))
+        where = "" if len(variants) == len(comparison.variant_names) else f" under “{listed(variants)}”"
+        sentences.append(f"Failed: {listed(models)}{where}: {capped(error, MESSAGE)}")
+    return sentences
 
 
 def facts(comparison: Comparison) -> str:

@@ -11,6 +11,8 @@ from tastemaker.characters import replace_surrogates, strip_hostile
 from tastemaker.errors import DataError
 
 FORMAT = 1
+SHOWN_PURCHASES = 20
+"""Newest purchases of an example shopper that are shown."""
 
 ABOVE = "above the floor"
 WITHIN = "within the noise of the floor"
@@ -195,6 +197,22 @@ class Example(Part):
     history: list[str] = []
     bought: list[str] = []
     lists: list[ExampleList] = []
+
+    @property
+    def name(self) -> str:
+        """The shopper's name, called a shopper."""
+        called = self.shopper.lower().startswith("shopper")
+        return self.shopper[:1].upper() + self.shopper[1:] if called else f"Shopper {self.shopper}"
+
+    @property
+    def newest(self) -> list[str]:
+        """The newest purchases, as many as a page has room for, oldest first."""
+        return self.history[-SHOWN_PURCHASES:]
+
+    @property
+    def earlier(self) -> int:
+        """Number of purchases before those."""
+        return len(self.history) - len(self.newest)
 
 
 class Comparison(Part):

@@ -26,7 +26,10 @@ MEASURES = {
     "category_diversity": ("Category diversity", "share of product pairs in a list that are of different categories"),
     "serendipity": ("Serendipity", "hits that a list of best-sellers would not have had"),
     "gini": ("Exposure Gini", "0: every product is listed equally often; 1: one product takes all places"),
-    "popularity_lift": ("Popularity lift", "how much more popular the lists are than the shoppers' own histories"),
+    "popularity_lift": (
+        "Popularity lift",
+        "how much more popular the lists are than the shoppers' own histories; 0: no more, 1: twice",
+    ),
     "miscalibration": ("Miscalibration", "distance of the lists' category mix from the history's; 0 is none"),
     "revenue_recall": ("Revenue recall", "recall with each purchase weighted by its price"),
     "revenue_ndcg": ("Revenue NDCG", "NDCG with each purchase weighted by its price"),
@@ -81,7 +84,7 @@ def count(value: float | None) -> str:
 
 def percent(value: float | None) -> str:
     """Return a share as percent."""
-    return NONE if value is None else f"{100 * value:.1f} %"
+    return NONE if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
 def duration(seconds: float | None) -> str:

@@ -79,7 +79,7 @@ def test_structure(page, tree):
 
 def test_every_chart_says_its_finding(tree):
     charts = [chart for chart in tree.all("svg") if chart.get("class") != "key"]
-    assert len(charts) == len(tree.all("figure")) == 18
+    assert len(charts) == len(tree.all("figure")) == 19
     for chart in charts:
         assert chart["role"] in ("img", "group")
         assert re.search(r"\d", chart["aria-label"]), chart["aria-label"]
@@ -162,6 +162,13 @@ def test_without_a_floor_the_claim_is_marked():
     shown = words(comparison_page(comparison))
     assert "No floor was run, so nothing here says whether a training-free method would do as well." in shown
     assert "no floor was run" in shown
+
+
+def test_a_failure_that_rows_share_is_said_once():
+    failed = [{"model": model, "variant": variant, "error": "no data"} for variant in VARIANTS for model in ("a", "b")]
+    comparison = {"format": 1, "measure": "ndcg@10", "variants": list(VARIANTS), "rows": failed}
+    assert headline(read(comparison))[1:] == ["Failed: a and b: no data"]
+    assert headline(read(comparison | {"rows": failed[:1]}))[1:] == [f"Failed: a under “{VARIANTS[0]}”: no data"]
 
 
 def test_a_model_is_called_best_only_if_it_is_tested_against_all_others():
@@ -287,3 +294,68 @@ def test_the_page_escapes_every_hostile_text_wherever_it_stands():
     assert tree.open == []
     assert {tag for tag, _ in tree.elements} == {tag for tag, _ in Tree(comparison_page(SMALL)).elements}
     assert not [key for _, attributes in tree.elements for key in attributes if key.startswith("on") or key == "src"]
+
+
+def test_settings_in_force_are_shown_once_and_the_protocol_where_rows_differ():
+    tree = Tree(comparison_page(SMALL))
+    shown = " ".join(" ".join(tree.texts).split())
+    assert (
+        shown.count("in force, stage 0: only dim: 64; dropout: 0.2") == 4
+    )  # each model but the language model's, both variants
+    assert "Protocol of each row model and variant history masked fitted on sasrec + listwise" in shown
+    assert "tastemaker compare sasrec.toml als --data 'shop dir/' --seeds 3" in shown
+
+
+def test_products_of_the_history_are_a_fault_only_in_masked_lists():
+    comparison = copy.deepcopy(SMALL)
+    comparison["rows"][0]["trust"]["lists"]["items of the history"] = 7
+    assert "Faulty lists: sasrec + listwise: items of the history 7." in words(comparison_page(comparison))
+    comparison["rows"][0]["protocol"]["history_masked"] = False
+    assert "No list holds an invalid or a repeated product." in words(comparison_page(comparison))
+
+
+def test_the_counterfactual_is_shown_beside_its_control():
+    shown = words(comparison_page(SMALL))
+    assert "Clearest for sasrec + listwise: 71.0 % fall without the cited purchases, 22.0 % without others." in shown
+    assert "0.7100 [0.6400, 0.7800]" in shown
+
+
+def test_one_group_is_said_and_not_drawn():
+    comparison = small(als=(0.2, "above the floor"))
+    comparison["rows"][0]["slices"] = [
+        {"by": "history length", "group": "11+", "queries": 1500, "metrics": {"ndcg@10": {"value": 0.2}}}
+    ]
+    page = comparison_page(comparison)
+    assert "All 1,500 questions are in one group by purchases in the history: “11+”." in words(page)
+    assert page.count("<figure") == 1  # the bars
+
+
+def test_examples_begin_with_the_best_model_and_long_histories_are_cut():
+    comparison = copy.deepcopy(SMALL)
+    comparison["examples"] = [
+        {
+            "shopper": "shopper 1",
+            "history": [f"product {number}." for number in range(50)],
+            "bought": [],
+            "lists": [{"model": model, "items": [{"name": f"by {model}"}]} for model in ("popular", "als", "sasrec")],
+        }
+    ]
+    page = comparison_page(comparison)
+    shown = words(page)
+    assert "Shopper 1" in shown
+    assert "Shopper shopper" not in shown
+    assert "30 earlier; product 30." in shown
+    assert "product 29." not in shown
+    assert shown.index("by sasrec") < shown.index("by als") < shown.index("by popular")
+
+
+@pytest.mark.parametrize(("groups", "drawn"), [(6, "line s0"), (7, ">group 7 (n 9)</text>")])
+def test_more_groups_than_fit_side_by_side_stand_one_below_the_other(groups, drawn):
+    comparison = small(als=(0.2, "above the floor"))
+    comparison["rows"][0]["slices"] = [
+        {"by": "history length", "group": f"group {number}", "queries": 9, "metrics": {"ndcg@10": {"value": 0.2}}}
+        for number in range(1, groups + 1)
+    ]
+    page = comparison_page(comparison)
+    assert ('class="line s0"' in page) == (groups == 6)
+    assert drawn in page

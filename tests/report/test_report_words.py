@@ -26,7 +26,7 @@ from tastemaker.report.blocks import Table
         (words.duration(7200), "2.0 h"),
         (words.memory(1023), "1,023 MiB"),
         (words.memory(3310), "3.2 GiB"),
-        (words.percent(0.976), "97.6 %"),
+        (words.percent(0.976), "97.6\N{NO-BREAK SPACE}%"),
         (words.measure_name("hit_rate@5"), "Hit rate@5"),
         (words.measure_name("own_measure@5"), "own measure@5"),
         (words.listed(["a", "b", "c"]), "a, b and c"),

@@ -84,7 +84,8 @@ def _against(
 
 def _table(rows: list[Row]) -> Table:
     """Return seconds, memory, latency and what language models were asked."""
-    keys = list(dict.fromkeys(key for row in rows for key in row.cost.per_1000_requests))
+    known = (item for row in rows for item in row.cost.per_1000_requests.items())
+    keys = list(dict.fromkeys(key for key, value in known if value is not None))
     columns = ["model", "fit", "rank", "peak memory", "p50 of a request", "p95 of a request"]
     cells = [
         [
@@ -103,7 +104,7 @@ def _table(rows: list[Row]) -> Table:
 
 
 def _milliseconds(value: float | None) -> str:
-    return NONE if value is None else f"{value:,.1f} ms"
+    return NONE if value is None else f"{value:,.0f} ms" if value >= 100 else f"{value:.2g} ms"
 
 
 def _amount(key: str, value: object) -> str:

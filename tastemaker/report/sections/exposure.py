@@ -35,7 +35,7 @@ def exposure(comparison: Comparison, styles: Mapping[str, Style]) -> Section:
     blocks: list[Block] = [
         _coverage(rows, styles) or Text("Coverage by list length was not measured."),
         _lorenz(rows, comparison.k, styles) or Text("How evenly items are shown was not measured."),
-        _table(rows) or Text("Novelty, diversity, popularity lift and calibration were not measured."),
+        _table(rows, comparison.k) or Text("Novelty, diversity, popularity lift and calibration were not measured."),
     ]
     return Section("exposure", "What the lists show of the catalogue", blocks)
 
@@ -94,9 +94,9 @@ def _share_of_top(series: Line) -> float:
     return 1 - series.at(0.9)
 
 
-def _table(rows: list[Row]) -> Table | None:
+def _table(rows: list[Row], k: str) -> Table | None:
     measures = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    taken = [name for name in measures if any(row.value(name) is not None for row in rows)]
+    taken = [name for name in measures if name.endswith(f"@{k}") and any(row.value(name) is not None for row in rows)]
     shown = [name for kind in BEYOND_HITS for name in taken if name.partition("@")[0] == kind]
     if not shown:
         return None

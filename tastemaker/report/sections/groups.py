@@ -71,10 +71,8 @@ def _shown_lengths(rows: list[Row], measure: str, styles: Mapping[str, Style]) -
         return None
     names = ["all" if length is None else f"{length:g}" for length in order]
     queries = max((entry.get("queries") or 0 for row in rows for entry in row.cold_start), default=0)
-    coldest = _best_at(series, 0.0)
-    finding = (
-        f"With {_shown(names[0])} shown: {coldest}. With {_shown(names[-1])}: {_best_at(series, len(names) - 1.0)}."
-    )
+    finding = f"With {_shown(names[0])} shown, {_best_at(series, 0.0)}; "
+    finding += f"with {_shown(names[-1])}, {_best_at(series, len(names) - 1.0)}."
     heading = f"{measure_name(measure)} by purchases shown"
     return Figure(
         heading,
@@ -84,7 +82,7 @@ def _shown_lengths(rows: list[Row], measure: str, styles: Mapping[str, Style]) -
     )
 
 
-def _by_group(rows: list[Row], by: str, measure: str, styles: Mapping[str, Style], axis: str) -> Figure | None:
+def _by_group(rows: list[Row], by: str, measure: str, styles: Mapping[str, Style], axis: str) -> Figure | Text | None:
     """Return a measure over groups that have an order, such as lengths, with the number of queries in each."""
     groups = _groups(rows, by)
     if len(groups) > MOST_PLACES:
@@ -99,6 +97,9 @@ def _by_group(rows: list[Row], by: str, measure: str, styles: Mapping[str, Style
             series.append(Line(row.model, styles[row.model], points))
     if not series:
         return None
+    if len(groups) == 1:
+        [(group, queries)] = groups.items()
+        return Text(f"All {count(queries)} questions are in one group by {axis}: “{capped(group)}”.")
     letters = int((RIGHT - LEFT) / len(groups) / LETTER)
     wrapped = ["\n".join(wrap(group, letters, max_lines=2, placeholder="…")) for group in groups]
     rows_of = max(name.count("\n") for name in wrapped)
@@ -107,7 +108,8 @@ def _by_group(rows: list[Row], by: str, measure: str, styles: Mapping[str, Style
         for name, queries in zip(wrapped, groups.values(), strict=True)
     ]
     plain_names = list(groups)
-    finding = f"{plain_names[0]}: {_best_at(series, 0.0)}. {plain_names[-1]}: {_best_at(series, len(names) - 1.0)}."
+    first, last = _best_at(series, 0.0), _best_at(series, len(names) - 1.0)
+    finding = f"In “{plain_names[0]}”, {first}; in “{plain_names[-1]}”, {last}."
     heading = f"{measure_name(measure)} by {axis}"
     return Figure(
         heading,
@@ -197,7 +199,9 @@ def _best_dot(row: tuple[str, list[Dot]]) -> float:
 def _best_at(series: list[Line], x: float) -> str:
     """Name the best series at a place."""
     values = [(value, one.name) for one in series for place, value in one.points if place == x]
-    return f"best is {max(values)[1]} with {number(max(values)[0])}" if values else "nothing was measured"
+    if not values or max(values)[0] == 0:
+        return "no model has a hit" if values else "nothing was measured"
+    return f"{max(values)[1]} is best with {number(max(values)[0])}"
 
 
 def _title(by: str) -> str:

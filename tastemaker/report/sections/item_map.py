@@ -37,7 +37,7 @@ def item_map(comparison: Comparison) -> Section:
     finding = f"{count(len(drawn))} items in {len(groups)} groups; the largest is {capped(next(iter(groups)), 40)}."
     if len(drawn) < len(known):
         finding += f" The {count(len(drawn))} most popular of {count(len(known))} are drawn."
-    heading = f"Items by their {capped(comparison.map.of or 'vectors', 60)}"
+    heading = f"Items by their {capped(comparison.map.of or 'vectors', 120)}"
     named = [("" if name == OTHER else name, members) for name, members in places]
     svg = cloud(named, label=f"{heading}. {finding}")
     reading = (

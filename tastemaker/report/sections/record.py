@@ -38,9 +38,10 @@ def record(comparison: Comparison) -> Section:
 
 
 def _row_by_row(comparison: Comparison) -> list[Block]:
-    """Return what the protocol of each row adds, and each model's settings, once where all variants share them."""
+    """Return what is the row's own in its protocol, and each model's settings, once where all variants share them."""
     blocks: list[Block] = []
-    keys = list(dict.fromkeys(key for row in comparison.rows for key in row.protocol))
+    own = dict.fromkeys(key for row in comparison.rows for key in row.protocol)
+    keys = [key for key in own if key not in comparison.protocol]
     if keys:
         cells = [[_name(row), *(plain(row.protocol.get(key)) for key in keys)] for row in comparison.rows]
         table = Table("Protocol of each row", ["model and variant", *map(title, keys)], cells)
@@ -48,11 +49,21 @@ def _row_by_row(comparison: Comparison) -> list[Block]:
     shown: dict[str, list[dict[str, Any]]] = {}
     for row in comparison.rows:
         known = shown.setdefault(row.model, [])
-        if row.config and row.config not in known:
+        settings = {**row.config, **_in_force(row)}
+        if settings and settings not in known:
             label = f"Settings of {capped(row.model, 80) if not known else _name(row)}"
-            blocks.append(Hidden(label, _pairs(label, row.config)))
-            known.append(row.config)
+            blocks.append(Hidden(label, _pairs(label, settings)))
+            known.append(settings)
     return blocks
+
+
+def _in_force(row: Row) -> dict[str, Any]:
+    """Return every setting of each stage, defaults included."""
+    return {
+        f"in force, stage {place}: {plain(stage.get('model'), length=60)}": stage["config"]
+        for place, stage in enumerate(row.stages)
+        if stage.get("config")
+    }
 
 
 def _name(row: Row) -> str:
