@@ -96,7 +96,8 @@ class Row:
         """Return the row as JSON values; all but the measures and the seconds are those of the first seed."""
         facts = self.outcomes[0].facts
         reports = [stage["report"].get("learning_curve") for stage in facts["stages"]]
-        cost = {**facts["cost"], "peak_mib": max(one.peak_mib for one in self.finished)}
+        peak = max(one.facts["cost"]["peak_mib"] for one in self.outcomes)
+        cost = {**facts["cost"], "peak_mib": peak}
         for name in ("fit_seconds", "rank_seconds"):
             cost[name] = round(float(np.mean([one.facts["cost"][name] for one in self.outcomes])), 3)
         return {

@@ -18,6 +18,7 @@ from tastemaker.compare import maps, shared, store
 from tastemaker.compare.plan import REFUSED
 from tastemaker.compare.result import Results, together
 from tastemaker.data import readers
+from tastemaker.evaluate import measures
 from tastemaker.evaluate.vectors import text_vectors
 from tastemaker.progress import Progress, silent
 
@@ -50,7 +51,7 @@ def compare(plan: Plan, folder: Path, *, progress: Progress = silent) -> dict[st
     for job in jobs:
         if job.ties not in shops:
             shops[job.ties] = shared.Shop(data, shared.split(data, job.to_dict(fingerprints=fingerprints)))
-            guards.check_all(None, shops[job.ties].split)
+            _check(shops[job.ties], plan)
     vectors = text_vectors(data.items)
     results = Results(plan, data, fingerprints, shops, maps.points(data, vectors))
     with tempfile.TemporaryDirectory() as scratch:
@@ -79,6 +80,12 @@ def compare(plan: Plan, folder: Path, *, progress: Progress = silent) -> dict[st
                     continue
             results.add(job, finished)
     return together(results)
+
+
+def _check(shop: shared.Shop, plan: Plan) -> None:
+    """Refuse leaks and unknown groups before anything is fitted."""
+    guards.check_all(None, shop.split)
+    measures.groupings(shop.split.test, shop.split, shop.catalogue(None), plan.options)
 
 
 def _other_shop(job: Job) -> dict[str, Any] | None:

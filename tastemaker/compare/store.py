@@ -41,12 +41,10 @@ class Finished:
     Attributes:
         outcomes: one a variant.
         examples: for each example shopper the listed "items" and the "reasons" for them.
-        peak_mib: peak memory of the process that did the job.
     """
 
     outcomes: list[Outcome]
     examples: list[dict[str, Any]]
-    peak_mib: int
 
 
 def write(
@@ -55,7 +53,6 @@ def write(
     evaluations: Sequence[Evaluation],
     *,
     examples: list[dict[str, Any]],
-    peak_mib: int,
 ) -> None:
     """Keep what a job found."""
     arrays: dict[str, NDArray[Any]] = {}
@@ -66,7 +63,6 @@ def write(
         "job": job,
         "outcomes": [one.to_dict() for one in evaluations],
         "examples": examples,
-        "peak_mib": peak_mib,
     }
     artifact.write(folder, json.loads(json.dumps(manifest)), arrays)
 
@@ -81,4 +77,4 @@ def read(folder: Path) -> Finished | None:
     for number, facts in enumerate(manifest["outcomes"]):
         mine = under(arrays, str(number))
         outcomes.append(Outcome(facts, under(mine, "per_query"), mine["items"]))
-    return Finished(outcomes, manifest["examples"], manifest["peak_mib"])
+    return Finished(outcomes, manifest["examples"])

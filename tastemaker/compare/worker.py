@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import threading
 import time
@@ -58,8 +57,7 @@ def run(job: dict[str, Any]) -> None:
         if not evaluations:
             examples = _examples(pipeline, shop.split, options, masking=one.variant.masking)
         evaluations.append(one)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    store.write(Path(job["folder"]), decides, evaluations, examples=examples, peak_mib=peak)
+    store.write(Path(job["folder"]), decides, evaluations, examples=examples)
 
 
 def _examples(pipeline: Pipeline, split: Split, options: Options, *, masking: bool) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,12 @@ def since(before: Usages, after: Usages) -> Usages:
         {**late, **{name: late[name] - early[name] for name in COUNTED}}
         for early, late in zip(before, after, strict=True)
     ]
+
+
+def peak_mib() -> int:
+    """Return the most memory that this process has held so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 if sys.platform != "darwin" else 2**20)
 
 
 def per_1000_requests(

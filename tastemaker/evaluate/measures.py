@@ -12,7 +12,7 @@ from tastemaker.evaluate.lists import COLD_ASKED, COLD_LENGTHS, with_newest
 from tastemaker.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from tastemaker.data.split import Holdout, Split
     from tastemaker.evaluate.lists import Lists
@@ -23,30 +23,31 @@ if TYPE_CHECKING:
 Rows = list[dict[str, Any]]
 
 
-def slices(measured: Measured, test: Holdout, split: Split, catalogue: Catalogue, options: Options) -> Rows:
-    """Return the headline measure and recall of every group of questions.
-
-    Raises:
-        DataError: a column that groups are wanted by is unknown.
-    """
+def slices(measured: Measured, groupings: Sequence[Groups], options: Options) -> Rows:
+    """Return the headline measure and recall of every group of questions."""
     _, at, k = options.measure.partition("@")
     wanted = {name: measured.values[name] for name in (options.measure, f"recall{at}{k}")}
     rows: Rows = []
-    for groups in _groups(test, split, catalogue, options):
+    for groups in groupings:
         rows += metrics.by_group(wanted, groups, seed=options.seed)
     return rows
 
 
-def _groups(test: Holdout, split: Split, catalogue: Catalogue, options: Options) -> Iterator[Groups]:
-    yield metrics.by_history_length(test.queries)
-    yield metrics.by_target_popularity(test.targets, catalogue)
+def groupings(test: Holdout, split: Split, catalogue: Catalogue, options: Options) -> list[Groups]:
+    """Put the questions into groups, in every way that is wanted.
+
+    Raises:
+        DataError: a column that groups are wanted by is unknown.
+    """
+    asking = replace(test.queries, users=test.who())
     age = metrics.by_target_age(test.targets, split.train)
-    if age is not None:
-        yield age
-    for column in options.user_groups:
-        yield metrics.by_user(column, replace(test.queries, users=test.who()), split.train.users)
-    for column in options.item_groups:
-        yield metrics.by_item(column, test.targets, split.train.items)
+    return [
+        metrics.by_history_length(test.queries),
+        metrics.by_target_popularity(test.targets, catalogue),
+        *([] if age is None else [age]),
+        *(metrics.by_user(column, asking, split.train.users) for column in options.user_groups),
+        *(metrics.by_item(column, test.targets, split.train.items) for column in options.item_groups),
+    ]
 
 
 def of_stages(pipeline: Pipeline, lists: Lists, test: Holdout, options: Options) -> Rows:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tastemaker.data.split import Holdout, Split
+    from tastemaker.metrics import Groups
     from tastemaker.pipeline import Pipeline
 
 
@@ -94,6 +95,7 @@ def evaluate_variants(
     if catalogue is None:
         catalogue = Catalogue.of(split.train, vectors=text_vectors(split.train.items) if options.probe else None)
     test = split.test if options.sample is None else split.test.sample(options.sample, seed=options.seed)
+    groups = measures.groupings(test, split, catalogue, options)
     learnt_from = source or split
     fitted_before = False
     for refit in sorted({variant.refit for variant in variants}):
@@ -107,7 +109,9 @@ def evaluate_variants(
         fit_seconds = time.perf_counter() - started
         noticed |= guards.check_fitted(pipeline, split, source=source, refit=refit)
         for variant in sorted(one for one in set(variants) if one.refit == refit):
-            outcome = _assess(pipeline, split, test, variant, options=options, catalogue=catalogue, progress=progress)
+            outcome = _assess(
+                pipeline, split, test, variant, options=options, catalogue=catalogue, groups=groups, progress=progress
+            )
             outcome.cost["fit_seconds"] = round(fit_seconds, 3)
             outcome.protocol.update(leak_tests=noticed, seed=seed)
             if source is not None:
@@ -123,6 +127,7 @@ def _assess(
     *,
     options: Options,
     catalogue: Catalogue,
+    groups: list[Groups],
     progress: Progress,
 ) -> Evaluation:
     """Rank and measure one variant of a fitted pipeline."""
@@ -137,11 +142,12 @@ def _assess(
         "language_model": trust.language_models(pipeline, test, counts, options=options),
     }
     found = everything(lists.final, test, catalogue, options.ks, seed=options.seed)
-    slices = measures.slices(found, test, split, catalogue, options)
+    slices = measures.slices(found, groups, options)
     spending: dict[str, Any] = {
         "rank_seconds": round(lists.seconds, 3),
         "stage_seconds": [round(seconds, 3) for seconds in lists.stage_seconds],
         "language_models": cost.usages(pipeline),
+        "peak_mib": cost.peak_mib(),
         "per_1000_requests": cost.per_1000_requests(lists, spent, len(test), price=options.price),
     }
     trusted["reasons"] = trust.reasons(pipeline, test, options=options)
