@@ -56,6 +56,10 @@ class MissingExtra(TastemakerError):
         super().__init__(f"{what} needs {module}: pip install 'tastemaker[{extra}]'")
 
 
+class TrainingFailed(TastemakerError):
+    """Training went astray, or its checkpoint cannot be used."""
+
+
 class LanguageModelError(TastemakerError):
     """A language model could not be loaded or reached, or gave no answer."""
 

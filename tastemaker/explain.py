@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -103,10 +104,16 @@ class Explainer:
         self._ranker = " -> ".join(stage.name for stage in _stages(recommender))
         self._items = recommender.items
         self._names = item_names(self._items)
-        self._profiles = ProfileWriter(self._items)
-        self._attributes = _attributes(self._items)
         self._lm = lm
         self.counts: Counter[str] = Counter()
+
+    @cached_property
+    def _profiles(self) -> ProfileWriter:
+        return ProfileWriter(self._items)
+
+    @cached_property
+    def _attributes(self) -> dict[str, list[str | None]]:
+        return _attributes(self._items)
 
     def explain(self, queries: Queries, ranking: Ranking) -> list[list[Reason]]:
         """Return a reason for each listed item of each query, in list order."""

@@ -13,7 +13,7 @@ from tastemaker.data.ranking import Ranking
 from tastemaker.data.split import Holdout
 from tastemaker.errors import ConfigError
 from tastemaker.progress import Progress, silent
-from tastemaker.recommender import Calibrated, Recommender, Transferable, check_queries
+from tastemaker.recommender import Aids, Calibrated, Recommender, Transferable, check_queries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +66,7 @@ class Pipeline(Recommender):
             raise ConfigError(f"fallback {fallback.name}: only re-ranks candidates; choose one that retrieves")
         self.stages = tuple(stages)
         self.fallback = fallback
+        self._resting: Recommender | None = None  # the fallback, while the catalogue is one that it cannot rank
 
     @property
     def parts(self) -> dict[str, Recommender]:
@@ -73,10 +74,13 @@ class Pipeline(Recommender):
         parts = {str(number): stage.recommender for number, stage in enumerate(self.stages)}
         return parts if self.fallback is None else {**parts, "fallback": self.fallback}
 
-    def fit(self, train: Dataset, *, seed: int = 0, progress: Progress = silent) -> Self:
+    def fit(self, train: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent) -> Self:
         """Fit every stage and the fallback on the same data."""
-        for part in progress(list(self.parts.values()), label="fitting"):
-            part.fit(train, seed=seed, progress=progress)
+        if self._resting is not None:
+            self.fallback, self._resting = self._resting, None
+        aids = aids or Aids()
+        for name, part in progress(list(self.parts.items()), label="fitting"):
+            part.fit(train, aids=aids.of_part(name), seed=seed, progress=progress)
         self._items = train.items
         return self
 
@@ -86,6 +90,11 @@ class Pipeline(Recommender):
     def heeds_wish(self) -> bool:
         """Say whether any stage does."""
         return any(stage.recommender.heeds_wish() for stage in self.stages)
+
+    @property
+    def stops_early(self) -> bool:  # type: ignore[override]  # of its parts
+        """Whether validation questions end the training of any part."""
+        return any(part.stops_early for part in self.parts.values())
 
     @property
     def wants_calibration(self) -> bool:
@@ -101,20 +110,24 @@ class Pipeline(Recommender):
             model = stage.recommender
             if isinstance(model, Calibrated) and model.calibration_size > 0:
                 sample = validation.sample(model.calibration_size, seed=seed)
-                keep = self.stages[number - 1].keep
-                candidates = self._run(sample.queries, keep, upto=number)[-1].cut(keep)
+                candidates = None
+                if number:
+                    keep = self.stages[number - 1].keep
+                    candidates = self._run(sample.queries, keep, upto=number)[-1].cut(keep)
                 model.calibrate(sample, candidates=candidates, seed=seed, progress=progress)
 
     def transfer(self, items: Entities) -> list[str]:
         """Rank the catalogue of a shop that the pipeline was not fitted on; what the stages learnt elsewhere stays.
 
-        A fallback that cannot do that is dropped.
+        A fallback that cannot do that rests until the next `fit`: `fallback` is None meanwhile. Where something is
+        raised, all stages still rank the old catalogue.
 
         Returns:
-            What was dropped, a sentence each.
+            What rests, a sentence each.
 
         Raises:
-            ConfigError: a stage cannot rank another catalogue; nothing is changed then.
+            ConfigError: a stage cannot rank another catalogue.
+            DataError: a stage cannot rank this one.
             NotFitted: the pipeline was not fitted.
         """
         _ = self.items
@@ -128,13 +141,24 @@ class Pipeline(Recommender):
             moving.append(stage.recommender)
         if isinstance(self.fallback, Transferable):
             moving.append(self.fallback)
-        for part in moving:
-            part.transfer(items)
+        before = [(part, dict(vars(part))) for part in moving]  # a move sets attributes anew, and changes none in place
+        try:
+            for part in moving:
+                part.transfer(items)
+        except BaseException:
+            for part, state in before:
+                vars(part).clear()
+                vars(part).update(state)
+            raise
         self._items = items
-        if self.fallback is None or isinstance(self.fallback, Transferable):
+        if self.fallback is not None and not isinstance(self.fallback, Transferable):
+            self._resting, self.fallback = self.fallback, None
+        if self._resting is None:
             return []
-        dropped, self.fallback = self.fallback.name, None
-        return [f"fallback {dropped} dropped: it cannot rank the catalogue of another shop; lists may be shorter"]
+        return [
+            f"fallback {self._resting.name} rests until the next fit: "
+            "it cannot rank the catalogue of another shop; lists may be shorter"
+        ]
 
     def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
         """Rank through all stages, then fill short rows from the fallback."""
@@ -143,7 +167,13 @@ class Pipeline(Recommender):
         return self.filled(ranking, queries, k, candidates=candidates, seen=seen)
 
     def rank_by_stage(
-        self, queries: Queries, k: int, *, seen: bool = False, seconds: list[float] | None = None
+        self,
+        queries: Queries,
+        k: int,
+        *,
+        seen: bool = False,
+        upto: int | None = None,
+        seconds: list[float] | None = None,
     ) -> list[Ranking]:
         """Return what the pipeline would answer after each of its stages, without the fallback.
 
@@ -151,9 +181,10 @@ class Pipeline(Recommender):
             queries: B histories.
             k: length of the lists.
             seen: whether items of the history may be listed.
+            upto: run so many stages only; None runs all.
             seconds: one number a stage, to which the wall-clock time that the stage takes is added.
         """
-        return self._run(queries, k, seen=seen, seconds=seconds)
+        return self._run(queries, k, seen=seen, upto=upto, seconds=seconds)
 
     def filled(
         self, ranking: Ranking, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,6 +15,7 @@ from tastemaker.errors import ArtifactError, ConfigError, DataError, NotFitted
 from tastemaker.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Self
 
     from numpy.typing import NDArray
@@ -31,6 +33,29 @@ CHUNK_BYTES = 64 * 2**20
 """Size of one dense block of scores; ranking block by block keeps memory flat in the number of users."""
 
 
+@dataclass(frozen=True, slots=True)
+class Aids:
+    """What fitting may use beside the training data.
+
+    Attributes:
+        validation: questions that may end training early; None where there are none.
+        keep_choices: whether to keep what the last fit chose on validation, such as the number of epochs.
+        folder: where a training that takes long keeps checkpoints; None keeps none.
+    """
+
+    validation: Holdout | None = None
+    keep_choices: bool = False
+    folder: Path | None = None
+
+    def of_part(self, name: str) -> Aids:
+        """Return the same aids for one part of a pipeline, with a checkpoint folder of its own."""
+        return self if self.folder is None else replace(self, folder=self.folder / name)
+
+    def checkpoint(self, name: str) -> Path | None:
+        """Return the file for the checkpoint of a part called `name`."""
+        return None if self.folder is None else self.folder / f"{name}.checkpoint"
+
+
 class Recommender(Configurable, ABC):
     """Anything that ranks items for histories.
 
@@ -38,21 +63,23 @@ class Recommender(Configurable, ABC):
     rule and chunking. A model that does not score the whole catalogue overrides `rank` instead of `score`.
 
     Class attributes:
-        takes: which parts the constructor accepts: "encoder", "lm".
+        takes: which parts the constructor accepts: "encoder", "lm", "members" (other recommenders).
         extra: the optional dependency group it needs, or None.
         retrieves: whether it can rank the whole catalogue; others only re-rank candidates.
         answers_empty_history: whether it ranks for a shopper without history; others abstain.
         ranks_cold_items: whether it can rank a product that nobody has bought.
         reads_wish: whether it uses a wish in words (`Queries.texts`).
+        stops_early: whether validation questions end its training.
         reads_ids: whether its lists depend on how items are numbered or named by id, beyond the order of equal scores.
     """
 
-    takes: ClassVar[tuple[Literal["encoder", "lm"], ...]] = ()
+    takes: ClassVar[tuple[Literal["encoder", "lm", "members"], ...]] = ()
     extra: ClassVar[str | None] = None
     retrieves: ClassVar[bool] = True
     answers_empty_history: ClassVar[bool] = False
     ranks_cold_items: bool = False  # some models do with the right settings
     reads_wish: ClassVar[bool] = False
+    stops_early: bool = False  # some models do with the right settings
     reads_ids: ClassVar[bool] = False
 
     def __init__(
@@ -68,6 +95,7 @@ class Recommender(Configurable, ABC):
                 raise ConfigError(f"{self.name}: takes no {part}")
         self.encoder = encoder
         self.lm = lm
+        self.aids = Aids()
         self._items: Entities | None = None
 
     @property
@@ -81,7 +109,7 @@ class Recommender(Configurable, ABC):
             raise NotFitted(f"{self.name}: not fitted; call fit(train) or tastemaker.load(folder) first")
         return self._items
 
-    def fit(self, train: Dataset, *, seed: int = 0, progress: Progress = silent) -> Self:
+    def fit(self, train: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent) -> Self:
         """Learn from scratch; `train` stays unchanged. The same seed gives the same bits.
 
         Raises:
@@ -90,6 +118,7 @@ class Recommender(Configurable, ABC):
         if not len(train):
             raise DataError(f"{self.name}: no interactions to learn from")
         self._items = train.items
+        self.aids = aids or Aids()
         self.learn(train, seed=seed, progress=progress)
         return self
 
@@ -208,7 +237,7 @@ class Counting(Protocol):
 
 @runtime_checkable
 class Calibrated(Protocol):
-    """A re-ranker with a choice that is made on validation questions after `fit`.
+    """A recommender with a choice that is made on validation questions after `fit`.
 
     Attributes:
         calibration_size: number of questions it wants, 0 when its choice is fixed by its configuration.
@@ -217,9 +246,9 @@ class Calibrated(Protocol):
     calibration_size: int
 
     def calibrate(
-        self, validation: Holdout, *, candidates: Ranking, seed: int = 0, progress: Progress = silent
+        self, validation: Holdout, *, candidates: Ranking | None, seed: int = 0, progress: Progress = silent
     ) -> None:
-        """Make the choice. Only validation questions may come here, never test."""
+        """Make the choice among `candidates`, None for a first stage. Only validation questions may come here."""
         ...
 
 

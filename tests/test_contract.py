@@ -23,9 +23,10 @@ def prefers_the_taste_of_the_history(prompt, letter):
 SETTINGS = {
     "als": {"dim": 8, "epochs": 20},
     "bpr": {"dim": 8, "epochs": 200},
+    **{key: {"dim": 8, "layers": 1, "epochs": 2} for key in ("sasrec", "bsarec", "gru4rec", "hstu")},
     "listwise": {"weight": 1.0, "candidates": 20, "orders": 2},
 }
-CANNOT_FIND = {"popular", "random"}
+CANNOT_FIND = {"popular", "random", "sasrec", "bsarec", "gru4rec", "hstu"}  # the toy has no order to learn
 
 
 def contract_of(name: str) -> type[RecommenderContract]:
@@ -35,7 +36,11 @@ def contract_of(name: str) -> type[RecommenderContract]:
         finds_the_held_out_item = name not in CANNOT_FIND
 
         def make(self):
-            parts = {"encoder": HashEncoder(), "lm": ScriptedChoiceLM(prefers_the_taste_of_the_history)}
+            parts = {
+                "encoder": HashEncoder(),
+                "lm": ScriptedChoiceLM(prefers_the_taste_of_the_history),
+                "members": [registry.model_class(name)() for name in ("transitions", "item_knn")],
+            }
             known = kind.Config.model_fields
             settings = {key: value for key, value in SETTINGS.get(name, {}).items() if key in known}
             return kind(**{part: parts[part] for part in kind.takes}, **settings)
@@ -69,7 +74,13 @@ class TestPipeline(RecommenderContract):
 
 
 def test_every_model_stands_in_a_group():
-    assert {registry.group_of(name) for name in registry.names()} == {"collaborative", "content", "llm"}
+    assert {registry.group_of(name) for name in registry.names()} == {
+        "collaborative",
+        "content",
+        "ensemble",
+        "llm",
+        "sequential",
+    }
 
 
 def test_an_unfitted_model_says_so_by_name():
@@ -86,7 +97,8 @@ def test_a_saved_model_loads_by_name_and_answers_alike(name, tmp_path):
     from tastemaker.testing import tiny_shop
 
     data = tiny_shop()
-    pipeline = registry.build({"stage": [{"model": name, "keep": 7}]}).fit(data)
+    members = {"member": [{"model": "popular"}, {"model": "item_knn"}]} if name == "blend" else {}
+    pipeline = registry.build({"stage": [{"model": name, "keep": 7, **members}]}).fit(data)
     saved.save(tmp_path / "m", saved.SavedModel(pipeline, data.users, data.queries(), {"seed": 0}))
     loaded = saved.load(tmp_path / "m")
     assert registry.settings_of(loaded.pipeline) == registry.settings_of(pipeline)

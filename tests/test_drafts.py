@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,27 @@ def test_a_first_draft_that_cannot_be_renamed_leaves_nothing(tmp_path, failing):
     with pytest.raises(PermissionError):
         replace(tmp_path / "place")
     assert list(tmp_path.iterdir()) == []
+
+
+def remains(folder, *, old=False, days=2):
+    """What a run that was killed some days ago left beside `folder`."""
+    left = folder.parent / f".draft.{folder.name}.{days}{old}"
+    (left / ("old" if old else "new")).mkdir(parents=True)
+    os.utime(left, (left.stat().st_mtime - days * 86_400,) * 2)
+    return left
+
+
+def test_remains_of_killed_runs_go_after_a_day(place):
+    gone, young = remains(place), remains(place, days=0)
+    neighbour = remains(place.parent / "place2")
+    replace(place)
+    assert not gone.exists()
+    assert young.exists() and neighbour.exists()
+
+
+def test_the_only_copy_in_the_remains_is_kept(tmp_path):
+    left = remains(tmp_path / "place", old=True)
+    replace(tmp_path / "place")
+    assert left.exists()
+    replace(tmp_path / "place")
+    assert not left.exists()

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from tastemaker.data import Dataset, Queries, Ranking
+from tastemaker.data.entities import Entities
 from tastemaker.data.split import leave_one_out
-from tastemaker.errors import ConfigError, NotFitted
+from tastemaker.errors import ConfigError, DataError, NotFitted
 from tastemaker.lm.scripted import ScriptedChoiceLM
 from tastemaker.models.collaborative.popular import Popular
 from tastemaker.models.collaborative.random import Random
@@ -150,8 +151,9 @@ def test_a_shopper_of_another_shop_is_served_by_texts_and_the_old_shops_sales_pl
     pipeline = Pipeline([Stage(TextKNN())], fallback=Popular()).fit(garden)
     notes = pipeline.transfer(kitchen().items)
     assert notes == [
-        "fallback popular dropped: it cannot rank the catalogue of another shop; lists may be shorter",
+        "fallback popular rests until the next fit: it cannot rank the catalogue of another shop; lists may be shorter",
     ]
+    assert pipeline.transfer(kitchen().items) == notes and pipeline.fallback is None
     white, kettle, cup, _, gnome, jasmine = kitchen().items.numbers([f"{title}-id" for title in KITCHEN])
     lists = pipeline.rank(Queries.from_lists([[white], [gnome]], texts=["", "steel"]), 6).items
     assert set(lists[0, :2].tolist()) == {cup, jasmine}
@@ -174,6 +176,27 @@ def test_all_stages_move_and_a_fallback_that_can_stays():
     lists = pipeline.rank(Queries.from_lists([[white], [jasmine], []]), 5)
     assert (lists.items[:2, 0] == kitchen().items.numbers(["tea cup-id"])).all()
     assert (lists.items >= 0).all(), "the fallback fills the shopper without history"
+
+
+def test_the_fallback_is_back_after_the_next_fit():
+    garden, fallback = shop_of(GARDEN, [("u", GARDEN[0])]), Popular()
+    pipeline = Pipeline([Stage(TextKNN())], fallback=fallback).fit(garden)
+    first = pipeline.rank(Queries.from_lists([[]]), 3).items.tolist()
+    pipeline.transfer(kitchen().items)
+    assert pipeline.rank(Queries.from_lists([[]]), 3).lengths.tolist() == [0]
+    assert pipeline.fit(garden).fallback is fallback
+    assert pipeline.rank(Queries.from_lists([[]]), 3).items.tolist() == first
+
+
+def test_a_move_that_fails_half_way_leaves_every_stage_at_home():
+    garden = shop_of(GARDEN, [("u", GARDEN[0])])
+    pipeline = Pipeline([Stage(Random()), Stage(TextKNN())], fallback=Random()).fit(garden)
+    question = Queries.from_lists([[1], []])
+    before = pipeline.rank(question, 5).items.tolist()
+    with pytest.raises(DataError, match="no item has a title"):
+        pipeline.transfer(Entities.from_ids([f"x{item}" for item in range(50)]))
+    assert all(part.items is garden.items for part in pipeline.parts.values())
+    assert pipeline.rank(question, 5).items.tolist() == before
 
 
 def test_a_stage_that_cannot_move_is_named_and_nothing_changes():

@@ -180,7 +180,7 @@ def test_damaged_manifest(shelf, content):
 
 
 def test_remains_of_a_killed_run_go_after_a_day(shelf):
-    old, young = shelf.folder.parent / ".draft.old", shelf.folder.parent / ".draft.young"
+    old, young = (shelf.folder.parent / f".draft.{NAME}.{age}" for age in ("old", "young"))
     for draft in (old, young):
         draft.mkdir(parents=True)
     os.utime(old, (0, 0))

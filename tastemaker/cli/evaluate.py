@@ -93,7 +93,7 @@ def evaluate(
             variants = [Variant(one, masked, order) for one in choices.refits for masked in choices.maskings]
             measured = evaluation.evaluate_variants(pipeline, parts, variants, options=options, progress=bar)
             found += [one.to_dict() for one in measured]
-        result = {**found[0], "variants": found}
+        result = {**found[0], "measure": options.measure, "variants": found}
     result = {**result, "data": read, "config": registry.settings_of(pipeline), "made_by": made_by()}
     if out is not None:
         write_text(out, as_json(result) + "\n")
@@ -145,24 +145,63 @@ def _print_measures(result: dict[str, Any]) -> None:
         shown = [name for name in result["metrics"] if name.partition("@")[0] in ("recall", "ndcg")]
         rows = [[one["variant"], *(one["metrics"][name]["value"] for name in shown)] for one in variants]
         print_table(["variant", *shown], rows)
-    _print_gaps(result["gaps"])
     for one in variants:
-        _print_stages(one)
-    _print_protocol(result["protocol"])
+        _print_gaps(one["gaps"], title=one["variant"])
+    for one in variants:
+        _warn(one)
+        _print_stages(one, result["measure"])
+        _print_probes(one)
+        _print_asked(one["cost"]["language_models"])
+    _print_protocols({one["variant"]: one["protocol"] for one in variants})
 
 
-def _print_gaps(gaps: list[dict[str, Any]]) -> None:
-    rows = [
-        [one["by"], one["measure"], one["worst"], one["worst_value"], one["best"], one["best_value"]] for one in gaps
-    ]
+def _print_gaps(gaps: list[dict[str, Any]], *, title: str) -> None:
+    columns = ("by", "measure", "worst", "worst_value", "worst_queries", "best", "best_value", "best_queries", "p_holm")
+    names = ["groups by", "measure", "worst group", "value", "n", "best group", "value", "n", "p (Holm)", ""]
+    rows = [[*(one[column] for column in columns), None if one["significant"] else "inside the noise"] for one in gaps]
     if rows:
-        print_table(["groups by", "measure", "worst group", "value", "best group", "value"], rows)
+        print_table(names, rows, title=title)
 
 
-def _print_stages(result: dict[str, Any]) -> None:
-    """Say what each stage changed, what was chosen on validation, and what failed."""
+def _print_probes(result: dict[str, Any]) -> None:
+    """Print latency, and whether reasons are true."""
+    latency, reasons = result["cost"].get("latency_ms"), result["trust"].get("reasons")
+    if latency:
+        print_table(
+            ["milliseconds a request, median", "95th percentile", "requests asked"],
+            [[latency["p50"], latency["p95"], latency["asked"]]],
+        )
+    if reasons:
+        tested = reasons["counterfactual"]
+        fell, control = (tested[name]["value"] if tested[name] else None for name in ("fell", "control_fell"))
+        print_table(
+            ["reasons asked", "rest on evidence", "cited purchase taken away: fell", "another one: fell", "tested"],
+            [[reasons["asked"], reasons["share_grounded"], fell, control, tested["tested"]]],
+        )
+
+
+def _warn(result: dict[str, Any]) -> None:
+    """Say what makes figures lower or emptier than a reader would think."""
+    choices = result["protocol"]
+    repeated = choices["targets_in_history"]
+    if repeated and choices["history_masked"] and choices.get("repeats") == "count":
+        note(
+            f"warning: {repeated:,} targets were bought before, and masked lists cannot hit them; "
+            "see --repeats novel or --masking unmasked"
+        )
+
+
+def _print_asked(language_models: list[dict[str, Any]]) -> None:
+    """Say what language models were asked, and for what: fitting, ranking, or probes."""
+    columns = ("during", "model", "calls", "cached", "prompt_tokens", "answer_tokens", "seconds")
+    rows = [[one[column] for column in columns] for one in language_models]
+    if rows:
+        print_table([column.replace("_", " ") for column in columns], rows, title="language models were asked")
+
+
+def _print_stages(result: dict[str, Any], name: str) -> None:
+    """Say what each stage changed of one measure, what was chosen on validation, and what failed while ranking."""
     if len(result["stages"]) > 1:
-        name = max((name for name in result["metrics"] if name.startswith("ndcg@")), key=lambda n: int(n[5:]))
         rows = []
         for number, stage in enumerate(result["stages"]):
             change = stage.get("change", {}).get(name)
@@ -183,8 +222,21 @@ def _print_stages(result: dict[str, Any]) -> None:
             note(f"warning: {stage['model']} kept the retriever's order: {failed}")
 
 
-def _print_protocol(choices: dict[str, Any]) -> None:
-    print_table(["protocol", ""], [[name.replace("_", " "), str(value)] for name, value in _flat(choices)])
+def _print_protocols(protocols: dict[str, dict[str, Any]]) -> None:
+    """Print what all variants share, then for each variant what it does not share with all others."""
+    every = {variant: dict(_flat(choices)) for variant, choices in protocols.items()}
+    first, *others = every.values()
+    shared = {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
+    _print_protocol(shared, title="the same for all variants" if others else None)
+    for variant, choices in every.items():
+        own = {name: value for name, value in choices.items() if name not in shared}
+        if own:
+            _print_protocol(own, title=f"{variant}, apart from that")
+
+
+def _print_protocol(choices: dict[str, Any], *, title: str | None = None) -> None:
+    rows = [[name.replace("_", " "), str(value)] for name, value in _flat(choices)]
+    print_table(["protocol", ""], rows, title=title)
 
 
 def _flat(choices: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-import tastemaker
+from tastemaker import provenance
 from tastemaker.characters import strip_hostile
 from tastemaker.errors import DataError
+from tastemaker.json_values import finite
 
 JSON_OPTION = typer.Option(False, "--json", help="Print JSON instead of a table.")
 SET_OPTION = typer.Option(None, "--set", metavar="KEY=VALUE", help="Change a setting, e.g. stage.0.recency=0.5.")
@@ -37,17 +35,12 @@ def note(text: str) -> None:
 
 def as_json(value: Any, *, indent: int | None = 2) -> str:  # noqa: ANN401  # any JSON value
     """Return JSON; NaN and infinity, which JSON lacks, become null."""
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.dumps(finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def made_by() -> dict[str, Any]:
-    """Return the command line and the versions that made a result."""
-    return {
-        "command": ["tastemaker", *sys.argv[1:]],
-        "tastemaker": tastemaker.__version__,
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("numpy", "scipy", "polars", "scikit-learn")},
-    }
+    """Return the command line and the versions that made a result; nothing is imported for it."""
+    return {"command": ["tastemaker", *sys.argv[1:]], **provenance.versions()}
 
 
 def interval(found: dict[str, Any]) -> str:
@@ -109,13 +102,3 @@ def _cell(value: Any) -> str:  # noqa: ANN401  # any table value
 
 def _is_number(text: str) -> bool:
     return text == "-" or text.replace(",", "").replace(".", "").replace("-", "").replace("+", "").isdigit()
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401  # any JSON value
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -1,15 +1,23 @@
-"""A map of the products for people: text vectors laid out in the plane."""
+"""Text vectors of the products, for measures, and a map of them for people: made once for a data set, then kept."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from tastemaker import artifact, provenance
+from tastemaker.compare import store
+from tastemaker.compare.plan import digest
+from tastemaker.errors import ArtifactError
+from tastemaker.evaluate.vectors import text_vectors
 from tastemaker.text.render import item_names
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.entities import Entities
     from tastemaker.types import Float32
@@ -17,6 +25,38 @@ if TYPE_CHECKING:
 POINTS, LEAST_POINTS = 1000, 10
 """Products on the map: the most bought ones."""
 PERPLEXITY = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """What a comparison keeps of the products.
+
+    Attributes:
+        place: the folder that holds it, from which jobs read the vectors.
+        points: the map, or None.
+    """
+
+    place: Path
+    points: dict[str, Any] | None
+
+
+def kept(folder: Path, data: Dataset) -> Products:
+    """Return the vectors and the map of the products, from `folder` where they are there and whole."""
+    made_from = [data.fingerprint, provenance.code_digest(), provenance.versions()]
+    place = folder / "products" / digest(made_from)
+    try:
+        manifest, _, _ = artifact.read(place)
+    except ArtifactError:
+        store.clear(place)
+        vectors = text_vectors(data.items)
+        manifest = {"map": points(data, vectors)}
+        artifact.write(place, manifest, {} if vectors is None else {"vectors": vectors})
+    return Products(place, manifest.get("map"))
+
+
+def read_vectors(place: Path) -> Float32 | None:
+    """Return the text vectors that are kept, [n, d]; None where no product has a text."""
+    return artifact.read(place)[1].get("vectors")
 
 
 def points(data: Dataset, vectors: Float32 | None) -> dict[str, Any] | None:

@@ -9,18 +9,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tastemaker
-from tastemaker import config, registry
+from tastemaker import config, provenance, registry
 from tastemaker.errors import ConfigError
 from tastemaker.evaluate import Options, Variant
+from tastemaker.evaluate.protocol import require_known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tastemaker.evaluate.protocol import Repeats, Ties
 
-FLOOR = ("popular", "transitions", "text_knn")
-"""What costs no training; a claim that does not clear it is no claim."""
+FLOOR: dict[str, dict[str, Any]] = {
+    name: {"stage": [{"model": name}]} for name in ("popular", "transitions", "text_knn")
+}
+"""Label -> settings of what costs no training; a claim that does not clear it is no claim."""
+FORMAT = 2
+"""Of what is kept of a job; another number means that every job is done again."""
 REFUSED = 2
 """Exit status of a job that cannot be done as it is asked; the reason is on the last line of its stdout."""
 
@@ -32,7 +36,7 @@ class Entry:
     Attributes:
         label: its name in tables.
         settings: its configuration, as in a file.
-        floor: whether it is part of the floor.
+        floor: whether it is part of the floor, and then learns from the shop itself.
     """
 
     label: str
@@ -57,10 +61,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that decides the figures of a comparison.
+    """Everything that decides the figures of a comparison; a plan that cannot be is refused (ConfigError).
 
     Attributes:
-        entries: the models, floor first.
+        entries: the models, floor first, each label once.
         data: what is asked.
         learn_from: what is learnt from, where that is another shop (cross-data).
         split: a name in `SPLITS`.
@@ -82,6 +86,18 @@ class Plan:
     refits: tuple[bool, ...] = (False,)
     seeds: tuple[int, ...] = (0,)
     options: Options = field(default_factory=lambda: Options(probe=True))
+
+    def __post_init__(self) -> None:
+        for name in ("entries", "ties", "maskings", "refits", "seeds"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name}: none given; a comparison needs at least one")
+        twice = [label for label, count in Counter(entry.label for entry in self.entries).items() if count > 1]
+        if twice:
+            raise ConfigError(f"two models are called {twice[0]!r}; give each its own label")
+        if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ConfigError(f"seeds {list(self.seeds)}: must be different numbers from 0 on")
+        for ties in self.ties:
+            require_known(split=self.split, ties=ties, repeats=self.repeats)
 
     @property
     def variants(self) -> list[Variant]:
@@ -122,15 +138,19 @@ class Job:
         """The variants that this job measures."""
         return [variant for variant in self.plan.variants if variant.ties == self.ties]
 
-    def to_dict(self, *, fingerprints: Sequence[str]) -> dict[str, Any]:
-        """Return all that decides the job's outcome, as JSON values; label and place of the data do not."""
+    def to_dict(self, *, shops: Sequence[str]) -> dict[str, Any]:
+        """Return all that decides the job's outcome, as JSON values; label and place of the data do not.
+
+        Args:
+            shops: digest of the shop that is asked, and of the one that is learnt from where that is another.
+        """
         plan = self.plan
         return {
-            "tastemaker": tastemaker.__version__,
+            "format": FORMAT,
+            "code": provenance.code_digest(),
+            "versions": provenance.versions(),
             "settings": self.entry.settings,
-            "data": list(
-                fingerprints[:1] if self.entry.floor else fingerprints
-            ),  # the floor learns from the shop itself
+            "shops": list(shops[:1] if self.entry.floor else shops),
             "split": plan.split,
             "repeats": plan.repeats,
             "ties": self.ties,
@@ -140,34 +160,68 @@ class Job:
             "options": asdict(plan.options),
         }
 
-    def key(self, *, fingerprints: Sequence[str]) -> str:
+    def key(self, *, shops: Sequence[str]) -> str:
         """Return the name under which the outcome is kept."""
-        text = json.dumps(self.to_dict(fingerprints=fingerprints), sort_keys=True)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+        return digest(self.to_dict(shops=shops))
 
 
-def entries(sources: Sequence[str], *, floor: bool = True, overrides: Sequence[str] | None = None) -> tuple[Entry, ...]:
+def digest(value: Any) -> str:  # noqa: ANN401  # any JSON value
+    """Return a short SHA-256 of a JSON value."""
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def entries(
+    sources: Sequence[str],
+    *,
+    floor: bool = True,
+    overrides: Sequence[str] | None = None,
+    learn_from: bool = False,
+) -> tuple[Entry, ...]:
     """Read configurations, check them, and put the floor before them.
 
+    A model of the floor that is asked for by its name, with its defaults, is the floor row. A label of the floor that
+    stands for anything else is not: the floor row is then called e.g. "transitions (floor)".
+
     Args:
-        sources: TOML files or model names; "label=source" gives a row its name.
-        floor: whether the floor that is not among the sources is added.
+        sources: TOML files or model names; "label=source" gives a row its name, unless a file is called that.
+        floor: whether the floor is put before the sources.
         overrides: "key=value" for all of `sources`, not for the floor.
+        learn_from: whether `sources` learn from another shop; none of them is the floor then, which learns at home.
 
     Raises:
         ConfigError: an unknown file, model or setting, or a label given twice.
     """
     asked = []
     for source in sources:
-        label, equals, place = source.partition("=")
-        if not equals:
-            label, place = Path(source).stem if source.endswith(".toml") else source, source
+        label, place = _named(source)
         settings = config.read(place, overrides=list(overrides or []))
         registry.build(settings, place=place)
-        asked.append(Entry(label, settings, floor=label in FLOOR and not overrides and place in FLOOR))
-    twice = [label for label, count in Counter(entry.label for entry in asked).items() if count > 1]
+        is_floor = floor and not learn_from and settings == FLOOR.get(label)
+        asked.append(Entry(label, settings, floor=is_floor))
+    taken = Counter(entry.label for entry in asked)
+    twice = [label for label, count in taken.items() if count > 1]
     if twice:
         raise ConfigError(f"two models are called {twice[0]!r}; name them, e.g. plain=first.toml tuned=second.toml")
-    missing = [name for name in FLOOR if name not in {entry.label for entry in asked}] if floor else []
-    added = [Entry(name, config.read(name), floor=True) for name in missing]
+    there = {entry.label for entry in asked if entry.floor}
+    added = [
+        Entry(_free(name, taken), settings, floor=True)
+        for name, settings in FLOOR.items()
+        if floor and name not in there
+    ]
     return (*added, *sorted(asked, key=lambda entry: not entry.floor))
+
+
+def _named(source: str) -> tuple[str, str]:
+    """Return the label and the file or model of "label=source"."""
+    label, equals, place = source.partition("=")
+    if not equals or Path(source).is_file():
+        return (Path(source).stem if source.endswith(".toml") else source), source
+    return label, place
+
+
+def _free(label: str, taken: Counter[str]) -> str:
+    """Return the label of a floor row that no other row has."""
+    while label in taken:
+        label += " (floor)"
+    return label

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from safetensors.numpy import save_file
 
 from tastemaker import guards
 from tastemaker.compare import maps, shared, store
 from tastemaker.compare.plan import REFUSED
 from tastemaker.compare.result import Results, together
-from tastemaker.data import readers
 from tastemaker.evaluate import measures
-from tastemaker.evaluate.vectors import text_vectors
 from tastemaker.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from tastemaker.compare.plan import Job, Plan
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tastemaker.compare.plan import Plan
 
 ENOUGH_SEEDS = 2
 """A model whose lists are the same for so many seeds is not random; it is not fitted again for further ones."""
@@ -38,69 +36,73 @@ def compare(plan: Plan, folder: Path, *, progress: Progress = silent) -> dict[st
         progress: shown over the jobs.
 
     Raises:
-        DataError: the data cannot be read or split as the plan wants.
+        DataError: the data cannot be read or split as the plan wants, or `folder` cannot be written to.
         LeakError: something of the test part is known before it may be.
     """
-    data, _ = readers.read(plan.data.path, format=plan.data.format, max_bad=plan.data.max_bad, progress=progress)
-    fingerprints = [data.fingerprint]
-    if plan.learn_from is not None:
-        other = plan.learn_from
-        fingerprints.append(readers.read(other.path, format=other.format, max_bad=other.max_bad)[0].fingerprint)
+    sources = [asdict(source) for source in (plan.data, plan.learn_from) if source is not None]
+    readings = [shared.read(source, progress=progress) for source in sources]
     jobs = plan.jobs()
-    shops: dict[str, shared.Shop] = {}
+    shops: dict[str, list[shared.Shop]] = {}
     for job in jobs:
         if job.ties not in shops:
-            shops[job.ties] = shared.Shop(data, shared.split(data, job.to_dict(fingerprints=fingerprints)))
-            _check(shops[job.ties], plan)
-    vectors = text_vectors(data.items)
-    results = Results(plan, data, fingerprints, shops, maps.points(data, vectors))
-    with tempfile.TemporaryDirectory() as scratch:
-        kept = Path(scratch) / "vectors.safetensors"
-        if vectors is not None:
-            save_file({"vectors": vectors}, kept)
-        for job in progress(jobs, label="comparing", total=len(jobs)):
-            place = folder / "runs" / job.key(fingerprints=fingerprints)
-            same = results.settled(job, enough=ENOUGH_SEEDS)
-            if same:
-                continue
-            finished = store.read(place)
-            if finished is None:
-                description = {
-                    "label": job.label,
-                    "data": asdict(plan.data),
-                    "learn_from": _other_shop(job),
-                    "vectors": str(kept) if vectors is not None else None,
-                    "folder": str(place.absolute()),
-                    "decides": job.to_dict(fingerprints=fingerprints),
-                }
-                error = _do(description, Path(scratch) / "job.json")
-                finished = store.read(place)
-                if finished is None:
-                    results.failed(job, error or "the process ended without a result")
-                    continue
+            shops[job.ties] = [shared.shop(one.data, job.to_dict(shops=())) for one in readings]
+    results = Results(plan, readings, {ties: first for ties, (first, *_) in shops.items()})
+    waiting = []
+    for job in jobs:
+        place = folder / store.RUNS / job.key(shops=[shop.digest for shop in shops[job.ties]])
+        if results.settled(job, enough=ENOUGH_SEEDS):
+            continue
+        finished = store.read(place)
+        if finished is None:
+            waiting.append((job, place))
+        else:
             results.add(job, finished)
-    return together(results)
+    if waiting:  # finished runs have passed these tests: code and data are part of their key
+        for asked, *others in shops.values():
+            _check(asked, others, plan)
+    store.make_ready(folder)
+    products = maps.kept(folder, readings[0].data)
+    for job, place in progress(waiting, label="comparing", total=len(waiting)):
+        if results.settled(job, enough=ENOUGH_SEEDS):
+            continue
+        error = None
+        finished = store.read(place)  # two labels of the same settings share one run
+        if finished is None:
+            store.clear(place)
+            mine = shops[job.ties][:1] if job.entry.floor else shops[job.ties]
+            description = {
+                "label": job.label,
+                "parent": os.getpid(),
+                "sources": sources[: len(mine)],
+                "products": str(products.place.absolute()),
+                "folder": str(place.absolute()),
+                "decides": job.to_dict(shops=[shop.digest for shop in mine]),
+            }
+            error = _do(description)
+            finished = store.read(place)
+        if finished is None:
+            results.fail(job, error or "the process ended without a result")
+        else:
+            results.add(job, finished)
+    return together(results, points=products.points)
 
 
-def _check(shop: shared.Shop, plan: Plan) -> None:
+def _check(shop: shared.Shop, others: Sequence[shared.Shop], plan: Plan) -> None:
     """Refuse leaks and unknown groups before anything is fitted."""
     guards.check_all(None, shop.split)
+    for other in others:
+        guards.check_other_shop(other.split, shop.split)
     measures.groupings(shop.split.test, shop.split, shop.catalogue(None), plan.options)
 
 
-def _other_shop(job: Job) -> dict[str, Any] | None:
-    """Return what a job learns from, where that is another shop; the floor always learns from the shop itself."""
-    source = job.plan.learn_from
-    return None if source is None or job.entry.floor else asdict(source)
-
-
-def _do(description: dict[str, Any], file: Path) -> str | None:
+def _do(description: dict[str, Any]) -> str | None:
     """Do one job in its own process; return why it failed, or None."""
-    file.write_text(json.dumps(description), encoding="utf-8")
-    command = [sys.executable, "-m", "tastemaker.compare.worker", str(file)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace")
+    command = [sys.executable, "-P", "-m", "tastemaker.compare.worker"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
+    )
     try:
-        said, _ = process.communicate()
+        said, _ = process.communicate(json.dumps(description))
     except BaseException:  # also Ctrl-C: nothing stays behind
         process.kill()
         process.wait()

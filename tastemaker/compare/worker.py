@@ -1,6 +1,6 @@
 """One job of a comparison in a process of its own: its memory is its own, and a crash costs one row.
 
-    python -m tastemaker.compare.worker JOB.json
+    python -m tastemaker.compare.worker < JOB.json
 
 JOB.json is written by `tastemaker.compare.run`; what the job found goes to the folder that it names.
 """
@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tastemaker import registry
-from tastemaker.compare import shared, store
+from tastemaker.compare import maps, shared, store
 from tastemaker.compare.plan import REFUSED
-from tastemaker.errors import TastemakerError
+from tastemaker.errors import DataError, TastemakerError
 from tastemaker.evaluate import Options, Variant, evaluate_variants
 from tastemaker.explain import Explainer
-from tastemaker.progress import bar
+from tastemaker.progress import bar, silent
 
 if TYPE_CHECKING:
     from tastemaker.data.split import Split
@@ -32,9 +32,16 @@ if TYPE_CHECKING:
 def run(job: dict[str, Any]) -> None:
     """Do the job and keep what it found."""
     decides = job["decides"]
-    shop = shared.shop(job["data"], decides)
-    source = None if job["learn_from"] is None else shared.shop(job["learn_from"], decides).split
-    catalogue = shop.catalogue(shared.read_vectors(job["vectors"]))
+    shops = [shared.shop(shared.read(source, progress=silent).data, decides) for source in job["sources"]]
+    changed = [
+        source["path"]
+        for source, shop, digest in zip(job["sources"], shops, decides["shops"], strict=True)
+        if shop.digest != digest
+    ]
+    if changed:
+        raise DataError(f"{changed[0]}: changed while the comparison ran; run it again")
+    shop, source = shops[0], shops[1].split if len(shops) > 1 else None
+    catalogue = shop.catalogue(maps.read_vectors(Path(job["products"])))
     options = Options(**_tuples(decides["options"]))
     variants = [
         Variant(refit=refit, masking=masking, ties=decides["ties"])
@@ -76,9 +83,8 @@ def _tuples(options: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     """End this process when the one that started it is gone, so that a killed comparison leaves nothing running."""
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -89,10 +95,11 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Do the job that the file on the command line describes."""
-    _end_with_parent()
+    """Do the job that is described on stdin."""
+    job = json.load(sys.stdin)
+    _end_with(job["parent"])
     try:
-        run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+        run(job)
     except TastemakerError as error:
         sys.stdout.write("; ".join(str(error).splitlines()) + "\n")
         sys.exit(REFUSED)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tastemaker.data.duplicates import near_duplicates
+from tastemaker.data.duplicates import has_titles, how_many, near_duplicates
 from tastemaker.data.holdout import Holdout, Split, questions, require_interactions, require_questions
 from tastemaker.data.queries import Queries
 from tastemaker.errors import DataError
@@ -53,7 +53,7 @@ def user_cold(data: Dataset, *, share: float = 0.1, seed: int = 0) -> Split:
         "train_interactions": len(train),
         "validation_interactions": len(held_out[0]),
         "test_interactions": len(held_out[1]),
-        "history_of_held_out_users": "all but the last interaction; in no training data",
+        "history_at_test": "all but the last interaction of the shopper, none of it in training data",
         "data_fingerprint": data.fingerprint,
     }
     return Split(train, refit, held_out[0], held_out[1], protocol)
@@ -80,6 +80,7 @@ def item_cold(data: Dataset, *, share: float = 0.1, least_history: int = 1, seed
     require_interactions(data)
     _check_share(share, "item-cold")
     groups = near_duplicates(data.items)
+    alike = how_many(groups)
     side = _draw(groups, data.popularity > 0, share=share, seed=seed)
     part = side[data.log["item"].to_numpy()]  # 0 train, 1 validation, 2 test
     train, refit = (data.with_log(data.log.filter(part < border)) for border in (1, 2))
@@ -94,17 +95,17 @@ def item_cold(data: Dataset, *, share: float = 0.1, least_history: int = 1, seed
         "items_bought": int((data.popularity > 0).sum()),
         "validation_items": int((side == 1).sum()),
         "test_items": int((side == 2).sum()),
-        "near_duplicates": "on the same side",
+        "near_duplicates": f"on the same side: {alike}" if has_titles(data.items) else "not checked: no titles",
         "train_interactions": len(train),
         "validation_interactions": len(validation.targets.items),
         "test_interactions": len(test.targets.items),
         "least_history": least_history,
         "validation_users_with_shorter_history": validation_short,
         "test_users_with_shorter_history": test_short,
-        "history_of_questions": "what came before the first held-out product; later purchases stay in train",
+        "history_at_test": "what came before the first held-out product; later purchases stay in train",
         "data_fingerprint": data.fingerprint,
     }
-    return require_questions(Split(train, refit, validation, test, protocol))
+    return require_questions(Split(train, refit, validation, test, protocol), because=f"; {alike}")
 
 
 def _check_share(share: float, name: str) -> None:

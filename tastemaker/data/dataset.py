@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
+from tastemaker.data import cells
 from tastemaker.data.entities import Entities
 from tastemaker.data.queries import Queries
 from tastemaker.errors import DataError
@@ -156,12 +157,12 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over users, items and who bought what in which order: the same value means the same data."""
-        state = hashlib.sha256(f"{self.users.digest}{self.items.digest}".encode())
-        for column in ("user", "item", "timestamp", "value"):
-            series = self.log[column]
-            state.update(series.fill_null(0).to_numpy().tobytes())
-            state.update(series.is_null().to_numpy().tobytes())
+        """SHA-256 over every column of users, items and log, rows in order: the same value means the same data."""
+        state = hashlib.sha256()
+        for table in (self.users.frame, self.items.frame, self.log):
+            state.update(len(table.columns).to_bytes(8, "little"))
+            for part in cells.content(table):
+                state.update(part)
         return state.hexdigest()
 
 

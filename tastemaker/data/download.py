@@ -110,7 +110,7 @@ def download(
     draft = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _only_one(draft) as file:
+        with only_one(draft) as file:
             try:
                 _receive_all(opener, remote, file, draft, progress, pause)
                 found = _verify(remote, draft, check)
@@ -137,6 +137,28 @@ def sha256_of(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def only_one(path: Path, *, wait: bool = False) -> Iterator[IO[bytes]]:
+    """Open a file for this process alone, made if needed; the lock ends with the process, however that ends.
+
+    Where the system has no such locks (Windows), nothing is locked.
+
+    Raises:
+        DataError: another process has it, and this one is not to wait.
+        OSError: it cannot be opened.
+    """
+    path.touch()
+    with path.open("r+b") as file:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DataError(f"{path}: another process is fetching this file; wait for it") from error
+        yield file
 
 
 class _Unusable(DataError):
@@ -344,21 +366,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-@contextmanager
-def _only_one(draft: Path) -> Iterator[IO[bytes]]:
-    """Open the draft for this process alone; the lock ends with the process, however that ends."""
-    draft.touch()
-    with draft.open("r+b") as file:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DataError(f"{draft}: another process is fetching this file; wait for it") from error
-        yield file
 
 
 def _state(draft: Path) -> Path:

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import shutil
 import sys
@@ -25,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 from tastemaker.data import readers
 from tastemaker.data.download import MIB, Remote, download, sha256_of
+from tastemaker.data.ledger import LEDGER, Download, read_entry, write_entry
 from tastemaker.data.problems import counted
 from tastemaker.data.unpack import check_gzip, check_zip, unpack_zip
 from tastemaker.data.write import write
-from tastemaker.drafts import PREFIX
+from tastemaker.drafts import PREFIX, remove_remains
 from tastemaker.errors import DataError, did_you_mean
 from tastemaker.progress import silent
 
@@ -36,10 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tastemaker.data.dataset import Dataset
+    from tastemaker.data.ledger import Entry
     from tastemaker.progress import Progress
 
-LEDGER = "fetched.json"
-FORMAT = 1
 DOWNLOADS = "downloads"
 
 
@@ -179,51 +178,53 @@ def fetch(
     if name not in sources():
         raise DataError(f"data set '{name}' cannot be fetched{did_you_mean(name, sources())}")
     source, folder, downloads = sources()[name], out / name, out / DOWNLOADS / name
-    entry = _read_ledger(out)["sets"].get(name, {})
     try:
+        entry = read_entry(out, name)
+        entry.files = {file.name: entry.files[file.name] for file in source.files if file.name in entry.files}
         whole = _is_whole(folder, entry)
         sums = {file.name: _expected(file, entry) for file in source.files}
-        same = whole and all(sums[file] == facts["sha256"] for file, facts in entry["files"].items())
+        same = whole and sums == {file: facts.sha256 for file, facts in entry.files.items()}
         missing = [file for file in source.files if not _is_there(downloads / file.name, sums[file.name])]
-        needed = missing if not same or (keep and entry["kept"]) else []
+        needed = missing if not same or (keep and entry.kept) else []
         for file in needed:
             _download(file, downloads, entry, progress, pause)
-            _write_ledger(out, name, entry)
+            write_entry(out, name, entry)
         notes: tuple[str, ...] = ()
         if not same:
             data, notes = _convert(source, downloads, progress)
-            _write_ledger(out, name, {**entry, "unfinished": True})
+            write_entry(out, name, entry.model_copy(update={"unfinished": True}))
             write(data, folder, overwrite=True)
-            entry["folder"] = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-            entry["counts"] = {"users": data.n_users, "items": data.n_items, "interactions": len(data)}
-            entry.pop("unfinished", None)
+            entry.folder = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+            entry.counts = {"users": data.n_users, "items": data.n_items, "interactions": len(data)}
+            entry.unfinished = False
         if not keep and downloads.exists():
             shutil.rmtree(downloads)
-        entry["kept"] = downloads.exists()
-        _write_ledger(out, name, entry)
+        entry.kept = downloads.exists()
+        write_entry(out, name, entry)
     except OSError as error:
         raise DataError(f"{error.filename or out}: cannot be read or written: {error.strerror or error}") from error
-    counts = entry["counts"]
+    counts = entry.counts
     differences = tuple(
         f"{what}: {counts[what]:,}, the literature states {stated:,}"
         for what, stated in source.counts.items()
         if counts[what] != stated
     )
-    return Fetched(source, folder, counts, entry["files"], differences, notes, already=same and not needed)
+    files = {name: facts.model_dump() for name, facts in entry.files.items()}
+    return Fetched(source, folder, counts, files, differences, notes, already=same and not needed)
 
 
-def _is_whole(folder: Path, entry: dict[str, Any]) -> bool:
-    """Whether the folder is as an earlier fetch left it; False where there is none, or that fetch was cut off.
+def _is_whole(folder: Path, entry: Entry) -> bool:
+    """Whether the files that an earlier fetch wrote are as it left them; other files may lie beside them.
+
+    False where there is no folder or an empty one, or where that fetch was cut off.
 
     Raises:
         DataError: it is something else, which must not be replaced.
     """
-    if not folder.exists() or entry.get("unfinished"):
+    if not folder.exists() or entry.unfinished or (folder.is_dir() and not any(folder.iterdir())):
         return False
-    sums = entry.get("folder", {})
-    found = {path.name: sha256_of(path) for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
-    if not sums or found != sums:
-        cause = "was changed since it was fetched" if sums else "was not made by fetch"
+    if not entry.folder or not all(_is_there(folder / name, sha256) for name, sha256 in entry.folder.items()):
+        cause = "was changed since it was fetched" if entry.folder else "was not made by fetch"
         raise DataError(f"{folder}: {cause}; move or remove it, or choose another folder (--out)")
     return True
 
@@ -232,14 +233,13 @@ def _is_there(path: Path, sha256: str) -> bool:
     return bool(sha256) and path.is_file() and sha256_of(path) == sha256
 
 
-def _expected(file: File, entry: dict[str, Any]) -> str:
+def _expected(file: File, entry: Entry) -> str:
     """Return the SHA-256 that a file must have: the published one, else that of the first fetch, else nothing."""
-    return str(file.sha256 or entry.get("files", {}).get(file.name, {}).get("sha256", ""))
+    known = entry.files.get(file.name)
+    return file.sha256 or (known.sha256 if known else "")
 
 
-def _download(
-    file: File, folder: Path, entry: dict[str, Any], progress: Progress, pause: Callable[[float], None]
-) -> None:
+def _download(file: File, folder: Path, entry: Entry, progress: Progress, pause: Callable[[float], None]) -> None:
     """Fetch one file and note its sum in `entry`."""
     pinned = _expected(file, entry)
     limit = file.most_unpacked_megabytes * MIB
@@ -254,8 +254,7 @@ def _download(
             f"If the change is known and right, remove {folder.parent.parent / LEDGER} and fetch again"
         )
     words = "published sum" if file.sha256 else "sum of the first fetch" if pinned else "nothing: first fetch"
-    facts = {"url": file.url, "bytes": target.stat().st_size, "sha256": found, "compared_with": words}
-    entry.setdefault("files", {})[file.name] = facts
+    entry.files[file.name] = Download(url=file.url, bytes=target.stat().st_size, sha256=found, compared_with=words)
 
 
 def _convert(source: Source, downloads: Path, progress: Progress) -> tuple[Dataset, tuple[str, ...]]:
@@ -263,7 +262,8 @@ def _convert(source: Source, downloads: Path, progress: Progress) -> tuple[Datas
 
     Rows that break a rule are left out and counted: a public file is not for its user to mend.
     """
-    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=downloads.parent) as draft:
+    remove_remains(downloads)
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{downloads.name}.", dir=downloads.parent) as draft:
         place, said = Path(draft), []
         if source.folder:
             file = source.files[0]
@@ -301,28 +301,3 @@ def _without_unsold(source: Source, downloads: Path, place: Path) -> str:
             else:
                 copy.write(line)
     return f"{metadata.name}: {counted(left, 'product')} that nobody in the log bought, left out"
-
-
-def _read_ledger(out: Path) -> dict[str, Any]:
-    path = out / LEDGER
-    if not path.exists():
-        return {"format": FORMAT, "sets": {}}
-    try:
-        ledger = json.loads(path.read_text(encoding="utf-8"))
-        known = ledger["format"] == FORMAT
-        sound = all(isinstance(entry["files"], dict) for entry in ledger["sets"].values())
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{path}: not a list of fetched files; remove it, or choose another folder (--out)") from error
-    if not known or not sound:
-        raise DataError(f"{path}: written by another version of tastemaker; choose another folder (--out)")
-    return dict(ledger)
-
-
-def _write_ledger(out: Path, name: str, entry: dict[str, Any]) -> None:
-    """Write the list whole or not at all; it is read anew, because another process may have added to it."""
-    ledger = _read_ledger(out)
-    ledger["sets"][name] = entry
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=out, prefix=PREFIX, delete=False) as draft:
-        draft.write(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n")
-    Path(draft.name).chmod(0o644)
-    Path(draft.name).replace(out / LEDGER)

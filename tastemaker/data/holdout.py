@@ -109,8 +109,12 @@ def require_interactions(data: Dataset) -> None:
         raise DataError("the data have no interactions, so there is nothing to split")
 
 
-def require_questions(split: Split) -> Split:
+def require_questions(split: Split, *, because: str = "") -> Split:
     """Return a split whose validation and test parts both ask something.
+
+    Args:
+        split: any split.
+        because: what to add to the message.
 
     Raises:
         DataError: a part has no question.
@@ -119,6 +123,7 @@ def require_questions(split: Split) -> Split:
         if not len(part):
             raise DataError(
                 f"{split.protocol['split']} split: the {name} part has no question "
-                f"({len(split.train)} of {len(split.refit)} interactions are train); use more data or another split"
+                f"({len(split.train)} of {len(split.refit)} interactions are train{because}); "
+                "use more data or another split"
             )
     return split

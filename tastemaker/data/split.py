@@ -66,23 +66,47 @@ def temporal(data: Dataset, *, validation: float = 0.1, test: float = 0.1) -> Sp
 def as_given(data: Dataset) -> Split:
     """Split by the log's own column "split" with the words train, valid and test, or their usual variants.
 
+    Histories keep the order of time; at the same time, and where times are missing, train comes before validation.
+    Where no row is for validation, each shopper's newest training row is, if the shopper has 2 of them.
+
     Raises:
         DataError: no such column, another word in it, or a part is empty.
     """
     require_interactions(data)
     if "split" not in data.log.columns:
         raise DataError("the interactions have no column 'split'; use leave-one-out or temporal")
-    words = data.log["split"].cast(pl.String).str.to_lowercase()
+    words = data.log["split"].cast(pl.String).str.strip_chars().str.to_lowercase()
     parts = {"train": 0, "training": 0, **dict.fromkeys(("valid", "validation", "val", "dev"), 1), "test": 2}
     other = words.filter(words.is_null() | ~words.is_in(list(parts)))
     if len(other):
         raise DataError(f"column 'split': {len(other)} rows say {other[0]!r}; known words: train, valid, test")
-    part = words.replace_strict(parts, return_dtype=pl.Int64).to_numpy()
-    order = data.log.select("user", pl.Series("part", part)).with_row_index()
-    rows = order.sort("user", "part", maintain_order=True)["index"].to_numpy()
-    return _from_parts(
-        data.with_log(data.log[rows]), part[rows], {"split": "as-given", "data_fingerprint": data.fingerprint}
-    )
+    log = data.log.with_columns(words.replace_strict(parts, return_dtype=pl.Int64).alias("part"))
+    for part, name in ((0, "train"), (2, "test")):
+        if not (log["part"] == part).any():
+            raise DataError(f"column 'split': no row says {name}; add such rows, or use leave-one-out or temporal")
+    log = log.sort("user", *(["timestamp"] if data.has_timestamps else []), "part", maintain_order=True)
+    protocol: dict[str, Any] = {"split": "as-given", "data_fingerprint": data.fingerprint}
+    if not (log["part"] == 1).any():
+        log = _with_newest_as_validation(log)
+        protocol["validation_rows"] = "none given: the newest train row of each shopper with at least 2"
+    return _from_parts(data.with_log(log.drop("part")), log["part"].to_numpy(), protocol)
+
+
+def _with_newest_as_validation(log: pl.DataFrame) -> pl.DataFrame:
+    """Mark the newest training row of each shopper with at least 2 of them as validation.
+
+    Raises:
+        DataError: no shopper has 2 training rows.
+    """
+    train = pl.col("part") == 0
+    newest = train & (train.cum_sum(reverse=True).over("user") == 1) & (train.sum().over("user") >= 2)
+    marked = log.with_columns(pl.when(newest).then(1).otherwise("part").alias("part"))
+    if not (marked["part"] == 1).any():
+        raise DataError(
+            "column 'split': no row says valid, and no shopper has 2 rows that say train, so the newest of them cannot "
+            "be taken for validation; mark some rows as valid"
+        )
+    return marked
 
 
 class Splitter(Protocol):

@@ -83,6 +83,9 @@ def _check_members(members: list[ZipInfo], limit: int) -> None:
     if len(members) > MOST_MEMBERS:
         raise DataError(f"the zip file has {len(members):,} members; at most {MOST_MEMBERS:,} are unpacked")
     names: set[str] = set()
+    files = {str(PurePosixPath(member.filename)).lower() for member in members if not member.filename.endswith("/")}
+    if "." in files:
+        raise DataError("the zip file holds a file without a name; refused")
     for member in members:
         name = member.filename
         path = PurePosixPath(name)
@@ -96,6 +99,9 @@ def _check_members(members: list[ZipInfo], limit: int) -> None:
         if str(path).lower() in names:
             raise DataError(f"the zip file holds {name!r} twice; refused")
         names.add(str(path).lower())
+        for parent in path.parents:
+            if str(parent).lower() in files:
+                raise DataError(f"the zip file holds {name!r} inside {str(parent)!r}, which is a file; refused")
         if member.file_size > max(SMALL, MOST_GROWTH * member.compress_size):
             raise DataError(f"the zip file holds {name!r}, which would grow to {member.file_size:,} bytes; refused")
     total = sum(member.file_size for member in members)

@@ -2,28 +2,97 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from tastemaker import guards
 from tastemaker.data.split import leave_one_out
 from tastemaker.progress import Progress, silent
+from tastemaker.recommender import Aids
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.split import Split
     from tastemaker.pipeline import Pipeline
 
+FIRST, CHOICES, AGAIN = "fit on train", "choices on validation", "fit on train + validation"
+"""Steps of fitting, as they are called where their seconds are told."""
 
-def fit(pipeline: Pipeline, split: Split, *, refit: bool = False, seed: int = 0, progress: Progress = silent) -> None:
+
+def fit(
+    pipeline: Pipeline,
+    split: Split,
+    *,
+    refit: bool = False,
+    folder: Path | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+    seconds: dict[str, float] | None = None,
+) -> dict[str, Any]:
     """Fit on train and make the pipeline's choices on validation; with `refit`, then fit on train + validation.
 
-    The test part is not looked at.
+    Nothing is learnt from the test part. What the fitted parts were tuned on, and what they would say to language
+    models, is tested for leaks before any model is asked.
+
+    Args:
+        pipeline: any.
+        split: train and validation are used.
+        refit: whether the last fit is on train + validation, with the choices made before.
+        folder: where long training keeps checkpoints; a killed fit goes on from them.
+        seed: of the fit.
+        progress: shown over the work.
+        seconds: takes in what each step took: FIRST, CHOICES and AGAIN, as far as they were needed.
+
+    Returns:
+        What the leak tests noticed.
+
+    Raises:
+        LeakError: something held out is known before it may be.
     """
-    if pipeline.wants_calibration or not refit:
-        pipeline.fit(split.train, seed=seed, progress=progress)
+    noticed: dict[str, Any] = {}
+    chooses = pipeline.wants_calibration or pipeline.stops_early
+    if chooses or not refit:
+        aids = Aids(validation=split.validation, folder=folder)
+        with _timed(seconds, FIRST):
+            pipeline.fit(split.train, aids=aids, seed=seed, progress=progress)
+        noticed = guards.check_fitted(pipeline, split)
     if pipeline.wants_calibration:
-        pipeline.calibrate(split.validation, seed=seed, progress=progress)
-    if refit:
-        pipeline.fit(split.refit, seed=seed, progress=progress)
+        with _timed(seconds, CHOICES):
+            pipeline.calibrate(split.validation, seed=seed, progress=progress)
+    if not refit:
+        return noticed
+    return noticed | fit_again(pipeline, split, folder=folder, seed=seed, progress=progress, seconds=seconds)
+
+
+def fit_again(
+    pipeline: Pipeline,
+    split: Split,
+    *,
+    folder: Path | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+    seconds: dict[str, float] | None = None,
+) -> dict[str, Any]:
+    """Fit a pipeline that was fitted on train once more, on train + validation, keeping its choices.
+
+    Args and return value are those of `fit`.
+    """
+    with _timed(seconds, AGAIN):
+        pipeline.fit(split.refit, aids=Aids(keep_choices=True, folder=folder), seed=seed, progress=progress)
+    return guards.check_fitted(pipeline, split, refit=True)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float] | None, step: str) -> Iterator[None]:
+    """Note what a step took, if anyone asks."""
+    started = time.perf_counter()
+    yield
+    if seconds is not None:
+        seconds[step] = time.perf_counter() - started
 
 
 def fit_on_all(pipeline: Pipeline, data: Dataset, *, seed: int = 0, progress: Progress = silent) -> None:
@@ -35,8 +104,9 @@ def fit_on_all(pipeline: Pipeline, data: Dataset, *, seed: int = 0, progress: Pr
     Raises:
         DataError: a choice needs validation, and no shopper has 3 interactions.
     """
-    if pipeline.wants_calibration:
+    if pipeline.wants_calibration or pipeline.stops_early:
         split = leave_one_out(data)
-        pipeline.fit(split.refit, seed=seed, progress=progress)
-        pipeline.calibrate(split.test, seed=seed, progress=progress)
-    pipeline.fit(data, seed=seed, progress=progress)
+        pipeline.fit(split.refit, aids=Aids(validation=split.test), seed=seed, progress=progress)
+        if pipeline.wants_calibration:
+            pipeline.calibrate(split.test, seed=seed, progress=progress)
+    pipeline.fit(data, aids=Aids(keep_choices=True), seed=seed, progress=progress)

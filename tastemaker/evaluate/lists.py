@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tastemaker import probes
 from tastemaker.data.ranking import Ranking
+from tastemaker.lm.cache import CachedLM
 from tastemaker.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -18,8 +21,9 @@ if TYPE_CHECKING:
 
 BLOCK = 256
 """Queries ranked between two steps of the progress bar."""
-LATENCY_ASKED, LATENCY_SECONDS = 200, 5.0
-"""Single requests whose latency is measured, and the seconds after which no further one is begun."""
+LATENCY_ASKED, LATENCY_ASKED_LM, LATENCY_SECONDS = 200, 5, 5.0
+"""Single requests whose latency is measured, fewer where each asks a language model, and the seconds after which no
+further one is begun."""
 COLD_LENGTHS = (0, 1, 2, 3, 5, 10, 20)
 """Newest purchases shown to the recommender in the cold-start curve, beside the whole history."""
 COLD_ASKED = 2000
@@ -66,18 +70,28 @@ def rank_all(pipeline: Pipeline, test: Holdout, k: int, *, masking: bool, progre
     return Lists([Ranking.stack(stage, k) for stage in parts], short, stage_seconds, seconds)
 
 
-def latency(pipeline: Pipeline, queries: Queries, k: int, *, masking: bool, seed: int) -> dict[str, float | int]:
-    """Ask random queries one by one and return the median and the 95th percentile of their milliseconds."""
-    order = np.random.default_rng(seed).permutation(len(queries))[:LATENCY_ASKED]
-    pipeline.rank(queries.take([int(order[0])]), k, seen=not masking)  # warm: caches are filled once, not by request
+def latency(
+    pipeline: Pipeline, queries: Queries, k: int, *, masking: bool, asks_model: bool, seed: int
+) -> dict[str, float | int | None]:
+    """Ask random queries one by one and return the median and the 95th percentile of their milliseconds.
+
+    Caches of language models are passed by, so that the model is measured and not the disk; None where the model left a
+    question without an answer.
+    """
+    order = np.random.default_rng(seed).permutation(len(queries))[: LATENCY_ASKED_LM if asks_model else LATENCY_ASKED]
+    pipeline.rank(queries.take([int(order[0])]), k, seen=not masking)  # warm: tables are made once, not by request
     taken: list[float] = []
+    before = probes.counts_of(pipeline)
     begun = time.perf_counter()
-    for row in order:
-        started = time.perf_counter()
-        if taken and started - begun > LATENCY_SECONDS:
-            break
-        pipeline.rank(queries.take([int(row)]), k, seen=not masking)
-        taken.append(1000 * (time.perf_counter() - started))
+    with _past_caches(pipeline):
+        for row in order:
+            started = time.perf_counter()
+            if taken and started - begun > LATENCY_SECONDS:
+                break
+            pipeline.rank(queries.take([int(row)]), k, seen=not masking)
+            taken.append(1000 * (time.perf_counter() - started))
+    if probes.failures(probes.counts_since(pipeline, before)):
+        return {"p50": None, "p95": None, "asked": len(taken)}
     return {
         "p50": round(float(np.quantile(taken, 0.5)), 3),
         "p95": round(float(np.quantile(taken, 0.95)), 3),
@@ -86,6 +100,14 @@ def latency(pipeline: Pipeline, queries: Queries, k: int, *, masking: bool, seed
 
 
 def with_newest(test: Holdout, length: int | None) -> Queries:
-    """Return the questions as a shopper of so short a history would ask them: unknown, with few purchases."""
-    queries = test.queries if length is None else test.queries.newest(length)
-    return type(queries)(queries.offsets, queries.items, queries.texts)
+    """Return the questions with so short a history; who asks stays known, so that no model meets him as a stranger."""
+    return test.queries if length is None else test.queries.newest(length)
+
+
+def _past_caches(pipeline: Pipeline) -> ExitStack:
+    """Let the pipeline's language models be asked themselves, not their caches, for one `with`."""
+    with ExitStack() as stack:
+        for stage in pipeline.stages:
+            if isinstance(stage.recommender.lm, CachedLM):
+                stack.enter_context(stage.recommender.lm.bypassed())
+        return stack.pop_all()

@@ -12,7 +12,7 @@ from tastemaker.evaluate.lists import COLD_ASKED, COLD_LENGTHS, with_newest
 from tastemaker.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tastemaker.data.split import Holdout, Split
     from tastemaker.evaluate.lists import Lists
@@ -33,14 +33,23 @@ def slices(measured: Measured, groupings: Sequence[Groups], options: Options) ->
     return rows
 
 
-def groupings(test: Holdout, split: Split, catalogue: Catalogue, options: Options) -> list[Groups]:
+def groupings(
+    test: Holdout, split: Split, catalogue: Catalogue, options: Options, *, refit: bool = False
+) -> list[Groups]:
     """Put the questions into groups, in every way that is wanted.
+
+    Args:
+        test: the questions.
+        split: popularity and age of targets are those of its train part.
+        catalogue: made from the same part.
+        options: which columns to group by.
+        refit: whether that part is train + validation.
 
     Raises:
         DataError: a column that groups are wanted by is unknown.
     """
     asking = replace(test.queries, users=test.who())
-    age = metrics.by_target_age(test.targets, split.train)
+    age = metrics.by_target_age(test.targets, split.refit if refit else split.train)
     return [
         metrics.by_history_length(test.queries),
         metrics.by_target_popularity(test.targets, catalogue),
@@ -50,11 +59,21 @@ def groupings(test: Holdout, split: Split, catalogue: Catalogue, options: Option
     ]
 
 
-def of_stages(pipeline: Pipeline, lists: Lists, test: Holdout, options: Options) -> Rows:
-    """Say for each stage what its lists are worth, and what it added to or took from the stage before."""
+def of_stages(
+    pipeline: Pipeline, lists: Lists, test: Holdout, options: Options, *, counts: Mapping[int, Mapping[str, int]]
+) -> Rows:
+    """Say for each stage what its lists are worth, and what it added to or took from the stage before.
+
+    Args:
+        pipeline: after ranking.
+        lists: its lists.
+        test: the questions.
+        options: list lengths and seed.
+        counts: what language-model stages counted while these very lists were made, by stage number.
+    """
     reports: Rows = []
     before = None
-    for stage, ranking in zip(pipeline.stages, lists.by_stage, strict=True):
+    for number, (stage, ranking) in enumerate(zip(pipeline.stages, lists.by_stage, strict=True)):
         measured = metrics.per_query(ranking, test.targets, options.ks)
         report: dict[str, Any] = {
             "model": stage.recommender.name,
@@ -64,7 +83,8 @@ def of_stages(pipeline: Pipeline, lists: Lists, test: Holdout, options: Options)
         if before is not None:
             changes = {name: values - before[name] for name, values in measured.items()}
             report["change"] = metrics.summarise(changes, seed=options.seed)
-        reports.append({**report, "report": stage.recommender.report()})
+        own = {"counts": dict(counts[number])} if number in counts else {}
+        reports.append({**report, "report": {**stage.recommender.report(), **own}})
         before = measured
     return reports
 
@@ -74,9 +94,11 @@ def cold_start(
 ) -> Rows:
     """Ask for the same shoppers with only their newest purchases shown, as if they were new to the shop.
 
-    What they bought before is hidden from the recommender, so a masked list masks only what is shown. The cuts are
-    those of COLD_LENGTHS below the median history, and only shoppers with more than the longest cut are asked: every
-    point is about the same people, and each cut takes something away.
+    What they bought before is hidden from the question, so a masked list masks only what is shown. It is not hidden
+    from the fit: in the splits whose shoppers are in train, counts and vectors of products were learnt from it too. A
+    model that compares shoppers is told who asks and leaves his own row out. The cuts are those of COLD_LENGTHS below
+    the median history, and only shoppers with more than the longest cut are asked: every point is about the same
+    people, and each cut takes something away.
     """
     cuts = [length for length in COLD_LENGTHS if length < np.median(test.queries.lengths)]
     if not cuts:

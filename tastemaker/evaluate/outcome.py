@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tastemaker.data.ranking import Ranking
     from tastemaker.evaluate.protocol import Variant
+    from tastemaker.metrics import Ratio
     from tastemaker.types import Float32
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One pipeline under one variant of the protocol; every field but the last three is JSON-ready.
+    """One pipeline under one variant of the protocol; every field but the last four is JSON-ready.
 
     Attributes:
         protocol: split, masking, refit, sample, seeds, counts, data fingerprint, and what the leak tests noticed.
@@ -23,10 +24,12 @@ class Evaluation:
         curves: "lorenz" (share of products, share of places in lists) and "coverage" (list length, share listed).
         cold_start: the same shoppers with only their newest purchases shown; empty unless probed.
         stages: measures after each stage, what the stage changed, and its own report.
-        trust: the audit of the lists; with probes also order sensitivity and the truth of reasons.
-        cost: seconds, latency, and what language models were asked.
+        trust: the audit of the lists; with probes also order sensitivity and the truth of reasons, and under which
+            variant they were tried out.
+        cost: seconds, latency, and what language models were asked during fitting, ranking and probes.
         variant: masking, refit, ties.
         per_query: measure -> one value a question, for paired tests.
+        ratios: measures that are one sum over questions divided by another: revenue, popularity lift.
         lists: what was answered.
     """
 
@@ -41,6 +44,7 @@ class Evaluation:
     cost: dict[str, Any]
     variant: Variant
     per_query: dict[str, Float32] = field(repr=False)
+    ratios: dict[str, Ratio] = field(repr=False)
     lists: Ranking = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tastemaker.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.split import Split
+    from tastemaker.data.split import Holdout, Split
 
 Ties = Literal["file", "shuffled"]
 Repeats = Literal["count", "exclude", "novel"]
@@ -98,11 +98,7 @@ def prepare(
         ConfigError: an unknown name.
         DataError: the data do not allow the split, or a choice leaves no question.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"split {split}: unknown{did_you_mean(split, SPLITS)}")
-    for word, given, known in (("ties", ties, get_args(Ties)), ("repeats", repeats, get_args(Repeats))):
-        if given not in known:
-            raise ConfigError(f"{word} {given}: unknown{did_you_mean(given, known)}")
+    require_known(split=split, ties=ties, repeats=repeats)
     facts: dict[str, Any] = {"data_fingerprint": data.fingerprint}
     if ties == "shuffled":
         data, shuffled = variants.shuffled_ties(data, seed=seed)
@@ -114,3 +110,61 @@ def prepare(
     if repeats == "novel":
         parts = variants.novel_targets(parts)
     return parts.with_facts(**facts, ties=ties, repeats=repeats)
+
+
+def require_known(*, split: str, ties: str, repeats: str) -> None:
+    """Refuse unknown names, also before data are read.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    known = {"split": (split, tuple(SPLITS)), "ties": (ties, get_args(Ties)), "repeats": (repeats, get_args(Repeats))}
+    for word, (given, names) in known.items():
+        if given not in names:
+            raise ConfigError(f"{word} {given}: unknown{did_you_mean(given, names)}")
+
+
+def stated(
+    split: Split, test: Holdout, variant: Variant, options: Options, *, seed: int, source: Split | None = None
+) -> dict[str, Any]:
+    """Say every choice that moves the figures; what the split says of itself has the last word.
+
+    Args:
+        split: what is asked.
+        test: the questions, perhaps a sample of them.
+        variant: masking, refit and ties.
+        options: sample and seed.
+        seed: of fitting.
+        source: the shop that was learnt from, where it is another.
+    """
+    sampled = options.sample is not None and options.sample < len(split.test)
+    fitted_on = "train + validation" if variant.refit else "train"
+    drawn = {"sample_seed": options.seed if sampled else None, "bootstrap_seed": options.seed}
+    return {
+        "items_ranked": "all",
+        "history_masked": variant.masking,
+        "fitted_on": fitted_on if source is None else f"{fitted_on} of another shop",
+        "history_at_test": "train + validation",
+        "order_of_ties": "file",
+        "order_of_equal_scores": "lower item number first",
+        "test_queries": len(test),
+        "test_queries_available": len(split.test),
+        "sample": "random, by seed" if sampled else None,
+        "targets_in_history": int(variants.in_history(test).sum()),
+        "repeated_targets": _of_repeats(split, variant),
+        "popularity_and_age": f"of {fitted_on}",
+        "interval": "95 % percentile bootstrap over queries, 1,000 resamples",
+        "seed": seed,
+        **(drawn if options.seed != seed else {}),
+        **split.protocol,
+    }
+
+
+def _of_repeats(split: Split, variant: Variant) -> str:
+    """Say what becomes of targets that the shopper had bought before."""
+    repeats = split.protocol.get("repeats", "count")
+    if repeats == "exclude":
+        return "none: only first purchases are in the data"
+    if repeats == "novel":
+        return "not counted"
+    return "counted; a masked list can never hit them" if variant.masking else "counted"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tastemaker import guards, probes
-from tastemaker.data.variants import in_history
 from tastemaker.errors import DataError
 from tastemaker.evaluate import cost, measures, trust
-from tastemaker.evaluate.fitting import fit
-from tastemaker.evaluate.lists import latency, rank_all
+from tastemaker.evaluate.fitting import AGAIN, fit, fit_again
+from tastemaker.evaluate.lists import rank_all
 from tastemaker.evaluate.outcome import Evaluation
-from tastemaker.evaluate.protocol import DEFAULT_KS, Options, Variant
+from tastemaker.evaluate.protocol import DEFAULT_KS, Options, Variant, stated
 from tastemaker.evaluate.vectors import text_vectors
 from tastemaker.metrics import Catalogue, everything, gaps
 from tastemaker.progress import Progress, silent
@@ -77,8 +76,8 @@ def evaluate_variants(
         seed: of fitting; that of `options` unless it is given.
         options: what is measured.
         source: the shop to learn from, where it is another than the one that is asked (cross-data).
-        catalogue: what measures know about items; made from `split.train` if it is not given, with text vectors (for
-            diversity) where `options.probe` is set.
+        catalogue: what measures know about items, made from `split.train`; if it is not given, with text vectors (for
+            diversity) where `options.probe` is set. Refit variants get one of `split.refit`, with the same vectors.
         progress: shown over fitting and ranking.
 
     Yields:
@@ -92,110 +91,140 @@ def evaluate_variants(
     options = options or Options()
     seed = options.seed if seed is None else seed
     noticed = guards.check_all(pipeline, split)
+    if source is not None:
+        guards.check_other_shop(source, split)
+    test = split.test if options.sample is None else split.test.sample(options.sample, seed=options.seed)
+    if not len(test):
+        raise DataError("the test part has no question; use another split or more data")
     if catalogue is None:
         catalogue = Catalogue.of(split.train, vectors=text_vectors(split.train.items) if options.probe else None)
-    test = split.test if options.sample is None else split.test.sample(options.sample, seed=options.seed)
-    groups = measures.groupings(test, split, catalogue, options)
+    shop = Shop(split, test, catalogue, measures.groupings(test, split, catalogue, options))
     learnt_from = source or split
-    fitted_before = False
+    chooses = pipeline.wants_calibration or pipeline.stops_early
+    seconds: dict[str, float] = {}
+    fitting: cost.Usages = []
+    tried: trust.Tried | None = None
     for refit in sorted({variant.refit for variant in variants}):
-        started = time.perf_counter()
-        if fitted_before:  # choices were made on validation by the fit on train
-            pipeline.fit(learnt_from.refit, seed=seed, progress=progress)
+        before = cost.usages(pipeline)
+        work: dict[str, Any] = {"seed": seed, "progress": progress, "seconds": seconds}
+        if seconds:  # choices were made on validation by the fit on train
+            noticed |= fit_again(pipeline, learnt_from, **work)
         else:
-            fit(pipeline, learnt_from, refit=refit, seed=seed, progress=progress)
-        fitted_before = True
-        notes = [] if source is None else pipeline.transfer(split.train.items)
-        fit_seconds = time.perf_counter() - started
-        noticed |= guards.check_fitted(pipeline, split, source=source, refit=refit)
+            noticed |= fit(pipeline, learnt_from, refit=refit, **work)
+        steps = seconds if chooses or not refit else {AGAIN: seconds[AGAIN]}
+        facts: dict[str, Any] = {}
+        if source is not None:
+            notes = pipeline.transfer(split.train.items)
+            noticed |= guards.check_fitted(pipeline, split, source=source, refit=refit)
+            facts = {"fitted_on_other_data": source.protocol["data_fingerprint"], "transfer": notes}
+        fitting += cost.labelled("fitting and choosing", cost.since(before, cost.usages(pipeline)))
+        if refit:
+            shop = shop.after_refit(options)
         for variant in sorted(one for one in set(variants) if one.refit == refit):
-            outcome = _assess(
-                pipeline, split, test, variant, options=options, catalogue=catalogue, groups=groups, progress=progress
+            said = {**stated(split, test, variant, options, seed=seed, source=source), **facts}
+            outcome, tried = _assess(
+                pipeline, shop, variant, options=options, said=said, tried=tried, progress=progress
             )
-            outcome.cost["fit_seconds"] = round(fit_seconds, 3)
-            outcome.protocol.update(leak_tests=noticed, seed=seed)
-            if source is not None:
-                outcome.protocol.update(fitted_on_other_data=source.protocol["data_fingerprint"], transfer=notes)
+            outcome.cost["fit_seconds"] = round(sum(steps.values()), 3)
+            outcome.cost["fit_steps"] = {step: round(taken, 3) for step, taken in steps.items()}
+            outcome.cost["language_models"][:0] = fitting
+            outcome.protocol["leak_tests"] = dict(noticed)
             yield outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What is asked and what the measures know of it, the same for all variants that learnt from the same part.
+
+    Attributes:
+        split: train, validation and test.
+        test: the questions.
+        catalogue: popularity and more of the products.
+        groups: ways to group the questions.
+    """
+
+    split: Split
+    test: Holdout
+    catalogue: Catalogue
+    groups: list[Groups]
+
+    def after_refit(self, options: Options) -> Shop:
+        """Return the same with popularity and age of products as train + validation have them."""
+        catalogue = Catalogue.of(self.split.refit, vectors=self.catalogue.vectors)
+        groups = measures.groupings(self.test, self.split, catalogue, options, refit=True)
+        return replace(self, catalogue=catalogue, groups=groups)
 
 
 def _assess(
     pipeline: Pipeline,
-    split: Split,
-    test: Holdout,
+    shop: Shop,
     variant: Variant,
     *,
     options: Options,
-    catalogue: Catalogue,
-    groups: list[Groups],
+    said: dict[str, Any],
+    tried: trust.Tried | None,
     progress: Progress,
-) -> Evaluation:
-    """Rank and measure one variant of a fitted pipeline."""
-    if not len(test):
-        raise DataError("the test part has no question; use another split or more data")
-    k = min(options.longest, split.train.n_items)
-    before, counts = cost.usages(pipeline), probes.counts_of(pipeline)
+) -> tuple[Evaluation, trust.Tried | None]:
+    """Rank and measure one variant of a fitted pipeline.
+
+    Args:
+        pipeline: fitted as the variant wants it.
+        shop: what is asked.
+        variant: masking, refit and ties.
+        options: what is measured.
+        said: the choices that move the figures.
+        tried: what was tried out before; it is not tried out again.
+        progress: shown over ranking.
+    """
+    test = shop.test
+    k = min(options.longest, shop.split.train.n_items)
+    asked, counts = cost.usages(pipeline), probes.counts_of(pipeline)
     lists = rank_all(pipeline, test, k, masking=variant.masking, progress=progress)
-    spent = cost.since(before, cost.usages(pipeline))
-    trusted: dict[str, Any] = {
-        "lists": trust.audit(pipeline, lists, test, variant=variant),
-        "language_model": trust.language_models(pipeline, test, counts, options=options),
-    }
-    found = everything(lists.final, test, catalogue, options.ks, seed=options.seed)
-    slices = measures.slices(found, groups, options)
+    spent = cost.since(asked, cost.usages(pipeline))
+    counted = probes.counts_since(pipeline, counts)
+    answers = probes.language_models(pipeline, len(test), since=counts)
+    stages = measures.of_stages(pipeline, lists, test, options, counts=counted)
+    found = everything(lists.final, test, shop.catalogue, options.ks, seed=options.seed)
+    slices = measures.slices(found, shop.groups, options)
+    per_1000 = cost.per_1000_requests(lists, spent, len(test))
     spending: dict[str, Any] = {
         "rank_seconds": round(lists.seconds, 3),
         "stage_seconds": [round(seconds, 3) for seconds in lists.stage_seconds],
-        "language_models": cost.usages(pipeline),
-        "peak_mib": cost.peak_mib(),
-        "per_1000_requests": cost.per_1000_requests(lists, spent, len(test), price=options.price),
+        "language_models": cost.labelled("ranking", spent),
+        "per_1000_requests": {**per_1000, "money": cost.money(per_1000, options.price)},
     }
-    trusted["reasons"] = trust.reasons(pipeline, test, options=options)
+    trusted: dict[str, Any] = {"lists": trust.audit(pipeline, lists, test, variant=variant), "reasons": None}
     cold_start: list[dict[str, Any]] = []
     if options.probe:
-        spending["latency_ms"] = latency(pipeline, test.queries, k, masking=variant.masking, seed=options.seed)
-        if not before:  # a language model would be asked thousands of times
+        asks_model = bool(spent) or any(counted.values())
+        if tried is None:
+            tried = trust.try_out(pipeline, lists, test, variant=variant, options=options, asks_model=asks_model)
+            spending["language_models"] += cost.labelled("probes", tried.spent)
+        spending["latency_ms"] = tried.latency_ms
+        trusted |= {"reasons": tried.reasons, "probed_under": tried.variant}
+        for one in answers:
+            if one["stage"] in tried.steadiness:
+                one["order sensitivity"] = tried.steadiness[one["stage"]]
+        if not asks_model:  # it would be asked thousands of times
             cold_start = measures.cold_start(pipeline, test, options, masking=variant.masking, progress=progress)
+    fallback = pipeline.fallback.name if pipeline.fallback else None
     return Evaluation(
         protocol={
-            **_protocol(split, test, variant, options),
-            **split.protocol,
-            **_fallback(pipeline, lists.short),
+            **said,
+            "fallback": fallback,
+            "fallback_rows": lists.short if fallback else 0,
             "measures": list(found.notes),
         },
         metrics=found.summary,
         slices=slices,
-        gaps=gaps(slices, options.measure),
+        gaps=gaps(options.measure, found.values[options.measure], shop.groups, seed=options.seed),
         curves=found.curves,
         cold_start=cold_start,
-        stages=measures.of_stages(pipeline, lists, test, options),
-        trust=trusted,
-        cost=spending,
+        stages=stages,
+        trust=trusted | {"language_model": answers},
+        cost=spending | {"peak_mib": cost.peak_mib()},
         variant=variant,
         per_query=found.per_query,
+        ratios=found.ratios,
         lists=lists.final,
-    )
-
-
-def _protocol(split: Split, test: Holdout, variant: Variant, options: Options) -> dict[str, Any]:
-    """Say every choice that moves the figures."""
-    sampled = options.sample is not None and options.sample < len(split.test)
-    return {
-        "items_ranked": "all",
-        "history_masked": variant.masking,
-        "fitted_on": "train + validation" if variant.refit else "train",
-        "history_at_test": "train + validation",
-        "order_of_ties": "file",
-        "order_of_equal_scores": "lower item number first",
-        "test_queries": len(test),
-        "test_queries_available": len(split.test),
-        "sample": "random, by seed" if sampled else None,
-        "targets_in_history": int(in_history(test).sum()),
-        "repeated_targets": "counted; a masked list can never hit them" if variant.masking else "counted",
-        "interval": "95 % percentile bootstrap over queries, 1,000 resamples",
-    }
-
-
-def _fallback(pipeline: Pipeline, short: int) -> dict[str, Any]:
-    name = pipeline.fallback.name if pipeline.fallback else None
-    return {"fallback": name, "fallback_rows": short if name else 0}
+    ), tried

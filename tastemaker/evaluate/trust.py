@@ -1,10 +1,19 @@
-"""What can be relied on in the lists: nothing invented, steady language models, true reasons."""
+"""What can be relied on in the lists: nothing invented, steady language models, true reasons; and how long one takes.
+
+The audit and the counts of answers belong to every variant. The rest is tried out once a model, under its first
+variant, and with few shoppers where each list asks a language model, so that trying out costs less than measuring.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tastemaker import probes
+from tastemaker.evaluate import cost
+from tastemaker.evaluate.lists import latency
 from tastemaker.explain import Explainer
 from tastemaker.recommender import Judging
 
@@ -14,12 +23,31 @@ if TYPE_CHECKING:
     from tastemaker.evaluate.protocol import Options, Variant
     from tastemaker.pipeline import Pipeline
 
-REASONS, SHOPPERS = 200, 100
-"""Reasons that are tested, and shoppers from whose lists they are drawn."""
+REASONS, SHOPPERS, SHOPPERS_LM = 200, 200, 10
+"""Reasons that are looked at, and shoppers of whom each has one tested; fewer where that asks a language model."""
 STEADY_ASKED = 10
 """Questions that a language model is asked twice, with candidates in another order."""
 SECONDS = 30.0
-"""Seconds after which the test of reasons stops."""
+"""Seconds after which a test of reasons stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What was tried out.
+
+    Attributes:
+        variant: under which one.
+        latency_ms: of single requests.
+        steadiness: order sensitivity by stage number.
+        reasons: whether they rest on evidence, and whether an item falls when what its reason cites is taken away.
+        spent: what language models were asked for all this.
+    """
+
+    variant: str
+    latency_ms: dict[str, Any]
+    steadiness: dict[int, dict[str, Any]]
+    reasons: dict[str, Any]
+    spent: cost.Usages
 
 
 def audit(pipeline: Pipeline, lists: Lists, test: Holdout, *, variant: Variant) -> dict[str, int]:
@@ -28,41 +56,51 @@ def audit(pipeline: Pipeline, lists: Lists, test: Holdout, *, variant: Variant) 
     return {**found, "filled by fallback": lists.short if pipeline.fallback else 0}
 
 
-def language_models(
-    pipeline: Pipeline, test: Holdout, counts: dict[int, dict[str, int]], *, options: Options
-) -> list[dict[str, Any]]:
-    """Say what became of the questions to language models and, where probed, how steady their answers are.
+def try_out(
+    pipeline: Pipeline, lists: Lists, test: Holdout, *, variant: Variant, options: Options, asks_model: bool
+) -> Tried:
+    """Measure latency, steadiness of language models, and the truth of reasons.
 
     Args:
         pipeline: after ranking.
+        lists: its lists.
         test: the questions.
-        counts: `probes.counts_of(pipeline)` before ranking.
-        options: whether to probe, and the seed.
+        variant: of the lists.
+        options: seed and list lengths.
+        asks_model: whether a list asks a language model.
     """
-    found = probes.language_models(pipeline, len(test), since=counts)
-    if not options.probe:
-        return found
-    asked = test.sample(STEADY_ASKED, seed=options.seed)
-    for one in found:
-        number = one["stage"]
-        stage = pipeline.stages[number]
-        if number and isinstance(stage.recommender, Judging):
+    before = cost.usages(pipeline)
+    k = lists.final.items.shape[1]
+    asked: dict[str, Any] = {"masking": variant.masking, "asks_model": asks_model, "seed": options.seed}
+    return Tried(
+        variant=variant.name,
+        latency_ms=latency(pipeline, test.queries, k, **asked),
+        steadiness=_steadiness(pipeline, test, seed=options.seed),
+        reasons=_reasons(pipeline, lists, test, asked=SHOPPERS_LM if asks_model else SHOPPERS, seed=options.seed),
+        spent=cost.since(before, cost.usages(pipeline)),
+    )
+
+
+def _steadiness(pipeline: Pipeline, test: Holdout, *, seed: int) -> dict[int, dict[str, Any]]:
+    """Ask each re-ranker that has an opinion of its own twice; the stages before it run, it and later ones do not."""
+    queries = test.sample(STEADY_ASKED, seed=seed).queries
+    found = {}
+    for number, stage in enumerate(pipeline.stages):
+        if number and stage.recommender.lm is not None and isinstance(stage.recommender, Judging):
             keep = pipeline.stages[number - 1].keep
-            candidates = pipeline.rank_by_stage(asked.queries, keep)[number - 1].cut(keep)
-            judged = probes.order_sensitivity(stage.recommender, asked.queries, candidates, seed=options.seed)
-            one["order sensitivity"] = judged
+            candidates = pipeline.rank_by_stage(queries, keep, upto=number)[-1].cut(keep)
+            found[number] = probes.order_sensitivity(stage.recommender, queries, candidates, seed=seed)
     return found
 
 
-def reasons(pipeline: Pipeline, test: Holdout, *, options: Options) -> dict[str, Any] | None:
-    """Say how many reasons rest on evidence, and whether an item falls when what its reason cites is taken away."""
-    if not options.probe:
-        return None
-    rows = test.sample(SHOPPERS, seed=options.seed)
-    ranking = pipeline.rank(rows.queries, options.longest)
+def _reasons(pipeline: Pipeline, lists: Lists, test: Holdout, *, asked: int, seed: int) -> dict[str, Any]:
+    """Look at the reasons for the lists of some shoppers, and test one of each shopper."""
+    count = min(SHOPPERS, len(test))
+    rows = np.sort(np.random.default_rng(seed).choice(len(test), count, replace=False))
+    queries, ranking = test.queries.take(rows), lists.final.take(rows)
     explainer = Explainer(pipeline)
-    limits: dict[str, Any] = {"asked": REASONS, "seconds": SECONDS, "seed": options.seed}
+    limits: dict[str, Any] = {"seconds": SECONDS, "seed": seed}
     return {
-        **probes.grounding(explainer, rows.queries, ranking, **limits),
-        "counterfactual": probes.counterfactual(pipeline, explainer, rows.queries, ranking, **limits),
+        **probes.grounding(explainer, queries, ranking, asked=REASONS, **limits),
+        "counterfactual": probes.counterfactual(pipeline, explainer, queries, ranking, asked=asked, **limits),
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tastemaker.guards.catalogue import check_duplicates, check_ids
 from tastemaker.guards.events import check_pairs, check_split
+from tastemaker.guards.other_shop import check_other_shop
 from tastemaker.guards.prompts import check_prompts
 from tastemaker.guards.texts import check_texts
 from tastemaker.recommender import Traceable
@@ -23,6 +24,7 @@ __all__ = [
     "check_duplicates",
     "check_fitted",
     "check_ids",
+    "check_other_shop",
     "check_pairs",
     "check_prompts",
     "check_split",

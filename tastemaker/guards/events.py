@@ -9,15 +9,14 @@ import polars as pl
 
 from tastemaker.data.variants import in_history
 from tastemaker.errors import LeakError
+from tastemaker.guards.repeats import Purchases, copies, count, shared
 from tastemaker.guards.rows import in_words
 
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.holdout import Holdout, Split
-    from tastemaker.types import Bool, Int32, Int64
+    from tastemaker.types import Int32, Int64
 
-NO_REPEATS_FROM = 1000
-"""Interactions after a shopper's first without one repeat, from which on a repeat is taken for impossible."""
 CHOICE = "Choices would be made on what is to be measured: make validation questions from what comes before test"
 REPEATED = "if these are purchases of the same product again, use repeats = exclude or novel"
 
@@ -25,9 +24,9 @@ REPEATED = "if these are purchases of the same product again, use repeats = excl
 def check_split(split: Split) -> dict[str, Any]:
     """Refuse held-out interactions in training data or histories, and test interactions in the validation choice.
 
-    An interaction is known by user, item and time. Where times are missing, user and item have to do: a target may not
-    be in the training data more often than in the history, nor the reverse; and it may be in neither if repeats are
-    ruled out, by the protocol or because train has none at all.
+    A target that the training data have and its own history lacks is a leak: by user, item and time, or by user and
+    item where times are missing. A target that both have is a purchase made again, or a copy; it is taken for a copy if
+    the protocol rules repeats out, or if there are more of them than the shoppers' customs explain (`repeats.copies`).
 
     Raises:
         LeakError: an interaction is on both sides.
@@ -43,7 +42,11 @@ def check_split(split: Split) -> dict[str, Any]:
         _check_histories(split, name, part, known=list(known.values())[-1])
     _check_choice(split)
     _check_cold(split)
-    return {"test_questions_with_later_training_data": _later_training(split)}
+    return {
+        "test_targets_recorded_twice": _same_events(split),
+        "test_questions_of_unknown_shoppers": int((split.test.who() < 0).sum()),
+        "test_questions_with_later_training_data": _later_training(split),
+    }
 
 
 def check_pairs(pairs: tuple[Int32, Int32], split: Split, *, what: str, refit: bool = False) -> None:
@@ -73,38 +76,34 @@ def check_pairs(pairs: tuple[Int32, Int32], split: Split, *, what: str, refit: b
 
 def _check_log(split: Split, name: str, part: Holdout, log: Dataset, log_name: str) -> None:
     """Refuse targets that are interactions of the log."""
-    n, targets = log.n_items, part.targets
-    users = part.who()[targets.rows].astype(np.int64)
-    if part.times is not None:
-        events = pl.DataFrame({"user": users.astype(np.int32), "item": targets.items, "timestamp": part.times})
-        events = events.with_columns(pl.col("timestamp").cast(pl.Int64))
-        both = events.join(log.log, on=["user", "item", "timestamp"], how="semi")
-        leaked_users, leaked_items = both["user"].to_numpy(), both["item"].to_numpy()
+    targets, known = _targets(part), _purchases(log)
+    in_log = count(targets, known)
+    absent = in_log > count(Purchases(part.targets.rows, targets.things), _history(part))
+    if _repeats_ruled_out(split):
+        leaked = in_log > 0
+    elif part.times is None:
+        leaked = absent | copies(targets, known)
     else:
-        logged = _count(_log_keys(log), users * n + targets.items)
-        asked = _count(part.queries.rows * n + part.queries.items, targets.rows * n + targets.items)
-        more = (logged > asked) & (users >= 0)
-        leaked_users, leaked_items = users[more], targets.items[more]
-    if len(leaked_users):
+        events, logged = _events((targets, part.times), _timed(log))
+        leaked = (absent & (count(events, logged) > 0)) | copies(targets, known) | copies(events, logged)
+    if leaked.any():
         raise LeakError(
             f"{name} targets are interactions of {log_name} as well",
-            in_words(split, leaked_users, leaked_items),
-            f"Take them out of one side; {REPEATED}",
+            in_words(split, targets.owners[leaked], part.targets.items[leaked]),
+            f"Take them out of {log_name}" + ("" if _repeats_ruled_out(split) else f"; {REPEATED}"),
         )
 
 
 def _check_histories(split: Split, name: str, part: Holdout, *, known: Dataset) -> None:
     """Refuse targets in their own history that were not bought before."""
-    n = known.n_items
-    repeated = in_history(part)
-    rows, items = part.targets.rows[repeated], part.targets.items[repeated]
+    rows, items = part.targets.rows, part.targets.items.astype(np.int64)
     users = part.who()[rows].astype(np.int64)
-    if _repeats_ruled_out(split) or (part.times is None and _has_no_repeats(split.train)):
-        leaked = np.ones(len(rows), dtype=bool)
+    targets, history = Purchases(rows, items), _history(part)
+    if _repeats_ruled_out(split):
+        leaked = in_history(part)
     else:
-        in_log = _count(_log_keys(known), users * n + items)
-        asked = _count(part.queries.rows * n + part.queries.items, rows * n + items)
-        leaked = (asked > in_log) & np.isin(users, known.log["user"].unique().to_numpy())
+        more = count(targets, history) > count(Purchases(users, items), _purchases(known))
+        leaked = (more & np.isin(users, known.log["user"].unique().to_numpy())) | copies(targets, history)
     if leaked.any():
         raise LeakError(
             f"{name} targets are in their own history",
@@ -129,24 +128,22 @@ def _check_questions_differ(split: Split) -> None:
 
 def _check_choice(split: Split) -> None:
     """Refuse test interactions among validation targets and in validation histories."""
-    n, validation, test = split.train.n_items, split.validation, split.test
-    held_out = _keys(test, n)
-    shared = np.zeros(len(validation.targets.items), dtype=bool)
-    targets = validation.who()[validation.targets.rows].astype(np.int64) * n + validation.targets.items
-    if validation.times is not None and test.times is not None:
-        events = np.stack([targets, validation.times], axis=1)
-        tested = np.stack([_keys(test, n, known_only=False), test.times], axis=1)
-        shared = _rows_in(events, tested) & (targets >= 0)
-    elif _repeats_ruled_out(split) or _has_no_repeats(split.train):
-        shared = np.isin(targets, held_out)
-    histories = validation.who()[validation.queries.rows].astype(np.int64) * n + validation.queries.items
-    suspects = np.intersect1d(histories[histories >= 0], held_out)
-    suspects = suspects[np.isin(suspects // n, split.train.log["user"].unique().to_numpy())]
-    suspects = suspects[_count(histories, suspects) > _count(_log_keys(split.train), suspects)]
-    leaked = np.concatenate([targets[shared], suspects])
-    if len(leaked):
-        rows = in_words(split, leaked // n, leaked % n)
-        raise LeakError("test interactions are among the validation questions", rows, CHOICE)
+    validation, test = split.validation, split.test
+    some, others, log = _targets(validation), _targets(test), _purchases(split.train)
+    if _repeats_ruled_out(split):
+        leaked = count(some, others) > 0
+    elif validation.times is not None and test.times is not None:
+        leaked = shared(*_events((some, validation.times), (others, test.times), _timed(split.train)))
+    else:
+        leaked = shared(some, others, log)
+    histories = Purchases(validation.who()[validation.queries.rows].astype(np.int64), _history(validation).things)
+    suspects = np.unique(np.stack(others, axis=1)[count(others, histories) > 0], axis=0)
+    suspects = suspects[np.isin(suspects[:, 0], split.train.log["user"].unique().to_numpy())]
+    theirs = Purchases(suspects[:, 0], suspects[:, 1])
+    suspects = suspects[count(theirs, histories) > count(theirs, log)]
+    users, items = np.concatenate([np.stack(some, axis=1)[leaked], suspects]).T
+    if len(users):
+        raise LeakError("test interactions are among the validation questions", in_words(split, users, items), CHOICE)
 
 
 def _check_cold(split: Split) -> None:
@@ -190,16 +187,17 @@ def _later_training(split: Split) -> int | None:
     return int((latest[part.who()] > earliest).sum())
 
 
+def _same_events(split: Split) -> int | None:
+    """Count test targets that the shopper also bought before at that very time: two rows of one basket, say."""
+    if split.test.times is None:
+        return None
+    events, logged = _events((_targets(split.test), split.test.times), _timed(split.refit))
+    return int((count(events, logged) > 0).sum())
+
+
 def _repeats_ruled_out(split: Split) -> bool:
     """Say whether the protocol keeps bought products from being targets."""
     return split.protocol.get("repeats") in ("exclude", "novel")
-
-
-def _has_no_repeats(train: Dataset) -> bool:
-    """Say whether so many purchases hold not one repeat that a repeat is impossible."""
-    keys = _log_keys(train)
-    chances = len(keys) - len(train.log["user"].unique())
-    return chances >= NO_REPEATS_FROM and len(np.unique(keys)) == len(keys)
 
 
 def _log_keys(log: Dataset) -> Int64:
@@ -216,22 +214,36 @@ def _history_pairs(part: Holdout) -> tuple[Int32, Int32]:
     return part.who()[part.queries.rows], part.queries.items
 
 
-def _keys(part: Holdout, n: int, *, known_only: bool = True) -> Int64:
-    """Return one number for user and item of each target; a negative one for an unknown user, unless left out."""
+def _keys(part: Holdout, n: int) -> Int64:
+    """Return one number for user and item of each target of a known user."""
     keys = part.who()[part.targets.rows].astype(np.int64) * n + part.targets.items
-    return keys[keys >= 0] if known_only else keys
+    return keys[keys >= 0]
 
 
-def _count(keys: Int64, wanted: Int64) -> Int64:
-    """Return how often each wanted key is among the keys."""
-    distinct, counts = np.unique(keys, return_counts=True)
-    if not len(distinct):
-        return np.zeros(len(wanted), dtype=np.int64)
-    places = np.minimum(np.searchsorted(distinct, wanted), len(distinct) - 1)
-    return np.where(distinct[places] == wanted, counts[places], 0)
+def _purchases(log: Dataset) -> Purchases:
+    users, items = _log_pairs(log)
+    return Purchases(users.astype(np.int64), items.astype(np.int64))
 
 
-def _rows_in(rows: Int64, table: Int64) -> Bool:
-    """Return which rows [n, 2] are among those of the table [m, 2]."""
-    _, numbers = np.unique(np.concatenate([rows, table]), axis=0, return_inverse=True)
-    return np.isin(numbers[: len(rows)], numbers[len(rows) :])
+def _timed(log: Dataset) -> tuple[Purchases, Int64]:
+    """Return the purchases that have a time, and these times."""
+    timed = log.with_log(log.log.filter(pl.col("timestamp").is_not_null()))
+    return _purchases(timed), timed.log["timestamp"].to_numpy()
+
+
+def _events(*tables: tuple[Purchases, Int64]) -> list[Purchases]:
+    """Number products at a time through all tables, so that equal numbers mean the same product at the same time."""
+    items, times = (np.concatenate(parts) for parts in zip(*((one.things, when) for one, when in tables), strict=True))
+    moments, moment = np.unique(times, return_inverse=True)
+    things = np.unique(items * len(moments) + moment, return_inverse=True)[1].astype(np.int64)
+    parts = np.split(things, np.cumsum([len(when) for _, when in tables])[:-1])
+    return [Purchases(one.owners, part) for (one, _), part in zip(tables, parts, strict=True)]
+
+
+def _targets(part: Holdout) -> Purchases:
+    return Purchases(part.who()[part.targets.rows].astype(np.int64), part.targets.items.astype(np.int64))
+
+
+def _history(part: Holdout) -> Purchases:
+    """Return the histories, each question its own owner."""
+    return Purchases(part.queries.rows, part.queries.items.astype(np.int64))

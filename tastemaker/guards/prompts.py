@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from tastemaker.data.ranking import Ranking, sort_lists
 from tastemaker.errors import DataError, LanguageModelError, LeakError, TastemakerError
+from tastemaker.guards.chance import beyond_chance
+from tastemaker.guards.names import LEAST_TITLE, ItemNames, Text, has_word, plain
 from tastemaker.guards.rows import in_words
-from tastemaker.guards.texts import LEAST_TITLE, plain
 from tastemaker.lm.base import Completion, Prompt, Usage
 from tastemaker.recommender import Calibrated
 from tastemaker.text.render import item_names
@@ -32,6 +33,9 @@ COPIES = 20
 """A choice on validation wants many questions, so each is asked so often (or as often as the stage wants)."""
 CONTROLS, FAR = 200, 3
 """Random items whose names are looked for in the same prompts, and how much oftener targets may not be found."""
+
+LEAST_ID = 4
+"""Characters from which on an id is no number that any prompt may have."""
 
 
 class PromptRecorder:
@@ -71,11 +75,33 @@ class PromptRecorder:
         raise LanguageModelError("this model only keeps what it is asked")
 
 
+class _Found(NamedTuple):
+    """What was looked for in the prompts of one part, and found.
+
+    Attributes:
+        rows, items: targets that prompts name.
+        certain: number of these that are named by a long title of their own.
+        by_chance, controls: other items that are named, and that were looked for.
+        asked, checkable: targets that were looked for, and those of them with a name that nothing shown shares.
+    """
+
+    rows: list[int]
+    items: list[int]
+    certain: int
+    by_chance: int
+    controls: int
+    asked: int
+    checkable: int
+
+
 def check_prompts(pipeline: Pipeline, split: Split, *, seed: int = 0) -> dict[str, Any]:
     """Refuse prompts that name a target which is neither in the history nor among the candidates.
 
-    For a few questions of validation and test each stage with a language model is run as a copy that speaks to a
-    recorder, over candidates without the target; so nothing is asked, spent or counted.
+    For a few questions of validation and test each part with a language model, the fallback too, is run as a copy that
+    speaks to a recorder, over candidates without the target; so nothing is asked, spent or counted. One long title that
+    no other product has is enough. Ids, short and shared titles, and most words of a title in any order count if
+    targets are named so beyond chance (`beyond_chance`). Words of titles, keywords, brands and categories that are
+    shown anyway count for nothing.
 
     Args:
         pipeline: fitted; stays as it is.
@@ -83,31 +109,35 @@ def check_prompts(pipeline: Pipeline, split: Split, *, seed: int = 0) -> dict[st
         seed: of the sample.
 
     Returns:
-        The number of prompts that were read.
+        The number of prompts that were read, of targets that were looked for, and of those with a name of their own.
 
     Raises:
         LeakError: a prompt names a target.
         DataError: the pipeline ranks another catalogue than that of the split.
         NotFitted: the pipeline was not fitted.
     """
-    read = 0
-    for number, stage in enumerate(pipeline.stages):
-        if stage.recommender.lm is None:
-            continue
-        if stage.recommender.items.digest != split.train.items.digest:
+    speaking = [(prefix, part) for prefix, part in pipeline.parts.items() if part.lm is not None]
+    if not speaking:
+        return {}
+    names = _PromptNames(split.train.items)
+    read = asked = checkable = 0
+    for prefix, part in speaking:
+        if part.items.digest != split.train.items.digest:
             raise DataError(
-                f"{stage.recommender.name}: ranks another catalogue than that of the split, so its prompts cannot be "
-                "checked; give the split that is asked"
+                f"{part.name}: ranks another catalogue than that of the split, so its prompts cannot be checked; give "
+                "the split that is asked"
             )
         recorder = PromptRecorder()
-        model = _copy(stage.recommender, recorder)
-        for name, part in (("validation", split.validation), ("test", split.test)):
-            sample = part.sample(SAMPLE, seed=seed)
-            candidates = _without_targets(pipeline, sample, upto=number)
+        model = _copy(part, recorder)
+        for name, holdout in (("validation", split.validation), ("test", split.test)):
+            sample = holdout.sample(SAMPLE, seed=seed)
+            candidates = _without_targets(pipeline, sample, upto=int(prefix)) if prefix.isdigit() else None
             said = _said(model, recorder, sample, candidates, calibrating=name == "validation")
+            found = _look(said, sample, candidates, names, bought=split.refit.log["item"].to_numpy())
+            _refuse(found, f"prompts of {part.name} name {name} targets", sample, split)
             read += sum(map(len, said))
-            _check(said, f"prompts of {stage.recommender.name} name {name} targets", sample, candidates, split)
-    return {"prompts_read": read} if read else {}
+            asked, checkable = asked + found.asked, checkable + found.checkable
+    return {"prompts_read": read, "targets_looked_for": asked, "targets_checkable": checkable}
 
 
 def _copy(stage: Recommender, recorder: PromptRecorder) -> Recommender:
@@ -150,26 +180,40 @@ def _without_targets(pipeline: Pipeline, sample: Holdout, *, upto: int) -> Ranki
     return ranking
 
 
-def _check(
-    said: Sequence[Sequence[Prompt]], what: str, sample: Holdout, candidates: Ranking | None, split: Split
-) -> None:
-    """Refuse prompts in which names of targets are found that nothing shown brought there."""
-    names = ItemNames(split.train.items)
+def _look(
+    said: Sequence[Sequence[Prompt]], sample: Holdout, candidates: Ranking | None, names: _PromptNames, *, bought: Int32
+) -> _Found:
+    """Look for the targets of each question in its prompts, and for other items, each as often as it is bought."""
     rng = np.random.default_rng(0)
-    leaked: list[tuple[int, int]] = []
-    asked = controls = by_chance = 0
+    rows: list[int] = []
+    items: list[int] = []
+    certain = by_chance = controls = asked = checkable = 0
     for row, prompts in enumerate(said):
-        history, targets = sample.queries.history(row), np.unique(sample.targets.history(row))
+        if not prompts:
+            continue
+        history = sample.queries.history(row)
         shown = history if candidates is None else np.union1d(history, candidates.items[row])
-        text = _speakable("\n".join(f"{one.system}\n{one.user}\n{one.answer}" for one in prompts))
-        found = names.in_text(text, np.setdiff1d(targets, history), shown[shown >= 0])
-        leaked += [(row, item) for item in found]
-        others = rng.integers(split.train.n_items, size=CONTROLS, dtype=np.int32)
-        others = np.setdiff1d(others, np.concatenate([targets, shown]))
-        by_chance += len(names.in_text(text, others, shown[shown >= 0]))
+        targets = np.setdiff1d(sample.targets.history(row), shown)
+        others = rng.choice(np.concatenate([bought, targets]), CONTROLS)
+        others = others[~np.isin(others, np.concatenate([sample.targets.history(row), shown]))]
+        text = Text.of(_speakable("\n".join(f"{one.system}\n{one.user}\n{one.answer}" for one in prompts)))
+        view = names.beside(shown[shown >= 0])
+        for item in targets.tolist():
+            if view.named(text, item):
+                rows.append(row)
+                items.append(item)
+                certain += view.certain(text, item)
+            checkable += view.checkable(item)
+        by_chance += sum(view.named(text, item) for item in others.tolist())
         asked, controls = asked + len(targets), controls + len(others)
-    if len(leaked) * controls > FAR * by_chance * asked or (leaked and not controls):
-        rows, items = np.array(leaked).T
+    return _Found(rows, items, certain, by_chance, controls, asked, checkable)
+
+
+def _refuse(found: _Found, what: str, sample: Holdout, split: Split) -> None:
+    """Refuse prompts that name targets for certain, or beyond chance."""
+    certain = found.certain * found.controls > FAR * found.by_chance * found.asked or not found.controls
+    if (found.certain and certain) or beyond_chance(len(found.rows), found.asked, found.by_chance, found.controls):
+        rows, items = np.array(found.rows), np.array(found.items)
         raise LeakError(
             what,
             in_words(split, sample.who()[rows], items, questions=rows),
@@ -177,26 +221,43 @@ def _check(
         )
 
 
-class ItemNames:
+class _PromptNames:
     """The names by which prompts call items: the title, in full or as it is cut, or what stands in for it."""
 
     def __init__(self, items: Entities) -> None:
-        short = [_speakable(name) for name in item_names(items)]
-        counts = Counter(short)
-        has_title = "title" in items.frame.columns
-        full = items.frame["title"].cast(str).fill_null("").to_list() if has_title else short
-        self._names = [(one, _speakable(title)) for one, title in zip(short, full, strict=True)]
-        self._distinct = [counts[one] == 1 for one in short]
+        self.names = ItemNames(items)
+        self.short = [_speakable(name) for name in item_names(items)]
+        counts = Counter(self.short)
+        self.distinct = [counts[one] == 1 for one in self.short]
 
-    def in_text(self, text: str, items: Int32, shown: Int32) -> list[int]:
-        """Return which items a text names by a long name of their own that is no part of the name of a shown item."""
-        known = "\n".join(name for item in shown.tolist() for name in self._names[item])
-        return [
-            item
-            for item in items.tolist()
-            if self._distinct[item]
-            and any(len(name) >= LEAST_TITLE and name in text and name not in known for name in self._names[item])
-        ]
+    def beside(self, shown: Int32) -> _View:
+        """Return what a prompt may say that shows some items."""
+        return _View(self, shown)
+
+
+class _View:
+    """Names in a prompt that shows some items: what these say anyway is no name."""
+
+    def __init__(self, names: _PromptNames, shown: Int32) -> None:
+        self._names = names
+        self._known = names.names.known(shown)
+        self._shown = "\n".join([self._known.text, *(names.short[item] for item in shown.tolist())])
+
+    def named(self, text: Text, item: int) -> bool:
+        """Say whether a text names an item in any way."""
+        short = self._names.short[item]
+        own = short not in self._shown and has_word(text.plain, short)
+        return own or self._names.names.named(text, item, self._known)
+
+    def certain(self, text: Text, item: int) -> bool:
+        """Say whether a text names an item by a long title that no other product has."""
+        ways = {self._names.short[item], _speakable(self._names.names.titles[item])}
+        long = [way for way in ways if len(way) >= LEAST_TITLE and way in text.plain and way not in self._shown]
+        return bool(long) and self._names.distinct[item]
+
+    def checkable(self, item: int) -> bool:
+        """Say whether an item has a name that nothing shown shares, long enough to tell it from any other word."""
+        return self._names.short[item] not in self._shown or len(self._names.names.ids[item]) >= LEAST_ID
 
 
 def _speakable(text: str) -> str:

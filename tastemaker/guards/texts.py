@@ -1,120 +1,162 @@
-"""Shopper texts that name what the shopper is going to buy: profiles, wishes, attributes, ids."""
+"""Shopper texts that tell what the shopper is going to buy: profiles, wishes, attributes, ids."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import polars as pl
 
+from tastemaker.data import cells
 from tastemaker.data.variants import in_history
 from tastemaker.errors import LeakError
 from tastemaker.guards.chance import beyond_chance
+from tastemaker.guards.names import ItemNames, Text
 from tastemaker.guards.rows import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable
 
-    from tastemaker.data.entities import Entities
+    from tastemaker.data.dataset import Dataset
     from tastemaker.data.holdout import Holdout, Split
-    from tastemaker.data.queries import Queries
-    from tastemaker.types import Int32, Int64
+    from tastemaker.guards.names import Known
+    from tastemaker.types import Bool, Int32, Int64
 
-LEAST_TITLE = 12
-"""Characters of a title from which on it is taken for a name, and not for a word or two that anybody may use."""
+    Test = Callable[[Text, int, Known], bool]
+
 CONTROLS, CONTROLS_EACH = 100_000, 5
 """Random items that are looked for in the same texts: in all, and for each target."""
+PURCHASES_EACH = 5
+"""Newest items of each history that are looked for as if they were targets."""
+WISHES = "wishes or profiles"
+RECORD = 0.5
+"""A text that tells so large a share of what was bought before is a record of purchases, and no declared taste."""
 
 
-class Names:
-    """How items are recognised in a text: by full title, or by id as a word of its own."""
+class _Pairs(NamedTuple):
+    """Questions and items to look for in their texts, alike long."""
 
-    def __init__(self, items: Entities) -> None:
-        has_title = "title" in items.frame.columns
-        titles = items.frame["title"].cast(pl.String).fill_null("").to_list() if has_title else [""] * len(items)
-        self._titles = [title if len(title := plain(text)) >= LEAST_TITLE else "" for text in titles]
-        self._ids = [plain(id_) for id_ in items.frame["id"]]
-
-    def are_in(self, text: str, item: int, history: Int32) -> bool:
-        """Say whether a plain text names the item, other than by a title that an item of the history shares."""
-        title = self._titles[item]
-        if title and title in text and not any(title in self._titles[known] for known in history):
-            return True
-        return _has_word(text, self._ids[item])
+    rows: Int64
+    items: Int32
 
 
 def check_texts(split: Split) -> dict[str, Any]:
-    """Refuse shopper texts that name the shopper's target: by its full title, or by its id as a word.
+    """Refuse shopper texts that tell the shopper's target.
 
-    Looks at wishes and profiles of the questions, and at every column of the shoppers that holds strings or lists of
-    them, their id among them (IDGenRec's user ids were made from the test item: agiresearch/IDGenRec issue 1). It is a
-    leak where targets are named much oftener than other items (`beyond_chance`), so a "5" in a column of ages is none.
-    A target that is in the history is no secret.
+    Looks at wishes and profiles of the questions, and at every column of the shoppers, whatever its type, their id
+    among them (IDGenRec's user ids were made from the test item: agiresearch/IDGenRec issue 1). Two things count: a
+    text names an item (`ItemNames.named`), and a column has a rare word of its title; a wish may use such words.
+    It is a leak where that is so for targets beyond chance, beside random items. If it is so for what the shopper
+    bought before as well, as with a declared taste, it is one only for targets beyond that, or in texts that tell most
+    of what was bought: these are records of purchases.
+    What is known is no news: targets in the history, and words of what the shopper has in history or training data.
 
     Returns:
         The texts that were looked at.
 
     Raises:
-        LeakError: a text names targets.
+        LeakError: a text tells targets.
     """
-    names = Names(split.train.items)
-    looked_at: list[str] = []
-    for part_name, part in (("validation", split.validation), ("test", split.test)):
+    names = ItemNames(split.train.items)
+    looked_at: set[str] = set()
+    for part_name, part, log in (("validation", split.validation, split.train), ("test", split.test, split.refit)):
         secret = ~in_history(part)
-        rows, items = part.targets.rows[secret], part.targets.items[secret]
-        for what, texts in _texts_of(part, split.train.users):
-            looked_at.append(what)
-            named = _named(texts, part.queries, rows, items, names)
-            if not len(named):
-                continue
-            other_rows, other_items = _controls(split, part, rows)
-            by_chance = len(_named(texts, part.queries, other_rows, other_items, names))
-            if beyond_chance(len(named), len(rows), by_chance, len(other_rows)):
-                raise LeakError(
-                    f"{what} name the {part_name} target",
-                    in_words(split, part.who()[rows[named]], items[named], questions=rows[named]),
-                    f"Make {what} from what is known before the question, or leave them out",
-                )
-    return {"shopper_texts_checked": sorted(set(looked_at))}
+        targets = _distinct(part.targets.rows[secret], part.targets.items[secret])
+        texts = _texts_of(part, split)
+        looked_at.update(texts)
+        others: _Pairs | None = None
+        for what, text in texts.items():
+            reader = _Reader(names, text, part, log)
+            of_shopper = what != WISHES
+            for verb, test in (("name", names.named), ("have rare words of", names.hinted))[: 1 + of_shopper]:
+                told = reader.tell(test, targets)
+                if not told.any():
+                    continue
+                others = others or _controls(split, part, targets.rows)
+                if _is_leak(reader, test, targets, told, others, tests=2 * len(texts)):
+                    rows, items = targets.rows[told], targets.items[told]
+                    raise LeakError(
+                        f"{what} {verb} the {part_name} target",
+                        in_words(split, part.who()[rows], items, questions=rows),
+                        f"Make {what} from what is known before the question, or leave them out",
+                    )
+    return {"shopper_texts_checked": sorted(looked_at)}
 
 
-def plain(text: str) -> str:
-    """Return a text in one case, with single spaces."""
-    return " ".join(text.casefold().split())
+class _Reader:
+    """Looks for items in the text of each question."""
+
+    def __init__(self, names: ItemNames, texts: list[str], part: Holdout, log: Dataset) -> None:
+        self._names = names
+        self.part = part
+        distinct = {text: Text.of(text) for text in set(texts)}
+        self._texts = [distinct[text] for text in texts]
+        self._log, self._who = log.queries(), part.who()
+        self._known: dict[int, Known] = {}
+
+    def tell(self, test: Test, pairs: _Pairs, *, as_target: bool = False) -> Bool:
+        """Return for which pairs the text tells the item; `as_target` looks for it as if it had not been bought yet."""
+        return np.array(
+            [
+                bool(self._texts[row].plain)
+                and self._names.touches(self._texts[row], item)
+                and test(self._texts[row], item, self._but(row, item) if as_target else self._all(row))
+                for row, item in zip(pairs.rows.tolist(), pairs.items.tolist(), strict=True)
+            ],
+            dtype=bool,
+        )
+
+    def bought(self, row: int) -> set[int]:
+        """Return what the shopper of a question has in history or training data."""
+        user = int(self._who[row])
+        logged = set(self._log.history(user).tolist()) if user >= 0 else set()
+        return logged | set(self.part.queries.history(row).tolist())
+
+    def _all(self, row: int) -> Known:
+        if row not in self._known:
+            self._known[row] = self._names.known(self.bought(row))
+        return self._known[row]
+
+    def _but(self, row: int, item: int) -> Known:
+        return self._names.known(self.bought(row) - {item})
 
 
-def _texts_of(part: Holdout, users: Entities) -> Iterator[tuple[str, list[str]]]:
-    """Yield what there is in words about each question's shopper: a name for it, and plain texts [B]."""
-    if part.queries.texts is not None:
-        yield "wishes or profiles", [plain(text) for text in part.queries.texts]
-    who = part.who()
+def _is_leak(reader: _Reader, test: Test, targets: _Pairs, told: Bool, others: _Pairs, *, tests: int) -> bool:
+    """Say whether texts tell targets beyond chance, and beyond a taste that fits all purchases alike."""
+    part = reader.part
+    found, by_chance = int(told.sum()), int(reader.tell(test, others).sum())
+    if not beyond_chance(found, len(told), by_chance, len(others.rows), tests=tests):
+        return False
+    asked = np.isin(part.queries.rows, targets.rows) & (part.queries.ages < PURCHASES_EACH)
+    before = _distinct(part.queries.rows[asked], part.queries.items[asked])
+    told_before = reader.tell(test, before, as_target=True)
+    of_before = int(told_before.sum())
+    is_taste = beyond_chance(of_before, len(told_before), by_chance, len(others.rows))
+    if not is_taste or beyond_chance(found, len(told), of_before, len(told_before)):
+        return True
+    same_texts = np.isin(before.rows, targets.rows[told])
+    return bool(same_texts.any() and told_before[same_texts].mean() > RECORD)
+
+
+def _texts_of(part: Holdout, split: Split) -> dict[str, list[str]]:
+    """Return what there is in words about each question's shopper: texts [B] by what they are."""
+    found = {} if part.queries.texts is None else {WISHES: list(part.queries.texts)}
+    who, users = part.who(), split.train.users
     if (who < 0).all():
-        return
-    for column, kind in users.frame.schema.items():
-        if kind == pl.String:
-            values = users.frame[column]
-        elif isinstance(kind, pl.List) and kind.inner == pl.String:
-            values = users.frame[column].list.join(" | ")
-        else:
-            continue
-        texts = [plain(text) for text in values.fill_null("").to_list()]
+        return found
+    for column in users.frame.columns:
+        texts = cells.texts(users.frame[column])
         name = "user ids" if column == "id" else f"shoppers' {column!r}"
-        yield name, [texts[user] if user >= 0 else "" for user in who]
+        found[name] = [texts[user] if user >= 0 else "" for user in who]
+    return found
 
 
-def _named(texts: Sequence[str], queries: Queries, rows: Int64, items: Int32, names: Names) -> Int64:
-    """Return the places in `rows` and `items` at which the text of the row names the item."""
-    return np.array(
-        [
-            place
-            for place, (row, item) in enumerate(zip(rows.tolist(), items.tolist(), strict=True))
-            if texts[row] and names.are_in(texts[row], item, queries.history(row))
-        ],
-        dtype=np.int64,
-    )
+def _distinct(rows: Int64, items: Int32) -> _Pairs:
+    """Return each question and item once: what is bought often is told no oftener."""
+    first = np.unique(rows * (int(items.max(initial=0)) + 1) + items, return_index=True)[1]
+    return _Pairs(rows[first], items[first])
 
 
-def _controls(split: Split, part: Holdout, rows: Int64) -> tuple[Int64, Int32]:
+def _controls(split: Split, part: Holdout, rows: Int64) -> _Pairs:
     """Draw other items for the same questions, each as often as it is bought, but none of history and targets."""
     rng = np.random.default_rng(0)
     size = CONTROLS + CONTROLS_EACH * len(rows)
@@ -123,15 +165,4 @@ def _controls(split: Split, part: Holdout, rows: Int64) -> tuple[Int64, Int32]:
     n = split.train.n_items
     theirs = np.concatenate([parts.rows * n + parts.items for parts in (part.queries, part.targets)])
     other = ~np.isin(drawn * n + items, theirs)
-    return drawn[other], items[other]
-
-
-def _has_word(text: str, word: str) -> bool:
-    """Say whether `word` is in the text with no letter or digit next to it."""
-    start = text.find(word)
-    while start >= 0:
-        end = start + len(word)
-        if not (text[start - 1 : start].isalnum() or text[end : end + 1].isalnum()):
-            return True
-        start = text.find(word, start + 1)
-    return False
+    return _Pairs(drawn[other], items[other])

@@ -64,8 +64,10 @@ class Usage:
     Attributes:
         calls: prompts answered by the model itself.
         cached: prompts answered from the cache.
-        prompt_tokens: tokens read.
-        answer_tokens: tokens written.
+        prompt_tokens: tokens read by the model itself.
+        answer_tokens: tokens written by the model itself.
+        cached_prompt_tokens: tokens that cached answers would have read, as far as the cache knows them.
+        cached_answer_tokens: tokens that were written when cached answers were given, likewise.
         seconds: wall time inside the model.
     """
 
@@ -73,6 +75,8 @@ class Usage:
     cached: int = 0
     prompt_tokens: int = 0
     answer_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    cached_answer_tokens: int = 0
     seconds: float = 0.0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -18,7 +19,7 @@ from tastemaker.folders import cache_folder
 from tastemaker.lm.base import ChoiceModel, Completion, LanguageModel, LikelihoodModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tastemaker.lm.base import Prompt
     from tastemaker.types import Float32
@@ -59,8 +60,18 @@ class CachedLM:
         self.name = lm.name
         self.fingerprint = lm.fingerprint
         self.usage = lm.usage
+        self._bypassed = False
         self._store = DiskCache(path, contents="answers", cure="name another file in lm.cache")
         self._store.get([])  # a file that cannot be used shows now, not after the first answer
+
+    @contextmanager
+    def bypassed(self) -> Iterator[None]:
+        """Ask the model itself for one `with`, and keep nothing: for measuring how long it takes."""
+        before, self._bypassed = self._bypassed, True
+        try:
+            yield
+        finally:
+            self._bypassed = before
 
     def generate(
         self, prompts: Sequence[Prompt], *, max_tokens: int, stop: Sequence[str] = (), seed: int = 0
@@ -72,17 +83,29 @@ class CachedLM:
             answers = self.lm.generate([prompts[row] for row in rows], max_tokens=max_tokens, stop=stop, seed=seed)
             return [_packed(answer) for answer in answers]
 
-        return [self._unpacked(blob) for blob in self._answers(keys, ask)]
+        blobs, known = self._answers(keys, ask)
+        answers = [self._unpacked(blob) for blob in blobs]
+        self._count(*((answers[row].prompt_tokens, answers[row].answer_tokens) for row in known))
+        return answers
 
     def _key(self, method: str, prompt: Prompt, *parameters: object) -> bytes:
         facts = [self.name, self.fingerprint, method, prompt.system, prompt.user, prompt.answer, *parameters]
         return hashlib.sha256(json.dumps(facts).encode()).digest()
 
-    def _answers(self, keys: Sequence[bytes], ask: Callable[[list[int]], list[bytes]]) -> list[bytes]:
-        """Return the stored value of every key; `ask` gives those of the rows that have none."""
-        known = self._store.get(keys)
-        self.usage.cached += len(keys) - len(set(keys) - known.keys())
-        return self._store.complete(keys, known, ask, batch=BATCH)
+    def _answers(self, keys: Sequence[bytes], ask: Callable[[list[int]], list[bytes]]) -> tuple[list[bytes], list[int]]:
+        """Return the value of every key, and the rows for which `ask` was not needed."""
+        if self._bypassed:
+            return ask(list(range(len(keys)))), []
+        stored = self._store.get(keys)
+        first = {key: row for row, key in reversed(list(enumerate(keys))) if key not in stored}
+        known = [row for row, key in enumerate(keys) if first.get(key) != row]
+        self.usage.cached += len(known)
+        return self._store.complete(keys, stored, ask, batch=BATCH), known
+
+    def _count(self, *tokens: tuple[int, int]) -> None:
+        """Add tokens read and written of cached answers to the account."""
+        self.usage.cached_prompt_tokens += sum(read for read, _ in tokens)
+        self.usage.cached_answer_tokens += sum(written for _, written in tokens)
 
     def _unpacked(self, blob: bytes) -> Completion:
         try:
@@ -108,10 +131,33 @@ class CachedChoiceLM(CachedLM):
         keys = [self._key("next_token", prompt, list(choices)) for prompt in prompts]
 
         def ask(rows: list[int]) -> list[bytes]:
-            return [row.tobytes() for row in self.lm.next_token([prompts[row] for row in rows], choices).astype("<f4")]
+            asked = [prompts[row] for row in rows]
+            before = self.usage.prompt_tokens, self.usage.answer_tokens
+            values = self.lm.next_token(asked, choices).astype("<f4")
+            self._keep_tokens(asked, self.usage.prompt_tokens - before[0], self.usage.answer_tokens - before[1])
+            return [row.tobytes() for row in values]
 
-        rows = [self._floats(blob, len(choices)) for blob in self._answers(keys, ask)]
+        blobs, known = self._answers(keys, ask)
+        self._count(*self._tokens([prompts[row] for row in known]))
+        rows = [self._floats(blob, len(choices)) for blob in blobs]
         return np.array(rows, dtype=np.float32).reshape(len(prompts), len(choices))
+
+    def _keep_tokens(self, prompts: Sequence[Prompt], read: int, written: int) -> None:
+        """Keep what prompts took that were asked together, each its equal share: servers tell nothing finer here."""
+        if not self._bypassed:
+            share = json.dumps([round(read / len(prompts)), round(written / len(prompts))]).encode()
+            self._store.put((self._key("tokens", prompt), share) for prompt in prompts)
+
+    def _tokens(self, prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
+        """Return tokens read and written for prompts that were asked once; none for those of which nothing was kept."""
+        keys = [self._key("tokens", prompt) for prompt in prompts]
+        kept = self._store.get(keys)
+        try:
+            return [
+                (int(read), int(written)) for read, written in (json.loads(kept[key]) for key in keys if key in kept)
+            ]
+        except (ValueError, TypeError) as error:
+            raise self._store.damaged("a count of tokens cannot be read") from error
 
 
 class CachedLikelihoodLM(CachedChoiceLM):
@@ -130,10 +176,13 @@ class CachedLikelihoodLM(CachedChoiceLM):
             {text: self._key("loglikelihood", prompt, text) for text in own}
             for prompt, own in zip(prompts, texts, strict=True)
         ]
-        known = self._store.get(key for own in keys for key in own.values())
+        known = {} if self._bypassed else self._store.get(key for own in keys for key in own.values())
         missing = [[text for text in own if own[text] not in known] for own in keys]
         todo = [row for row, own in enumerate(missing) if own]
-        self.usage.cached += len(prompts) - len(todo)
+        done = [row for row, own in enumerate(missing) if not own]
+        self.usage.cached += len(done)
+        prompt_tokens = self._tokens([prompts[row] for row in done])
+        self._count(*prompt_tokens, *((self.count_tokens(f" {text}"), 0) for row in done for text in texts[row]))
         for start in range(0, len(todo), BATCH):
             rows = todo[start : start + BATCH]
             values = self.lm.loglikelihood([prompts[row] for row in rows], [missing[row] for row in rows])
@@ -142,7 +191,8 @@ class CachedLikelihoodLM(CachedChoiceLM):
                 for row, found in zip(rows, values, strict=True)
                 for text, value in zip(missing[row], found, strict=True)
             ]
-            self._store.put(fresh)
+            if not self._bypassed:
+                self._store.put(fresh)
             known.update(fresh)
         return [
             np.array([self._floats(known[keys[row][text]], 1)[0] for text in own], dtype=np.float32)
@@ -152,6 +202,12 @@ class CachedLikelihoodLM(CachedChoiceLM):
     def count_tokens(self, text: str | Prompt) -> int:
         """Ask the model's tokenizer."""
         return self.lm.count_tokens(text)
+
+    def _keep_tokens(self, prompts: Sequence[Prompt], read: int, written: int) -> None:
+        """Keep nothing: the model can count."""
+
+    def _tokens(self, prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
+        return [(self.count_tokens(prompt), 0) for prompt in prompts]
 
 
 def _packed(answer: Completion) -> bytes:

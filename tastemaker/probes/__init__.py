@@ -1,7 +1,16 @@
 """Probes of trust: are the lists sound, is the language model steady, and are the reasons true?"""
 
-from tastemaker.probes.language_models import counts_of, language_models, order_sensitivity
+from tastemaker.probes.language_models import counts_of, counts_since, failures, language_models, order_sensitivity
 from tastemaker.probes.lists import audit
 from tastemaker.probes.reasons import counterfactual, grounding
 
-__all__ = ["audit", "counterfactual", "counts_of", "grounding", "language_models", "order_sensitivity"]
+__all__ = [
+    "audit",
+    "counterfactual",
+    "counts_of",
+    "counts_since",
+    "failures",
+    "grounding",
+    "language_models",
+    "order_sensitivity",
+]

@@ -30,6 +30,19 @@ def counts_of(pipeline: Pipeline) -> dict[int, dict[str, int]]:
     }
 
 
+def counts_since(pipeline: Pipeline, before: Mapping[int, Mapping[str, int]]) -> dict[int, dict[str, int]]:
+    """Return by stage number what each language-model stage counted since `before`, zeros left out."""
+    return {
+        number: {name: new for name, count in counts.items() if (new := count - before.get(number, {}).get(name, 0))}
+        for number, counts in counts_of(pipeline).items()
+    }
+
+
+def failures(counts: Mapping[int, Mapping[str, int]]) -> int:
+    """Return how many questions were left without a usable answer, over all stages."""
+    return sum(count for own in counts.values() for name, count in own.items() if name.startswith("failed"))
+
+
 def language_models(
     pipeline: Pipeline, asked: int, *, since: Mapping[int, Mapping[str, int]] | None = None
 ) -> list[dict[str, Any]]:
@@ -47,10 +60,8 @@ def language_models(
         model failed, or was not asked because its weight is 0 or there was nothing to choose.
     """
     found = []
-    for number, counts in counts_of(pipeline).items():
-        earlier = {} if since is None else since.get(number, {})
-        new = {name: count - earlier.get(name, 0) for name, count in counts.items()}
-        failed = sum(count for name, count in new.items() if name.startswith("failed"))
+    for number, new in counts_since(pipeline, since or {}).items():
+        failed = failures({number: new})
         unreadable = new.get("failed: unreadable", 0)
         found.append(
             {

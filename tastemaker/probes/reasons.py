@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BLOCK = 20
+BLOCK = 5
 """Reasons whose altered histories are ranked at once; the time limit is looked at between blocks."""
 
 
@@ -95,7 +95,8 @@ def counterfactual(
         seed: of the draw, the controls, and the intervals.
         depth: places of the lists that are looked at; an item that is not among them counts as at the first place
             beyond.
-        asked: listed items drawn, among shoppers with two different products at least.
+        asked: shoppers drawn, among those with two different products at least; of each one listed item, so that the
+            cases are independent and the intervals mean what they say.
         seconds: stop after this time; None takes all the time it needs.
 
     Returns:
@@ -106,7 +107,8 @@ def counterfactual(
     """
     ranking = ranking.cut(depth)
     rng = np.random.default_rng(seed)
-    cases = _drawn(queries, ranking, _testable(queries, ranking), asked, seed=seed)
+    places = _one_a_row(_testable(queries, ranking), ranking.items.shape[1], seed=seed)
+    cases = _drawn(queries, ranking, places, asked, seed=seed)
     outcomes: Counter[str] = Counter()
     sources: Counter[str] = Counter()
     ranks = [np.empty((0, 3), dtype=np.int64)]
@@ -190,6 +192,13 @@ def _testable(queries: Queries, ranking: Ranking) -> Int64:
     listed = np.arange(len(ranking))[:, None] * n + ranking.items
     several = np.bincount(known // n, minlength=len(queries)) >= 2
     return np.flatnonzero((ranking.items >= 0) & several[:, None] & ~np.isin(listed, known))
+
+
+def _one_a_row(places: Int64, width: int, *, seed: int) -> Int64:
+    """Return one of the flat places of each row that has any, at random."""
+    shuffled = np.random.default_rng(seed).permutation(places)
+    _, first = np.unique(shuffled // width, return_index=True)
+    return shuffled[first]
 
 
 def _drawn(queries: Queries, ranking: Ranking, places: Int64, count: int, *, seed: int) -> list[_Case]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["paper", "rerun", "record", "floor check"]
 Checked = Literal["read", "second-hand", "not read again", "measured"]
+Ties = Literal["file", "random"]
 SPLITS = ("leave-one-out", "as-given")
 MEASURES = frozenset(f"{name}@{k}" for name in ("recall", "ndcg", "hit_rate", "mrr") for k in (5, 10, 20))
 NOT_STATED = "not stated"
@@ -33,14 +34,16 @@ class Figure:
         kind: "paper" (as its authors report it), "rerun" (somebody's later run), "record" (a rerun whose configuration
             or log is public and that stands high), "floor check" (counts, no training).
         source: paper, repository or issue.
-        checked: how we know: "read" at the source, "second-hand" from a text that quotes it, "not read again" for a
-            figure from the literature whose source could not be opened, "measured" by us.
+        checked: how we know: "read" at the source or in full copies of its table that agree, "second-hand" from a text
+            that quotes it, "not read again" for a figure from the literature whose source could not be opened,
+            "measured" by us.
         masked: whether products of the history are kept out of the lists; None where not stated.
         seeds: number of runs behind the mean; None where not stated.
         comparable: whether it may stand in one table with full-ranking figures of this benchmark.
-        refit: whether the model was fitted on train + validation before test.
+        refit: whether the model was fitted on train + validation before test; None where not stated.
+        ties: how purchases of one moment are ordered, "file" or "random"; None where not stated.
         sampled: whether the target was ranked among sampled products only.
-        split, data: what differs from the benchmark's own; empty for nothing.
+        split, data: what differs from the benchmark's own; empty where the source says that nothing does.
         note: what one must know to read it.
         values: measure -> value.
     """
@@ -52,7 +55,8 @@ class Figure:
     masked: bool | None
     seeds: int | None = None
     comparable: bool = True
-    refit: bool = False
+    refit: bool | None = None
+    ties: Ties | None = None
     sampled: bool = False
     split: str = ""
     data: str = ""
@@ -167,6 +171,8 @@ def _figure(place: str, table: dict[str, Any]) -> Figure:
     )
     for key in ("comparable", "refit", "sampled"):
         _check(isinstance(table.get(key, True), bool), f"{place}.{key}", table.get(key), "true or false")
+    ties = table.get("ties", "file")
+    _check(ties in get_args(Ties), f"{place}.ties", ties, " or ".join(get_args(Ties)))
     seeds = table.get("seeds")
     _check(seeds is None or (type(seeds) is int and seeds > 0), f"{place}.seeds", seeds, "a positive number")
     values = table.get("values", {})

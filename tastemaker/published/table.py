@@ -13,7 +13,7 @@ from tastemaker.published.figures import differences
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tastemaker.published.figures import Benchmark, Figure
+    from tastemaker.published.figures import Benchmark, Figure, Ties
 
 DEFAULT_MEASURES = ("ndcg@10", "recall@10", "ndcg@5", "recall@5")
 YES_NO = {True: "yes", False: "no", None: "not stated"}
@@ -27,35 +27,39 @@ class Protocol:
         masked: products of the history are kept out of the lists; None where not stated.
         split: how the data are split.
         sampled: the target is ranked among sampled products only.
-        refit: fitted on train + validation before test.
+        refit: fitted on train + validation before test; None where not stated.
         data: which data; empty for the benchmark's own.
-        ties: how purchases of one moment are ordered; empty for the order of the file.
+        ties: whether purchases of one moment stay as in the "file" or are shuffled ("random"); None where not stated.
     """
 
     masked: bool | None = True
     split: str = "leave-one-out"
     sampled: bool = False
-    refit: bool = False
+    refit: bool | None = False
     data: str = ""
-    ties: str = ""
+    ties: Ties | None = "file"
+
+    @property
+    def not_stated(self) -> tuple[str, ...]:
+        """What the source does not say, and what may therefore differ."""
+        facts = {"masking": self.masked, "refit": self.refit, "ties": self.ties}
+        return tuple(name for name, fact in facts.items() if fact is None)
 
     def differences(self, other: Protocol) -> tuple[str, ...]:
-        """Say in words where this protocol is not `other`; what is not stated may differ, and is said too."""
+        """Say in words where this protocol is known not to be `other`."""
         found = []
-        if self.masked is None:
-            found.append("masking not stated")
-        elif self.masked != other.masked:
+        if self.masked is not None and self.masked != other.masked:
             found.append("history masked" if self.masked else "history not masked")
         if self.split != other.split:
             found.append(f"split: {self.split}")
         if self.sampled != other.sampled:
             found.append("sampled products" if self.sampled else "all products ranked")
-        if self.refit != other.refit:
+        if self.refit is not None and self.refit != other.refit:
             found.append("fitted on train + validation" if self.refit else "fitted on train")
         if self.data != other.data:
             found.append(f"data: {self.data or 'as published'}")
-        if self.ties != other.ties:
-            found.append(f"ties: {self.ties or 'as in the file'}")
+        if self.ties is not None and self.ties != other.ties:
+            found.append(f"ties: {'as in the file' if self.ties == 'file' else 'at random'}")
         return tuple(found)
 
 
@@ -71,7 +75,8 @@ class TableRow:
         source: paper or repository; of ours the command that made it.
         masked: as in `Protocol`.
         seeds: number of runs; None where not stated.
-        differs: where its protocol is not that of our first row.
+        differs: where its protocol is known not to be that of our first row.
+        not_stated: what its source does not say: "masking", "refit", "ties".
         note: what one must know to read it.
     """
 
@@ -84,6 +89,7 @@ class TableRow:
     masked: bool | None
     seeds: int | None
     differs: tuple[str, ...]
+    not_stated: tuple[str, ...] = ()
     note: str = ""
 
 
@@ -116,15 +122,15 @@ def joined(
 def as_markdown(rows: Iterable[TableRow], measures: Sequence[str] = DEFAULT_MEASURES) -> str:
     """Return the table in Markdown; our rows are bold."""
     lines = [
-        f"| model | {' | '.join(measures)} | masked | seeds | differs from our rows in | source |",
-        f"|---|{'---:|' * len(measures)}---|---:|---|---|",
+        f"| model | {' | '.join(measures)} | seeds | differs from our rows in | not stated | source |",
+        f"|---|{'---:|' * len(measures)}---:|---|---|---|",
     ]
     for row in rows:
         model = f"**{_plain(row.model)} (ours)**" if row.ours else _plain(row.model)
         values = " | ".join(_value(row, measure) for measure in measures)
         source = f"`{_plain(row.source)}`" if row.ours else _plain(row.source)
-        differs = _plain("; ".join(row.differs)) or "-"
-        lines.append(f"| {model} | {values} | {YES_NO[row.masked]} | {row.seeds or '-'} | {differs} | {source} |")
+        differs, silent = _plain("; ".join(row.differs)) or "-", ", ".join(row.not_stated) or "-"
+        lines.append(f"| {model} | {values} | {row.seeds or '-'} | {differs} | {silent} | {source} |")
     return "\n".join(lines) + "\n"
 
 
@@ -159,8 +165,9 @@ PAGE_HEAD = """\
 What others report on public data sets, as it stands in the package (`tastemaker.published`), so that our rows and
 theirs can stand in one table. Every figure names its source. Read them with care: whether products of the history are
 masked, how purchases of one day are ordered, and which loss trained the baseline move them more than most new models
-do. The column before the last says where a protocol is another than this: masked lists, a fit on train alone, all
-products ranked."""
+do. "Differs" says where a protocol is known to be another than this: masked lists, a fit on train alone, purchases of
+one moment in the order of the file, all products ranked. "Not stated" names what the source does not say of these, so
+that it may differ too: masking, refit (on train + validation), ties (the order within one moment)."""
 
 
 def _our_protocol(benchmark: Benchmark, comparison: Mapping[str, Any], row: Mapping[str, Any]) -> Protocol:
@@ -174,7 +181,7 @@ def _our_protocol(benchmark: Benchmark, comparison: Mapping[str, Any], row: Mapp
         sampled=said["items_ranked"] != "all",
         refit=said["fitted_on"] != "train",
         data="; ".join(other),
-        ties=order if "random" in order else "",
+        ties="random" if order.startswith("at random") else "file",
     )
 
 
@@ -204,6 +211,7 @@ def _their_row(benchmark: Benchmark, figure: Figure, reference: Protocol) -> Tab
         sampled=figure.sampled,
         refit=figure.refit,
         data=figure.data,
+        ties=figure.ties,
     )
     return TableRow(
         model=figure.model,
@@ -215,6 +223,7 @@ def _their_row(benchmark: Benchmark, figure: Figure, reference: Protocol) -> Tab
         masked=figure.masked,
         seeds=figure.seeds,
         differs=protocol.differences(reference),
+        not_stated=protocol.not_stated,
         note=_remark(figure),
     )
 

@@ -17,7 +17,7 @@ from tastemaker.report.svg import drawing, element, line, mark, text
 from tastemaker.report.words import capped, number, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tastemaker.report.svg import Style
 
@@ -182,8 +182,22 @@ def pareto(dots: Sequence[Dot]) -> list[Dot]:
     return front
 
 
-def points(dots: Sequence[Dot], *, x: str, y: str, label: str) -> Markup:
-    """Draw points over a logarithmic x axis with the Pareto front as steps; beaten points are hollow.
+def unbeaten(
+    dots: Sequence[Dot], *, better: Callable[[Dot, Dot], bool], cheaper: Callable[[Dot, Dot], bool]
+) -> list[Dot]:
+    """Return the dots that no other beats, in order of x.
+
+    One beats another if it is better and not dearer, or cheaper and not worse, each by more than noise.
+    """
+
+    def beats(a: Dot, b: Dot) -> bool:
+        return (better(a, b) and not cheaper(b, a)) or (cheaper(a, b) and not better(b, a))
+
+    return sorted((dot for dot in dots if not any(beats(other, dot) for other in dots)), key=lambda dot: dot.x)
+
+
+def points(dots: Sequence[Dot], front: Sequence[Dot], *, x: str, y: str, label: str) -> Markup:
+    """Draw points over a logarithmic x axis; those that are not on the front are hollow, steps go along the highest.
 
     An x of zero has no logarithm: such points stand at the left edge, which is then named 0.
     """
@@ -196,8 +210,7 @@ def points(dots: Sequence[Dot], *, x: str, y: str, label: str) -> Markup:
     def at(dot: Dot) -> tuple[float, float]:
         return (across(dot.x) if dot.x > 0 else LEFT + 10, vertical(dot.y))
 
-    front = pareto(dots)
-    places = [at(dot) for dot in front]
+    places = [at(dot) for dot in pareto(front or dots)]
     steps = f"M{places[0][0]:.1f} {places[0][1]:.1f}" + "".join(f"H{a:.1f}V{b:.1f}" for a, b in places[1:])
     parts = [y_axis(vertical, LEFT, y, right=right)]
     if positive:

@@ -13,6 +13,8 @@ from tastemaker.errors import DataError
 FORMAT = 1
 SHOWN_PURCHASES = 20
 """Newest purchases of an example shopper that are shown."""
+LEAST = 20
+"""Questions from which on figures are compared."""
 
 ABOVE = "above the floor"
 WITHIN = "within the noise of the floor"
@@ -91,9 +93,13 @@ class Gap(Part):
     measure: str = ""
     worst: str = ""
     worst_value: float | None = None
+    worst_queries: int | None = None
     best: str = ""
     best_value: float | None = None
+    best_queries: int | None = None
     gap: float | None = None
+    p_holm: float | None = None
+    significant: bool | None = None
 
 
 class Curves(Part):
@@ -129,6 +135,7 @@ class Row(Part):
     floor: bool = False
     variant: str = ""
     error: str = ""
+    seeds: int | None = None
     config: dict[str, Any] = {}
     protocol: dict[str, Any] = {}
     metrics: Metrics = {}
@@ -242,6 +249,18 @@ class Comparison(Part):
     def recall(self) -> str:
         """Recall at the headline measure's list length."""
         return f"recall@{self.k}"
+
+    @property
+    def questions(self) -> int | None:
+        """Number of questions that every row answered, if that is known."""
+        known = [protocol.get("test_queries") for protocol in (self.protocol, *(row.protocol for row in self.rows))]
+        numbers = [count for count in known if isinstance(count, int)]
+        return max(numbers, default=None)
+
+    @property
+    def too_few(self) -> bool:
+        """Whether there are fewer questions than figures can be compared on."""
+        return self.questions is not None and self.questions < LEAST
 
     @property
     def variant_names(self) -> list[str]:

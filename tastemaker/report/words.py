@@ -70,6 +70,11 @@ def p_value(value: float | None) -> str:
     return NONE if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def p_said(value: float | None) -> str:
+    """Return a p value in a sentence."""
+    return "p not known" if value is None else f"p {p_value(value)}" if value < 0.001 else f"p = {p_value(value)}"
+
+
 def interval(measured: Measured) -> str:
     """Return "low to high", or a dash."""
     if measured.low is None or measured.high is None:

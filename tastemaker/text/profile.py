@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -132,36 +133,37 @@ class ProfileWriter:
     """
 
     def __init__(self, items: Entities, *, lm: LanguageModel | None = None, count: int = 5) -> None:
-        self._statistics = KeywordStatistics(items)
+        self._items = items
         self._names = item_names(items)
         self._lm = lm
         self._count = count
         self.unreadable = self.failed = 0
 
+    @cached_property
+    def _statistics(self) -> KeywordStatistics:
+        return KeywordStatistics(self._items)
+
     def write(self, histories: Sequence[Int32]) -> list[Profile]:
         """Return one profile a history."""
-        fallback = [self._statistics.write(history, count=self._count) for history in histories]
-        asked = [row for row, history in enumerate(histories) if len(history)]
-        if self._lm is None or not asked:
-            return fallback
-        shown = [histories[row][-MAX_HISTORY:] for row in asked]
-        prompts = [
-            PROFILE.fill(history=numbered([self._names[item] for item in items]), count=str(self._count))
-            for items in shown
-        ]
-        profiles = fallback
-        for row, items, prompt in zip(asked, shown, prompts, strict=True):
-            try:
-                [answer] = self._lm.generate([prompt], max_tokens=ANSWER_TOKENS, stop=("\n\n",))
-            except LanguageModelError:
-                self.failed += 1
-                continue
-            found = parse.keywords(answer.text, len(items))[: self._count]
-            if found:
-                profiles[row] = _profile_of(found, items)
-            else:
-                self.unreadable += 1
-        return profiles
+        return [self._profile(history) if len(history) else Profile((), "statistics") for history in histories]
+
+    def _profile(self, history: Int32) -> Profile:
+        return self._by_model(history) or self._statistics.write(history, count=self._count)
+
+    def _by_model(self, history: Int32) -> Profile | None:
+        """Return what the language model writes; None where there is none, or no supported keyword comes of it."""
+        if self._lm is None:
+            return None
+        items = history[-MAX_HISTORY:]
+        prompt = PROFILE.fill(history=numbered([self._names[item] for item in items]), count=str(self._count))
+        try:
+            [answer] = self._lm.generate([prompt], max_tokens=ANSWER_TOKENS, stop=("\n\n",))
+        except LanguageModelError:
+            self.failed += 1
+            return None
+        found = parse.keywords(answer.text, len(items))[: self._count]
+        self.unreadable += not found
+        return _profile_of(found, items) if found else None
 
 
 def _profile_of(found: list[tuple[str, tuple[int, ...]]], items: Int32) -> Profile:

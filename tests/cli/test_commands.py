@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 
 import pytest
 
-from tastemaker import registry
+from tastemaker import provenance, registry
 
 
 def test_version_and_help(tastemaker):
@@ -37,6 +38,34 @@ def test_evaluate_json_has_protocol_and_intervals(tastemaker, shop, tmp_path):
 )
 def test_protocol_options(tastemaker, shop, words, key, value):
     assert tastemaker("evaluate", "popular", "--data", shop, "--json", *words).json()["protocol"][key] == value
+
+
+def test_evaluate_variants_say_what_they_share_and_what_not(tastemaker, shop):
+    out = tastemaker("evaluate", "transitions", "--data", shop, "--masking", "both", "--refit", "both").out
+    assert out.count("data fingerprint") == 1
+    assert out.count("history masked") == out.count("popularity and age") == out.count("groups by") == 4
+
+
+def test_stages_are_shown_at_the_headline_measure(tastemaker, shop, tmp_path):
+    (tmp_path / "two.toml").write_text('[[stage]]\nmodel = "transitions"\n[[stage]]\nmodel = "item_knn"\n')
+    out = tastemaker("evaluate", tmp_path / "two.toml", "--data", shop, "-k", 10, "-k", 20).out
+    table = out[out.index("after stage") :]
+    assert "ndcg@10" in table[:200]
+    assert "ndcg@20" not in table
+
+
+def test_every_installed_package_that_matters_is_recorded(monkeypatch):
+    def version(name):
+        if name == "faiss-gpu":
+            raise metadata.PackageNotFoundError(name)
+        return f"{name} 1"
+
+    monkeypatch.setattr(metadata, "version", version)
+    provenance.versions.cache_clear()
+    made = provenance.versions()
+    provenance.versions.cache_clear()
+    assert (made["torch"], made["transformers"], made["implicit"]) == ("torch 1", "transformers 1", "implicit 1")
+    assert "faiss-gpu" not in made
 
 
 def test_evaluate_table(tastemaker, shop):

@@ -69,7 +69,7 @@ def test_fetching_as_json(tastemaker, offline, tmp_path, monkeypatch):
     facts = tastemaker("data", "fetch", "pens", "--out", tmp_path, "--discard", "--json").json()
     assert (facts["users"], facts["items"], facts["interactions"]) == (5, 4, 20)
     assert facts["differences"] == [] and facts["already_there"] is False
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["downloads", "fetched.json", "pens"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".fetched.lock", "downloads", "fetched.json", "pens"]
     assert list((tmp_path / "downloads").iterdir()) == []
 
 

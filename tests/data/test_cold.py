@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data import Dataset, cold
+from tastemaker.data import Dataset, Entities, cold
 from tastemaker.data.cold import item_cold, user_cold
 from tastemaker.errors import DataError
 from tastemaker.testing import tiny_shop
@@ -141,3 +141,20 @@ def test_item_cold_draws_a_share_of_the_bought_products():
 def test_impossible_cold_splits_say_why(method, data, settings, message):
     with pytest.raises(DataError, match=message):
         method(data, **settings)
+
+
+def test_cold_splits_say_what_the_history_is_and_how_near_duplicates_are_kept_apart():
+    data = tiny_shop(users=200)
+    assert user_cold(data).protocol["history_at_test"].startswith("all but the last interaction")
+    protocol = item_cold(data).protocol
+    assert protocol["history_at_test"].startswith("what came before the first held-out product")
+    assert protocol["near_duplicates"] == "on the same side: 0 of 40 products are near-duplicates of each other"
+    bare = Dataset(data.users, Entities(data.items.frame.drop("title")), data.log)
+    assert item_cold(bare).protocol["near_duplicates"] == "not checked: no titles"
+
+
+def test_a_catalogue_of_near_duplicates_says_why_nothing_can_be_held_out():
+    histories = {f"u{user}": [f"i{(user + n) % 9}" for n in range(4)] for user in range(9)}
+    data = shop(histories, {f"i{n}": f"hand made soap {n} ml" for n in range(9)})
+    with pytest.raises(DataError, match="9 of 9 products are near-duplicates of each other"):
+        item_cold(data)

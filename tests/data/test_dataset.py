@@ -73,3 +73,46 @@ def test_the_fingerprint_tells_every_part():
     prints = {Dataset.from_frames(pl.DataFrame(rows)).fingerprint for rows in [base, *others]}
     assert len(prints) == 5
     assert Dataset.from_frames(pl.DataFrame(base)).fingerprint in prints
+
+
+ITEMS = {"item_id": ["a", "b"], "title": ["A", "B"], "tags": [["x", "y"], ["z"]], "price": [1.5, None]}
+USERS = {"user_id": ["u", "v"], "age": [20, 30]}
+
+
+def test_the_fingerprint_tells_every_column():
+    log = {**ROWS, "split": ["train", "train", "valid", "test"]}
+    shops = [
+        (log, ITEMS, USERS),
+        ({**log, "split": ["train", "valid", "train", "test"]}, ITEMS, USERS),
+        (ROWS, ITEMS, USERS),
+        (log, {**ITEMS, "title": ["A", "C"]}, USERS),
+        (log, {**ITEMS, "title": ["AB", ""]}, USERS),
+        (log, {**ITEMS, "tags": [["x"], ["y", "z"]]}, USERS),
+        (log, {**ITEMS, "tags": [["x", "y", "z"], []]}, USERS),
+        (log, {**ITEMS, "tags": [["x", "y", "z"], None]}, USERS),
+        (log, {**ITEMS, "tags": [["xy"], ["z"]]}, USERS),
+        (log, {**ITEMS, "price": [1.5, 0.0]}, USERS),
+        (log, {"item_id": ["a", "b"], "titles": ["A", "B"], "tags": ITEMS["tags"], "price": ITEMS["price"]}, USERS),
+        (log, {**ITEMS, "size": [{"w": 1, "h": 2}, {"w": 1, "h": None}]}, USERS),
+        (log, {**ITEMS, "size": [{"w": 1, "h": 2}, None]}, USERS),
+        (log, {**ITEMS, "nested": [[["x"], ["y"]], []]}, USERS),
+        (log, {**ITEMS, "nested": [[["x", "y"]], []]}, USERS),
+        (log, ITEMS, {**USERS, "age": [20, 31]}),
+    ]
+    prints = [Dataset.from_frames(*map(pl.DataFrame, tables)).fingerprint for tables in shops]
+    assert len(set(prints)) == len(shops)
+    assert Dataset.from_frames(*map(pl.DataFrame, shops[0])).fingerprint == prints[0]
+
+
+def test_the_fingerprint_does_not_tell_types_and_column_order():
+    users = pl.DataFrame(USERS)
+    items = pl.DataFrame({**ITEMS, "brand": ["x", "y"]})
+    one = Dataset.from_frames(pl.DataFrame(ROWS), items, users)
+    other = Dataset.from_frames(
+        pl.DataFrame(ROWS),
+        items.select("brand", "price", "tags", "title", "item_id").with_columns(
+            pl.col("brand").cast(pl.Categorical), pl.col("tags").cast(pl.List(pl.Categorical))
+        ),
+        users.with_columns(pl.col("age").cast(pl.UInt8)),
+    )
+    assert one.fingerprint == other.fingerprint

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 from dataclasses import replace
 from zipfile import ZipFile
@@ -85,7 +86,7 @@ def test_a_zip_file_becomes_a_canonical_folder(known, tmp_path):
     assert (data.n_users, data.n_items, len(data)) == (6, 5, 24)
     assert data.items.frame.filter(id="4")["title"].to_list() == ["Movie 4 (1990)"]
     folder = ["tiny/interactions.parquet", "tiny/items.parquet", "tiny/users.parquet"]
-    assert names(tmp_path) == ["downloads/tiny/ml-tiny.zip", "fetched.json", *folder]
+    assert names(tmp_path) == [".fetched.lock", "downloads/tiny/ml-tiny.zip", "fetched.json", *folder]
     facts = fetched.files["ml-tiny.zip"]
     assert (facts["bytes"], facts["compared_with"]) == (len(ZIP), "published sum")
     assert not [line for line in fetched.notes if str(tmp_path) in line]
@@ -141,6 +142,41 @@ def test_a_folder_that_fetch_did_not_make_is_left_alone(known, tmp_path):
         with pytest.raises(DataError, match="was changed since it was fetched"):
             fetch("tiny", tmp_path / "b")
     assert names(tmp_path / "tiny") == ["interactions.csv"]
+
+
+def test_a_note_in_the_folder_and_an_empty_folder_are_no_obstacle(known, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    with serving(ZIP) as server:
+        known(server)
+        assert not fetch("tiny", tmp_path).already
+        (tmp_path / "tiny/note.txt").write_text("mine")
+        assert fetch("tiny", tmp_path).already
+        (tmp_path / "tiny/items.parquet").unlink()
+        with pytest.raises(DataError, match="was changed since it was fetched"):
+            fetch("tiny", tmp_path)
+    assert (tmp_path / "tiny/note.txt").read_text() == "mine"
+
+
+def test_what_a_killed_conversion_left_goes_after_a_day(known, tmp_path):
+    left = tmp_path / "downloads/.draft.tiny.abc"
+    (left / "ml-tiny").mkdir(parents=True)
+    os.utime(left, (0, 0))
+    with serving(ZIP) as server:
+        known(server)
+        fetch("tiny", tmp_path)
+    assert not left.exists()
+
+
+def test_a_file_that_a_set_no_longer_has_is_forgotten(known, tmp_path):
+    with serving(ZIP) as server:
+        known(server)
+        fetch("tiny", tmp_path)
+        ledger = json.loads((tmp_path / "fetched.json").read_text())
+        files = ledger["sets"]["tiny"]["files"]
+        files["gone.zip"] = files["ml-tiny.zip"]
+        (tmp_path / "fetched.json").write_text(json.dumps(ledger))
+        assert fetch("tiny", tmp_path).already
+        assert len(server.requests) == 1
 
 
 def test_a_fetch_that_was_killed_while_writing_is_finished_by_the_next(known, tmp_path):
@@ -240,7 +276,7 @@ def test_other_counts_than_the_stated_ones_are_said(known, tmp_path):
 def test_unknown_names_and_foreign_lists(known, tmp_path):
     with pytest.raises(DataError, match="did you mean 'movielens-100k'"):
         fetch("movielens-100", tmp_path)
-    for content, words in (("[]", "not a list of fetched"), ('{"format": 2, "sets": {}}', "another version")):
+    for content, words in (("[]", "it: Input should be"), ('{"format": 2, "sets": {}}', "format: Input should be 1")):
         (tmp_path / "fetched.json").write_text(content)
         with pytest.raises(DataError, match=words):
             fetch("movielens-100k", tmp_path)

@@ -81,13 +81,30 @@ def test_as_given_knows_the_usual_words(train, valid):
     assert table(data, as_given(data).validation) == {"u": ("a", "b")}
 
 
-def test_as_given_sorts_the_parts_of_a_user():
-    words = ["test", "train", "Validation", "train"]
+def test_as_given_keeps_the_order_of_time():
+    words = ["test", "train", " Validation ", "train"]
     data = shop([("u", item, time) for item, time in zip("abcd", (1, 2, 3, 4), strict=True)], split=words)
     split = as_given(data)
     assert histories(split.train) == {"u": "bd"}
     assert table(data, split.validation) == {"u": ("bd", "c")}
-    assert table(data, split.test) == {"u": ("bdc", "a")}
+    assert table(data, split.test) == {"u": ("bcd", "a")}
+    tied = as_given(shop([("u", item, 1) for item in "abcd"], split=words))
+    assert table(data, tied.test) == {"u": ("bdc", "a")}
+    timeless = as_given(shop([("u", item, None) for item in "abcd"], split=words))
+    assert table(data, timeless.test) == {"u": ("bdc", "a")}
+
+
+def test_as_given_without_validation_takes_the_newest_of_train():
+    rows = [*(("u", item, time) for time, item in enumerate("abcd")), ("v", "a", 0), ("v", "b", 1), ("w", "a", 5)]
+    data = shop(rows, split=["train", "test", "train", "train", "train", "test", "train"])
+    split = as_given(data)
+    assert histories(split.train) == {"u": "ac", "v": "a", "w": "a"}
+    assert table(data, split.validation) == {"u": ("ac", "d")}
+    assert table(data, split.test) == {"u": ("acd", "b"), "v": ("a", "b")}
+    assert split.protocol["validation_rows"] == "none given: the newest train row of each shopper with at least 2"
+    assert split.protocol["data_fingerprint"] == data.fingerprint
+    given = as_given(shop(rows, split=["train", "valid", "train", "test", "train", "test", "train"]))
+    assert "validation_rows" not in given.protocol
 
 
 @given(st.lists(st.tuples(st.sampled_from("uvwx"), st.sampled_from("abcdef"), st.integers(0, 9)), min_size=6))
@@ -121,7 +138,9 @@ def test_nothing_from_the_future_is_known(rows):
         (temporal, shop([("u", "a", 5)] * 9), "no train interactions"),
         (as_given, shop(ROWS), "no column 'split'"),
         (as_given, shop(ROWS, split=["train"] * 8 + ["tset"]), "1 rows say 'tset'; known words: train, valid, test"),
-        (as_given, shop(ROWS, split=["train"] * 8 + ["test"]), "no validation interactions"),
+        (as_given, shop(ROWS, split=["train"] * 9), "no row says test; add such rows, or use leave-one-out"),
+        (as_given, shop(ROWS, split=["test"] * 9), "no row says train"),
+        (as_given, shop(ROWS[4:6], split=["train", "test"]), "no shopper has 2 rows that say train.*mark some rows"),
     ],
 )
 def test_impossible_splits_say_why(method, data, message):

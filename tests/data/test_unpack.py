@@ -43,6 +43,25 @@ def test_members_that_leave_the_folder_are_refused(tmp_path, name):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["", ".", "./."])
+def test_members_without_a_name_are_refused(tmp_path, name):
+    path = tmp_path / "a.zip"
+    with ZipFile(path, "w") as archive:
+        archive.writestr(ZipInfo("good"), b"1")
+        archive.writestr(ZipInfo(name), b"")
+    (tmp_path / "out").mkdir()
+    for ask in (lambda: check_zip(path, LIMIT), lambda: unpack_zip(path, tmp_path / "out", LIMIT)):
+        with pytest.raises(DataError, match="a file without a name; refused"):
+            ask()
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("set/A/b/c", "set/a/B"), ("a/b/", "a")])
+def test_a_file_that_is_also_a_folder_is_refused(tmp_path, names):
+    path = make_zip(tmp_path / "a.zip", dict.fromkeys(names, b""))
+    with pytest.raises(DataError, match="which is a file; refused"):
+        check_zip(path, LIMIT)
+
+
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
 def test_links_and_devices_are_refused(tmp_path, kind):
     member = ZipInfo("link")

@@ -222,6 +222,22 @@ def test_interactions_of_a_bad_item_are_left_out_and_counted(shop):
     assert any(note.startswith("1 good interaction left out: the item is in a bad row") for note in report.notes)
 
 
+def test_interactions_of_a_bad_record_stay_where_records_may_be_missing(tmp_path):
+    """Amazon metadata never hold every product, so a record that breaks a rule counts as one that is missing."""
+    reviews = [
+        {"reviewerID": f"A{user}", "asin": item, "overall": 5.0, "unixReviewTime": 1_400_000_000 + user}
+        for user in range(2)
+        for item in ("B1", "B2")
+    ]
+    records = [{"asin": "B1", "title": "soap"}, {"asin": "B2", "title": "ink" * 100_000}]
+    for name, rows in (("reviews_Tiny_5.json", reviews), ("meta_Tiny.json", records)):
+        (tmp_path / name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    data, report = read(tmp_path, max_bad=1)
+    assert (len(data), data.n_items, report.left_out) == (4, 2, {"interactions": 0, "items": 1})
+    assert data.items.frame.sort("id")["title"].to_list() == ["soap", None]
+    assert "only an id, no record: 1 item with 2 interactions" in report.notes
+
+
 def test_json_lines(shop):
     rows = ['{"user_id": 1, "item_id": "007"}', '{"user_id": 2', "[1]", "", '{"user_id": "\\ud800", "item_id": "x"}']
     folder = shop(interactions_jsonl="\n".join([*rows, '{"user_id": 3}']))

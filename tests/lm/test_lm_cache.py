@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tastemaker.errors import ArtifactError, ConfigError, LanguageModelError
-from tastemaker.lm.base import ChoiceModel, LikelihoodModel, Prompt
+from tastemaker.lm.base import ChoiceModel, LikelihoodModel, Prompt, Usage
 from tastemaker.lm.cache import BATCH, cached
 from tastemaker.lm.scripted import ScriptedChoiceLM, ScriptedLM
 
@@ -206,3 +206,63 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"cannot be written: .*lm\.cache"):
         cached(echo(), tmp_path / "file" / "answers.sqlite")
+
+
+class ServedChoices:
+    """A `ChoiceModel` that cannot count tokens, as a server; each question takes as many as it has letters."""
+
+    name, fingerprint = "served", "there"
+
+    def __init__(self):
+        self.usage = Usage()
+
+    def generate(self, prompts, *, max_tokens, stop=(), seed=0):
+        raise NotImplementedError
+
+    def next_token(self, prompts, choices):
+        self.usage.calls += len(prompts)
+        self.usage.prompt_tokens += sum(len(prompt.user) for prompt in prompts)
+        self.usage.answer_tokens += len(prompts)
+        return np.zeros((len(prompts), len(choices)), dtype=np.float32)
+
+
+def test_tokens_of_cached_answers_are_counted_apart(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    questions = {
+        "generate": lambda lm: lm.generate(PROMPTS, max_tokens=9),
+        "next_token": lambda lm: lm.next_token(PROMPTS, ["A", "B"]),
+        "loglikelihood": lambda lm: lm.loglikelihood(PROMPTS, [["a b", "c"]] * 5),
+    }
+    for name, ask in questions.items():
+        first, again = (ScriptedChoiceLM(third, lambda prompt: "two words") for _ in range(2))
+        ask(cached(first, path))
+        ask(cached(again, path))
+        assert (again.usage.calls, again.usage.cached, again.usage.prompt_tokens) == (0, 5, 0), name
+        continuations = 5 * 3 if name == "loglikelihood" else 0
+        assert again.usage.cached_prompt_tokens == first.usage.prompt_tokens + continuations, name
+        assert again.usage.cached_answer_tokens == first.usage.answer_tokens, name
+    served, again = ServedChoices(), ServedChoices()
+    cached(served, path).next_token(PROMPTS, ["A", "B"])
+    cached(again, path).next_token(PROMPTS, ["A", "B"])
+    tokens = again.usage.cached_prompt_tokens, again.usage.cached_answer_tokens
+    assert tokens == (served.usage.prompt_tokens, served.usage.answer_tokens) == (50, 5)
+
+
+def test_a_bypassed_cache_neither_answers_nor_keeps(tmp_path):
+    lm = ScriptedChoiceLM(third, lambda prompt: "text")
+    cache = cached(lm, tmp_path / "answers.sqlite")
+    questions = [
+        lambda: cache.generate(PROMPTS[:1], max_tokens=5),
+        lambda: cache.next_token(PROMPTS[:1], ["A"]),
+        lambda: cache.loglikelihood(PROMPTS[:1], [["A"]]),
+    ]
+    for ask in questions:
+        with cache.bypassed():
+            ask()
+        before = lm.usage.calls
+        ask()
+        with cache.bypassed():
+            ask()
+        assert lm.usage.calls == before + 2, "nothing was kept, then it was not looked up"
+        ask()
+        assert lm.usage.calls == before + 2

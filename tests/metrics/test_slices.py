@@ -78,18 +78,52 @@ def test_user_columns_with_few_values():
 
 
 def test_user_column_with_many_numbers_is_cut_at_its_quartiles():
-    """Ages 1 to 16 and one unknown: quartiles 4.75, 8.5, 12.25."""
-    users = users_with(age=[*range(1, 17), None])
-    groups = metrics.by_user("age", asked_by(range(17)), users)
-    assert groups.labels == ("up to 4.75", "above 4.75 to 8.5", "above 8.5 to 12.25", "above 12.25", "unknown")
+    """1.5 to 16.5 and one unknown: quartiles 5.25, 9, 12.75."""
+    users = users_with(weight=[*np.arange(1.5, 17), None])
+    groups = metrics.by_user("weight", asked_by(range(17)), users)
+    assert groups.labels == ("up to 5.25", "above 5.25 to 9", "above 9 to 12.75", "above 12.75", "unknown")
     assert np.bincount(groups.of_query).tolist() == [4, 4, 4, 4, 1]
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_whole_numbers_are_cut_between_whole_numbers_also_where_a_file_holds_texts(as_text):
+    """Ages 1 to 16 and one unknown: quartiles 4.75, 8.5, 12.25."""
+    ages = [*range(1, 17), None]
+    users = users_with(age=[" " if age is None else f"{age}.0 " for age in ages] if as_text else ages)
+    groups = metrics.by_user("age", asked_by(range(17)), users)
+    assert groups.labels == ("up to 4", "5 to 8", "9 to 12", "13 and more", "unknown")
+    assert np.bincount(groups.of_query).tolist() == [4, 4, 4, 4, 1]
+
+
+def test_a_range_of_one_number_and_large_numbers():
+    """Quartiles 3, 10,000 and 20,003.75."""
+    spent = [2] * 4 + [3] * 4 + [10_000] * 4 + [*range(20_000, 20_010)]
+    groups = metrics.by_user("spent", asked_by(range(12 + 4)), users_with(spent=spent[:16]))
+    assert groups.labels == ("2", "3", "10000", "20000", "20001", "20002", "20003", "unknown")
+    cut = metrics.by_user("spent", asked_by(range(22)), users_with(spent=spent))
+    assert cut.labels == ("up to 3", "4 to 10,000", "10,001 to 20,003", "20,004 and more", "unknown")
+
+
+@pytest.mark.parametrize(
+    "codes", [[f"{code:05}" for code in range(1, 30)], [*map(str, range(29)), "n/a"], ["inf"] * 20]
+)
+def test_texts_that_are_no_numbers_stay_texts(codes):
+    """Codes with a leading 0, a word among numbers, and what only a programming language takes for a number."""
+    groups = metrics.by_user("code", asked_by(range(len(codes))), users_with(code=codes))
+    assert set(groups.labels) <= {*codes, "other", "unknown"}
+
+
+def test_few_numbers_as_texts_are_in_the_order_of_numbers():
+    groups = metrics.by_user("plan", asked_by([0, 1, 2]), users_with(plan=["10", "9", None]))
+    assert groups.labels == ("9", "10", "unknown")
+    assert names(groups) == ["10", "9", "unknown"]
 
 
 def test_equal_quartiles_make_one_cut():
     groups = metrics.by_user(
         "spent", asked_by(range(33)), users_with(spent=[0.0] * 20 + [*map(float, range(1, 13)), None])
     )
-    assert groups.labels == ("up to 0", "above 0 to 4.25", "above 4.25", "unknown")
+    assert groups.labels == ("up to 0", "1 to 4", "5 and more", "unknown")
     assert np.bincount(groups.of_query).tolist() == [20, 4, 8, 1]
 
 
@@ -137,22 +171,48 @@ def test_measures_by_group():
     assert second["metrics"]["ndcg@5"] == {"value": 5.0, "low": None, "high": None}
 
 
-def row(by, group, queries, **values):
-    return {"by": by, "group": group, "queries": queries, "metrics": {n: {"value": v} for n, v in values.items()}}
+def dealt(**sizes):
+    """Return groups of consecutive queries; the name "none" is no group."""
+    numbers = [-1 if name == "none" else place for place, name in enumerate(sizes)]
+    return Groups("kind", tuple(sizes), np.repeat(np.array(numbers, dtype=np.int32), list(sizes.values())))
 
 
-def test_gaps():
-    rows = [
-        row("sex", "f", 30, ndcg=0.2, gini=0.9, popularity_lift=-0.5),
-        row("sex", "m", 40, ndcg=0.5, gini=0.4, popularity_lift=0.1),
-        row("sex", "x", 19, ndcg=0.0, gini=0.0, popularity_lift=9.0),  # too few to count
-        row("age", "old", 99, ndcg=0.3, gini=None, popularity_lift=0.0),
-        row("age", "new", 5, ndcg=0.9, gini=None, popularity_lift=0.0),
-    ]
-    (gap,) = metrics.gaps(rows, "ndcg")
-    assert gap.pop("gap") == pytest.approx(0.3)
-    expected = {"by": "sex", "measure": "ndcg", "worst": "f", "worst_value": 0.2, "best": "m", "best_value": 0.5}
-    assert gap == expected
-    assert metrics.gaps(rows, "gini")[0]["worst"] == "f"  # lower is better
-    assert metrics.gaps(rows, "popularity_lift")[0]["worst"] == "f"  # nearer to 0 is better
-    assert [found["by"] for found in metrics.gaps(rows, "ndcg", least=5)] == ["sex", "age"]
+def test_gaps_by_hand():
+    """Groups of 30 and 40 queries count, one of 19 does not; f has 6 hits of 30, m 30 of 40."""
+    groups = dealt(f=30, m=40, x=19, none=11)
+    values = np.repeat([1, 0, 1, 0, 1], [6, 24, 30, 10, 30]).astype(np.float32)
+    (gap,) = metrics.gaps("ndcg@10", values, [groups, dealt(all=100)])
+    assert (gap["worst"], gap["worst_queries"], gap["best"], gap["best_queries"]) == ("f", 30, "m", 40)
+    assert (gap["worst_value"], gap["best_value"], gap["gap"]) == pytest.approx((0.2, 0.75, 0.55))
+    assert gap["p"] == gap["p_holm"] == 0.001  # no permutation of 999 is as far
+    assert gap["significant"] is True
+    (turned,) = metrics.gaps("gini@10", values, [groups])
+    assert (turned["worst"], turned["best"]) == ("m", "f")  # lower is better
+    assert metrics.gaps("ndcg@10", values, [groups], least=5)[0]["best"] == "x"
+    assert metrics.gaps("ndcg@10", values, []) == []
+
+
+def test_gaps_agree_with_the_exact_test_of_two_groups():
+    """The permutation test of a 2 x 2 table is Fisher's exact test; 3 of 25 against 9 of 25."""
+    from scipy.stats import fisher_exact
+
+    values = np.repeat([1, 0, 1, 0], [3, 22, 9, 16]).astype(np.float32)
+    (gap,) = metrics.gaps("recall@5", values, [dealt(a=25, b=25)])
+    expected = fisher_exact([[3, 22], [9, 16]]).pvalue
+    assert gap["p"] == pytest.approx(expected, abs=3 * (expected * (1 - expected) / 999) ** 0.5)
+    assert gap["significant"] is False
+
+
+def test_gaps_of_a_ratio_and_of_equal_groups():
+    money = metrics.Ratio(np.tile([1, 0], 25).astype(np.float32), np.tile([2, 0], 25).astype(np.float32))
+    (gap,) = metrics.gaps("revenue_recall@5", money, [dealt(a=26, b=24)], least=12)
+    assert (gap["worst_queries"], gap["best_queries"]) == (13, 12)  # those with a price
+    assert (gap["gap"], gap["p"], gap["significant"]) == (0.0, 1.0, False)
+
+
+def test_gaps_of_luck_are_seldom_significant():
+    """Six groups of shoppers who are all alike: 1 in 20 or fewer of such shops may show a significant gap."""
+    groups = dealt(a=20, b=30, c=40, d=60, e=150, f=300)
+    rng = np.random.default_rng(0)
+    shops = [(rng.random(600) < 0.08).astype(np.float32) for _ in range(40)]
+    assert sum(metrics.gaps("recall@10", values, [groups])[0]["significant"] for values in shops) <= 5

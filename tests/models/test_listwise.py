@@ -10,7 +10,7 @@ import pytest
 from tastemaker import evaluate, probes, registry
 from tastemaker.data import Queries, Ranking
 from tastemaker.data.split import leave_one_out
-from tastemaker.errors import ConfigError, LanguageModelError
+from tastemaker.errors import ConfigError, LanguageModelError, NotFitted
 from tastemaker.lm.scripted import GARBLED, ScriptedChoiceLM, ScriptedLM
 from tastemaker.models.choosing import Question, letter_prior, ranks_of
 from tastemaker.models.collaborative.transitions import Transitions
@@ -222,6 +222,8 @@ def test_it_reads_the_names_of_another_shop():
 
 def test_mistakes_are_named():
     data = tiny_shop()
+    with pytest.raises(NotFitted, match="listwise: not fitted"):
+        Listwise(lm=likes("x")).transfer(data.items)
     with pytest.raises(ConfigError, match=r"no \[lm\] is set"):
         Listwise(weight=1.0).fit(data).rank(QUERY, 2, candidates=candidates_of([5, 6]))
     with pytest.raises(ConfigError, match="gives no likelihoods"):

@@ -141,7 +141,7 @@ def test_a_catalogue_without_texts_is_refused_and_nothing_changes(shop, model):
     with pytest.raises(DataError, match="no item has a title"):
         model.transfer(Entities.from_ids(["x"]))
     assert model.items == shop.items
-    with pytest.raises(NotFitted, match="has not seen a catalogue"):
+    with pytest.raises(NotFitted, match="text_knn: not fitted"):
         TextKNN().transfer(shop.items)
 
 

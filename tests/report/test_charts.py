@@ -145,11 +145,24 @@ def test_points_that_cost_nothing_stand_at_the_edge():
         charts.Dot("paid", Style(1), 3, 0.6),
         charts.Dot("worse", Style(2), 4, 0.1),
     ]
-    svg = charts.points(dots, x="money", y="recall", label="l")
+    svg = charts.points(dots, dots[:2], x="money", y="recall", label="l")
     assert ">0</text>" in svg
     assert svg.count("hollow") == 1
-    all_free = charts.points(dots[:1], x="money", y="recall", label="l")
+    all_free = charts.points(dots[:1], dots[:1], x="money", y="recall", label="l")
     assert "nan" not in all_free
+
+
+def test_noise_is_no_gain_on_the_front():
+    """Dearer by less than 1 is the same price, higher by less than 0.1 the same value."""
+    a, b, c, d, e = (
+        charts.Dot(name, Style(0), x, y)
+        for name, x, y in (("a", 1, 0.5), ("b", 1.5, 0.55), ("c", 4, 0.59), ("d", 9, 0.9), ("e", 9, 0.1))
+    )
+    front = charts.unbeaten(
+        [e, d, c, b, a], better=lambda one, other: one.y > other.y + 0.1, cheaper=lambda one, other: one.x < other.x - 1
+    )
+    assert [dot.name for dot in front] == ["a", "b", "d"]  # c is dearer than a and no better by more than noise
+    assert charts.points([a, b, c, d, e], front, x="x", y="y", label="l").count("hollow") == 2
 
 
 def test_one_item_or_items_in_one_place_can_be_mapped():

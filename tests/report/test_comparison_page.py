@@ -8,13 +8,16 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_comparison import HOSTILE, MODELS, VARIANTS, sample
 
 from tastemaker.characters import HOSTILE_PATTERN
+from tastemaker.data import Dataset
 from tastemaker.errors import DataError
+from tastemaker.models.content.text_knn import TextKNN
 from tastemaker.report import comparison_page
 from tastemaker.report.comparison import series_styles
 from tastemaker.report.findings import headline
@@ -84,7 +87,7 @@ def test_every_chart_says_its_finding(tree):
         assert chart["role"] in ("img", "group")
         assert re.search(r"\d", chart["aria-label"]), chart["aria-label"]
     labels = [chart["aria-label"] for chart in charts]
-    assert any("Best: sasrec + listwise with 0.05" in label and "popular with 0.005" in label for label in labels)
+    assert any("Highest: sasrec + listwise with 0.05" in label and "popular with 0.005" in label for label in labels)
 
 
 def test_nothing_is_loaded_and_nothing_runs(page, tree):
@@ -155,6 +158,131 @@ def small(**rows):
 )
 def test_verdicts_in_words(rows, said):
     assert said in " ".join(headline(read(small(**rows))))
+
+
+def test_no_proof_of_a_gain_says_what_would_have_been_seen():
+    comparison = small(als=(0.11, "within the noise of the floor"), popular=(0.1, "floor"))
+    comparison["rows"][0]["against_floor"] |= {"low": -0.02, "high": 0.04}
+    said = headline(read(comparison))[1]
+    assert "popular, the best of the floor, is +0.0100 (p = 0.200 after Holm's correction)" in said
+    assert "no proof of a gain with this many shoppers; about 0.0300 or more would have been seen" in said
+
+
+def test_few_questions_get_no_verdict():
+    comparison = small(als=(0.2, "above the floor"), popular=(0.1, "floor"))
+    assert "als has the highest value" in words(comparison_page(comparison | {"protocol": {"test_queries": 20}}))
+    shown = words(comparison_page(comparison | {"protocol": {"test_queries": 19}}))
+    assert "too few questions to compare: 19 questions, and 20 are the least" in shown
+    assert "○ too few questions" in shown
+    assert "has the highest value" not in shown
+    assert "clears the floor" not in shown
+
+
+def test_nobody_hit_anything():
+    comparison = small(als=(0.0, "within the noise of the floor"), popular=(0.0, "floor"))
+    [said] = headline(read(comparison))
+    assert said == "Nobody hit anything: NDCG@10 is 0 for every model, so none can be told from another."
+    [one, *_] = headline(read(comparison | {"protocol": {"test_queries": 1}}))
+    assert one.endswith("1 question, and 20 are the least. Nobody hit anything: NDCG@10 is 0 for every model.")
+
+
+def test_ties_are_named():
+    comparison = small(als=(0.2, "above the floor"), bpr=(0.1 + 0.1, "above the floor"), popular=(0.1, "floor"))
+    assert headline(read(comparison))[0] == "als and bpr share the highest: NDCG@10 0.2000."
+    shown = {"length": 0, "queries": 30, "ndcg@10": 0.0305}
+    for row in comparison["rows"]:
+        row["cold_start"] = [shown, shown | {"length": None, "ndcg@10": 0.5 if row["model"] == "als" else 0.1}]
+    said = words(comparison_page(comparison))
+    assert (
+        "With 0 purchases shown, all alike: 0.0305; with the whole history, als has the highest value, 0.5000." in said
+    )
+    assert "models that have no answer show the fallback's best-sellers" in said
+    for row in comparison["rows"]:
+        row["cold_start"] = [entry | {"queries": 6} for entry in row["cold_start"]]
+    said = words(comparison_page(comparison))
+    assert "With 0 purchases shown, too few questions to compare (n 6)" in said
+
+
+def test_what_no_masked_list_can_hit_is_said_with_the_result():
+    protocol = {"history_masked": True, "targets_in_history": 142, "test_queries": 390, "split": "leave-one-out"}
+    comparison = small(als=(0.2, "above the floor"), popular=(0.1, "floor")) | {"protocol": protocol}
+    [said] = [one for one in headline(read(comparison)) if "bought before" in one]
+    assert said.startswith("142 of 390 targets were bought before, and masked lists cannot hit them: the highest ")
+    assert "reachable recall is 0.6359. See --repeats novel or --masking unmasked." in said
+    several = protocol | {"split": "temporal"}  # several targets a question: what can be reached is not known
+    assert "142 targets were bought before" in " ".join(headline(read(comparison | {"protocol": several})))
+    for changed in ({"history_masked": False}, {"targets_in_history": 0}):
+        assert "bought before" not in " ".join(headline(read(comparison | {"protocol": protocol | changed})))
+
+
+def test_a_list_that_holds_the_whole_catalogue():
+    comparison = small(als=(0.2, "above the floor"), popular=(0.1, "floor"))
+    assert "has room for the whole catalogue of 10 products" in " ".join(
+        headline(read(comparison | {"data": {"items": 10}}))
+    )
+    assert "whole catalogue" not in " ".join(headline(read(comparison | {"data": {"items": 11}})))
+
+
+def test_a_shop_without_texts_is_no_failure():
+    with pytest.raises(DataError) as refused:
+        TextKNN().fit(Dataset.from_frames(pl.DataFrame({"user_id": ["a"], "item_id": ["1"]})))
+    comparison = small(als=(0.2, "above the floor"), popular=(0.1, "floor"))
+    comparison["rows"].append({"model": "text_knn", "floor": True, "error": f"seed 0: {refused.value}"})
+    assert "Not applicable: text_knn, because the shop has no texts. The floor is 1 method: popular." in headline(
+        read(comparison)
+    )
+    shown = words(comparison_page(comparison))
+    assert "○ not applicable: no texts" in shown
+    assert "ailed" not in shown
+
+
+def test_gaps_inside_the_noise_are_called_so_and_the_widest_tested_one_leads():
+    shown = words(comparison_page(SMALL))
+    assert re.search(r"Widest beyond the noise: .*between “cold” \(n 310\) and “head” \(n 5,000\), p = 0.003", shown)
+    assert "All gaps are inside the noise; the widest:" in shown
+    order = [shown.index(f"Gap in {name}") for name in ("Recall@10 by item popularity", "NDCG@10 by loyalty")]
+    assert order == sorted(order)
+    assert "All gaps are inside the noise." in shown  # at the groups themselves
+
+
+def test_the_spread_says_where_no_list_changed_and_where_fits_are_missing():
+    comparison = sample(points=0)
+    for number, row in enumerate(comparison["rows"][:2]):
+        row["seeds"] = 2
+        if number:
+            for measured in row["metrics"].values():
+                measured["spread"] = 0.0
+    shown = words(comparison_page(comparison))
+    assert re.search(r"0\.000\d, 2 fits", shown)
+    assert "same lists, 2 fits" in shown
+
+
+def test_notes_stand_before_the_table_and_models_share_one():
+    notes = ["als gave the same lists", "popular gave the same lists", "the floor was left out"]
+    shown = words(comparison_page(sample(points=0) | {"notes": notes}))
+    assert shown.index("Note: als and popular: gave the same lists") < shown.index("All models under")
+    assert "Note: the floor was left out" in shown
+
+
+def test_reasons_that_cannot_be_tested_say_why():
+    comparison = copy.deepcopy(SMALL)
+    untested = {"asked": 9, "cites no purchase": 9, "without a control": 0, "tested": 0, "fell": None}
+    comparison["rows"][2]["trust"]["reasons"]["counterfactual"] = untested
+    shown = words(comparison_page(comparison))
+    assert "Not testable: als: cites no purchase." in shown
+    assert "not that it is why the model listed the product" in shown
+
+
+def test_differences_inside_the_noise_buy_no_place_on_the_front():
+    comparison = small(als=(0.2, "above the floor"), popular=(0.1, "floor"))
+    for row, milliseconds in zip(comparison["rows"], (8.0, 0.3), strict=True):
+        row["cost"] = {"latency_ms": {"p50": milliseconds}}
+    front = "On the Pareto front, where nothing else is clearly cheaper or better: "
+    assert f"{front}popular and als." in words(comparison_page(comparison))
+    tied = {"a": "als", "b": "popular", "difference": 0.1, "significant": False}
+    assert f"{front}popular." in words(comparison_page(comparison | {"pairs": [tied]}))
+    comparison["rows"][0]["cost"]["latency_ms"]["p50"] = 0.35  # the clock is no better
+    assert f"{front}als." in words(comparison_page(comparison))
 
 
 def test_without_a_floor_the_claim_is_marked():

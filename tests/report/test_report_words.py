@@ -20,6 +20,8 @@ from tastemaker.report.blocks import Table
         (words.signed(-0.01), "−0.0100"),
         (words.p_value(0.0009), "< 0.001"),
         (words.p_value(0.001), "0.001"),
+        (words.p_said(0.0), "p < 0.001"),
+        (words.p_said(0.0234), "p = 0.023"),
         (words.duration(0.0213), "21 ms"),
         (words.duration(119.94), "119.9 s"),
         (words.duration(120), "2.0 min"),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tastemaker.errors import NotFitted
 from tastemaker.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -42,8 +41,7 @@ class Random(Recommender):
         Raises:
             NotFitted: `fit` or `load` comes first.
         """
-        if self._seed is None:
-            raise NotFitted(f"{self.name}: not fitted; call fit(train) first")
+        _ = self.items
         self._items = items
 
     def score(self, queries: Queries) -> Float32:

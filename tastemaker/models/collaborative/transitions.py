@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
-from scipy.sparse import coo_array, csr_array, diags_array
+from scipy.sparse import csr_array, diags_array
 
 from tastemaker import configurable
+from tastemaker.models.cooccurrence import ordered_pairs
 from tastemaker.models.similarity import age_weights
 from tastemaker.models.sparse import arrays_of, matrix_of
 from tastemaker.recommender import SparseRecommender
@@ -81,18 +82,6 @@ class Transitions(SparseRecommender):
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take the table back."""
         self.table = matrix_of(arrays, "table", (len(self.items), len(self.items)))
-
-
-def ordered_pairs(histories: Queries, n_items: int, *, window: int, decay: float) -> csr_array:
-    """Count pairs (earlier, later) of each history, float32 [n, n]; a pair `gap` steps apart adds decay^(gap - 1)."""
-    items, rows = histories.items, histories.rows
-    total = csr_array((n_items, n_items), dtype=np.float32)
-    for gap in range(1, min(window, int(histories.lengths.max(initial=0)) - 1) + 1):
-        together = rows[gap:] == rows[:-gap]
-        earlier, later = items[:-gap][together], items[gap:][together]
-        weights = np.full(len(earlier), decay ** (gap - 1), dtype=np.float32)
-        total = total + coo_array((weights, (earlier, later)), shape=(n_items, n_items)).tocsr()
-    return csr_array(total)
 
 
 def _discount(counts: csr_array, row_power: float, column_power: float) -> csr_array:

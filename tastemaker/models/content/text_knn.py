@@ -71,6 +71,7 @@ class TextKNN(Recommender):
             DataError: no product has a text.
             NotFitted: `fit` or `load` comes first.
         """
+        _ = self.items
         vectors = encoded_items(items, self.encoder, model=self.name, progress=silent)
         self._items = items
         self._set(vectors)

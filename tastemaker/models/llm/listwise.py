@@ -131,7 +131,12 @@ class Listwise(Recommender):
         self._counts.clear()
 
     def transfer(self, items: Entities) -> None:
-        """Re-rank another shop's products; weight and letter prior stay as they were chosen."""
+        """Re-rank another shop's products; weight and letter prior stay as they were chosen.
+
+        Raises:
+            NotFitted: `fit` or `load` comes first.
+        """
+        _ = self.items
         self._items, self._profiles, self._names = items, None, None
 
     def calibrate(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tastemaker.report.blocks import Block, Figure, Hidden, Section, Table, Text, Verdict, styles_key
 from tastemaker.report.charts import Bar, Dot, bars, dots_in_rows
-from tastemaker.report.findings import headline, verdict_of
+from tastemaker.report.findings import alike, headline, verdict_of
 from tastemaker.report.reading import ABOVE
 from tastemaker.report.svg import Style
 from tastemaker.report.words import (
@@ -16,6 +16,7 @@ from tastemaker.report.words import (
     duration,
     figure,
     interval,
+    listed,
     measure_name,
     memory,
     number,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 def result(comparison: Comparison) -> Section:
     """Return the verdict in words, the table of all rows, and the variants side by side."""
     blocks: list[Block] = [Text(sentence) for sentence in headline(comparison)]
+    blocks += [Text(f"Note: {capped(note, 600)}") for note in _notes(comparison)]
     if comparison.rows:
         blocks.append(_rows(comparison, comparison.lead))
     if len(comparison.variant_names) > 1:
@@ -50,8 +52,17 @@ def result(comparison: Comparison) -> Section:
     if comparison.ranked():
         blocks.append(_all_measures(comparison))
     blocks.append(_glossary(comparison))
-    blocks += [Text(f"Note: {capped(note, 600)}") for note in comparison.notes]
     return Section("result", "Result", blocks)
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """Return the notes, those that say the same of several models as one."""
+    models = dict.fromkeys(row.model for row in comparison.rows)
+    said: dict[str, list[str]] = {}
+    for note in comparison.notes:
+        model = next((name for name in models if note.startswith(f"{name} ")), "")
+        said.setdefault(note.removeprefix(f"{model} "), []).append(model)
+    return [f"{listed(names)}: {note}" if names != [""] else note for note, names in said.items()]
 
 
 def bars_and_pairs(comparison: Comparison, styles: Mapping[str, Style]) -> Section:
@@ -75,7 +86,7 @@ def bars_and_pairs(comparison: Comparison, styles: Mapping[str, Style]) -> Secti
             blocks += [
                 Text(
                     "Each cell is the row's model minus the column's, over the same shoppers. ▲ and ▼ mark differences "
-                    "that are significant after Holm's correction over all pairs; ≈ is inside the noise."
+                    "that are significant after Holm's correction over all pairs of the variant; ≈ is inside the noise."
                 ),
                 matrix,
             ]
@@ -100,16 +111,16 @@ def _rows(comparison: Comparison, variant: str) -> Table:
                 row.model,
                 number(measured.value),
                 interval(measured),
-                verdict_of(row),
+                verdict_of(comparison, row),
                 signed(row.against_floor.difference),
                 p_value(row.against_floor.p_holm),
-                *([number(measured.spread)] if seeds else []),
+                *([_spread(comparison, row)] if seeds else []),
                 *(number(row.value(name)) for name in recall),
                 duration(row.seconds),
                 memory(row.cost.peak_mib),
             ]
         )
-    strong = frozenset({0} if rows and not rows[0].error else ())
+    strong = frozenset({0} if rows and not rows[0].error and not comparison.too_few else ())
     return Table(f"All models under “{capped(variant, 120)}”, best first", columns, cells, strong)
 
 
@@ -121,12 +132,23 @@ def _variants(comparison: Comparison) -> Table:
     return Table(
         f"{measure_name(comparison.measure)} under each variant of the protocol",
         ["model", *(capped(name, 70) for name in names)],
-        [[model, *(_marked(by_place.get((model, name)), comparison.measure) for name in names)] for model in models],
+        [[model, *(_marked(comparison, by_place.get((model, name))) for name in names)] for model in models],
     )
 
 
-def _marked(row: Row | None, measure: str) -> str:
-    return NONE if row is None else f"{number(row.value(measure))} {verdict_of(row).symbol}"
+def _marked(comparison: Comparison, row: Row | None) -> str:
+    return NONE if row is None else f"{number(row.value(comparison.measure))} {verdict_of(comparison, row).symbol}"
+
+
+def _spread(comparison: Comparison, row: Row) -> str:
+    """Return the standard deviation over seeds; in words where no list changed or some seeds have no fit."""
+    spread = row.measured(comparison.measure).spread
+    if spread is None:
+        return NONE
+    never = all(not measured.spread for measured in row.metrics.values())
+    words = "same lists" if never else number(spread)
+    fits = row.seeds if row.seeds is not None and row.seeds < len(comparison.seeds) else None
+    return words if fits is None else f"{words}, {fits} fit{'' if fits == 1 else 's'}"
 
 
 def _across(comparison: Comparison) -> Figure | None:
@@ -151,11 +173,13 @@ def _across(comparison: Comparison) -> Figure | None:
 
 
 def _bars(rows: list[Row], measure: str, variant: str, styles: Mapping[str, Style]) -> Figure:
-    """Return one chart of bars; its finding names the best and the last."""
+    """Return one chart of bars; its finding names the highest and the lowest."""
     name = measure_name(measure)
     order = sorted(rows, key=lambda row: row.value(measure) or 0.0, reverse=True)
-    finding = f"Best: {order[0].model} with {number(order[0].value(measure))}"
-    finding += f"; last: {order[-1].model} with {number(order[-1].value(measure))}." if len(order) > 1 else "."
+    ends = [(row.model, row.value(measure) or 0.0) for row in (order[0], order[-1])]
+    finding = f"Highest: {ends[0][0]} with {number(ends[0][1])}; lowest: {ends[1][0]} with {number(ends[1][1])}."
+    if alike([value for _, value in ends]):
+        finding = f"All alike: {number(ends[0][1])}." if ends[0][1] else "Nobody hit anything."
     table = Table(
         f"{name}, value and interval",
         ["model", name, "95 % interval"],
@@ -206,9 +230,8 @@ def _glossary(comparison: Comparison) -> Hidden:
     """Say what the measures and the verdicts mean."""
     used = dict.fromkeys(measure.partition("@")[0] for row in comparison.rows for measure in row.metrics)
     cells = [list(MEASURES[name]) for name in used if name in MEASURES]
-    cells.append(
-        ["interval", "where the mean would lie, 95 times in 100, had other shoppers of the same kind been drawn"]
-    )
-    cells.append(["floor", "methods without training: a model that does not beat them is not worth its cost"])
-    cells.append([f"▲ {ABOVE}", "the difference to the best floor method is significant after Holm's correction"])
+    cells.append(["interval", "made by a method that covers the mean over all such shoppers about 95 times in 100"])
+    cells.append(["floor", "methods without training, which a model should beat before its cost is paid"])
+    cells.append([f"▲ {ABOVE}", "the difference to the best of the floor is significant after Holm's correction"])
+    cells.append(["≈", "inside the noise: no proof of a difference with this many shoppers, and no proof of none"])
     return Hidden("What the words mean", Table("Measures and verdicts", ["word", "meaning"], cells))

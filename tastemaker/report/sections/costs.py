@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tastemaker.report.blocks import Block, Figure, Section, Table, Text
-from tastemaker.report.charts import Dot, Line, lines, pareto, points
-from tastemaker.report.words import NONE, count, duration, listed, measure_name, memory, number, plain
+from tastemaker.report.charts import Dot, Line, lines, points, unbeaten
+from tastemaker.report.words import NONE, count, duration, listed, measure_name, memory, number, percent, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,13 +16,28 @@ if TYPE_CHECKING:
     from tastemaker.report.svg import Style
 
 
+SAME_SHARE = 0.1
+"""Share by which two prices may differ and count as the same: clocks are that noisy."""
+SAME_PRICE = 0.1
+"""Milliseconds a request, or seconds per 1,000, by which they may."""
+
+
 def costs(comparison: Comparison, styles: Mapping[str, Style]) -> Section:
     """Return accuracy against latency and against cost, and the table of what each model takes."""
     rows = comparison.ranked()
-    latency = _against(rows, comparison.measure, styles, _latency, "latency", "milliseconds a request, median")
+    told = {
+        frozenset((pair.a, pair.b)): pair.significant
+        for pair in comparison.pairs
+        if pair.variant in ("", comparison.lead)
+    }
+    better = partial(_better, told, few=comparison.too_few)
+    latency = _against(
+        rows, comparison.measure, styles, _latency, "latency", "milliseconds a request, median", better, SAME_PRICE
+    )
     paid = any((_per_1000(row, "money") or 0) > 0 for row in rows)
     key, axis = ("money", "money per 1,000 requests") if paid else ("seconds", "seconds per 1,000 requests")
-    cost = _against(rows, comparison.measure, styles, lambda row: _per_1000(row, key), "cost", axis)
+    least = 0.0 if paid else SAME_PRICE  # 0.1 ms a request is 0.1 s per 1,000
+    cost = _against(rows, comparison.measure, styles, lambda row: _per_1000(row, key), "cost", axis, better, least)
     blocks: list[Block] = [
         latency or Text("Latency was not measured: no single requests were timed."),
         cost or Text("Cost per 1,000 requests was not measured."),
@@ -44,6 +60,11 @@ def learning_curves(comparison: Comparison, styles: Mapping[str, Style]) -> Sect
     return Section("learning", "Learning curves", blocks)
 
 
+def _better(told: Mapping[frozenset[str], bool], a: Dot, b: Dot, *, few: bool) -> bool:
+    """Whether a is better than b by more than noise; where a pair was not tested, by any difference."""
+    return a.y > b.y and not few and told.get(frozenset((a.name, b.name)), True)
+
+
 def _latency(row: Row) -> float | None:
     return row.cost.latency_ms.get("p50")
 
@@ -60,8 +81,21 @@ def _against(
     price: Callable[[Row], float | None],
     what: str,
     axis: str,
+    better: Callable[[Dot, Dot], bool],
+    least: float,
 ) -> Figure | None:
-    """Return a measure against a price, with the models that no other beats on both."""
+    """Return a measure against a price, with the models that no other clearly beats.
+
+    Args:
+        rows: of one variant.
+        measure: the height.
+        styles: of the models.
+        price: the width, None where it is not known.
+        what: name of the price in the heading.
+        axis: name of the price at its axis.
+        better: whether the first model is better than the second by more than noise.
+        least: smaller differences of the price are noise of the clock.
+    """
     dots = []
     for row in rows:
         x, y = price(row), row.value(measure)
@@ -69,8 +103,11 @@ def _against(
             dots.append(Dot(row.model, styles[row.model], x, y))
     if not dots:
         return None
-    front = pareto(dots)
-    finding = f"On the Pareto front, where nothing is both cheaper and better: {listed([dot.name for dot in front])}."
+    front = unbeaten(dots, better=better, cheaper=lambda a, b: b.x - a.x > max(least, SAME_SHARE * b.x))
+    finding = (
+        f"On the Pareto front, where nothing else is clearly cheaper or better: {listed([dot.name for dot in front])}."
+    )
+    finding += f" Prices within {percent(SAME_SHARE)} count as the same, and a gain inside the noise as none."
     name = measure_name(measure)
     heading = f"{name} against {what}"
     table = Table(
@@ -78,7 +115,7 @@ def _against(
         ["model", axis, name, "Pareto front"],
         [[dot.name, plain(dot.x), number(dot.y), "yes" if dot in front else "no"] for dot in dots],
     )
-    svg = points(dots, x=f"{axis} (logarithmic)", y=name, label=f"{heading}. {finding}")
+    svg = points(dots, front, x=f"{axis} (logarithmic)", y=name, label=f"{heading}. {finding}")
     return Figure(heading, finding, svg, table)
 
 

@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING
 from tastemaker.report.axes import LETTER
 from tastemaker.report.blocks import Block, Figure, Section, Table, Text, styles_key
 from tastemaker.report.charts import LEFT, RIGHT, Dot, Line, Span, dots_in_rows, lines, spans
-from tastemaker.report.words import capped, count, measure_name, number, title
+from tastemaker.report.findings import alike, highest
+from tastemaker.report.reading import LEAST
+from tastemaker.report.words import capped, count, measure_name, number, p_said, p_value, title
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from tastemaker.report.reading import Comparison, Row, Slice
+    from tastemaker.report.reading import Comparison, Gap, Row, Slice
     from tastemaker.report.svg import Style
 
 HISTORY = "history length"
 ITEMS = ("target popularity", "target age")
 MOST_PLACES = 6
 """Groups that have room side by side; more are drawn one below the other."""
+FALLBACK = " Without purchases, models that have no answer show the fallback's best-sellers."
+GAPS = (
+    f"The worst and the best group of each kind, of those with {LEAST} questions and more. A gap is inside the noise "
+    "if groups drawn at random lie as far apart in more than 1 of 20 trials, corrected for the number of kinds (Holm)."
+)
 MOST_GROUPS = 12
 """Groups of one grouping that a chart shows; the largest first."""
 
@@ -50,9 +57,9 @@ def items_and_groups(comparison: Comparison, styles: Mapping[str, Style]) -> Sec
     blocks += [figure for by in others if (figure := _dots(rows, by, comparison.measure, styles))]
     if not others:
         blocks.append(Text("No shopper or product columns were named, so groups of shoppers were not compared."))
-    gaps = dict.fromkeys((gap.by, gap.measure) for row in rows for gap in row.gaps)
-    blocks += [figure for by, measure in gaps if (figure := _gaps(rows, by, measure, styles))]
-    if not gaps:
+    if any(row.gaps for row in rows):
+        blocks += [Text(GAPS), *_gap_figures(rows, styles)]
+    else:
         blocks.append(Text("Gaps between groups were not measured."))
     return Section("groups", "Items and groups", blocks)
 
@@ -71,12 +78,13 @@ def _shown_lengths(rows: list[Row], measure: str, styles: Mapping[str, Style]) -
         return None
     names = ["all" if length is None else f"{length:g}" for length in order]
     queries = max((entry.get("queries") or 0 for row in rows for entry in row.cold_start), default=0)
-    finding = f"With {_shown(names[0])} shown, {_best_at(series, 0.0)}; "
-    finding += f"with {_shown(names[-1])}, {_best_at(series, len(names) - 1.0)}."
+    finding = f"With {_shown(names[0])} shown, {_highest_at(series, 0.0, queries)}; "
+    finding += f"with {_shown(names[-1])}, {_highest_at(series, len(names) - 1.0, queries)}."
+    finding += FALLBACK if names[0] == "0" and _enough(queries) else ""
     heading = f"{measure_name(measure)} by purchases shown"
     return Figure(
         heading,
-        f"{finding} The same {count(queries)} shoppers at every length.",
+        f"{finding} The same {count(queries)} shopper{'' if queries == 1 else 's'} at every length.",
         lines(series, x="newest purchases shown", y=measure_name(measure), label=f"{heading}. {finding}", names=names),
         _series_table(heading, "model", series, names),
     )
@@ -108,8 +116,9 @@ def _by_group(rows: list[Row], by: str, measure: str, styles: Mapping[str, Style
         for name, queries in zip(wrapped, groups.values(), strict=True)
     ]
     plain_names = list(groups)
-    first, last = _best_at(series, 0.0), _best_at(series, len(names) - 1.0)
+    first, last = (_highest_at(series, float(x), groups[plain_names[x]]) for x in (0, len(names) - 1))
     finding = f"In “{plain_names[0]}”, {first}; in “{plain_names[-1]}”, {last}."
+    finding += FALLBACK if plain_names[0] == "0" and _enough(groups["0"]) else ""
     heading = f"{measure_name(measure)} by {axis}"
     return Figure(
         heading,
@@ -123,19 +132,17 @@ def _dots(rows: list[Row], by: str, measure: str, styles: Mapping[str, Style]) -
     """Return a measure over groups without an order: one row a group, one marker a model."""
     groups = _groups(rows, by)
     largest = sorted(groups, key=lambda group: -(groups[group] or 0))[:MOST_GROUPS]
-    drawn = []
-    for group in largest:
+    drawn, compared = [], []
+    for group in (group for group in groups if group in largest):
         values = [(row, _value(row.slices, by, group, measure)) for row in rows]
         dots = [Dot(row.model, styles[row.model], value, 0.0) for row, value in values if value is not None]
         if dots:
             drawn.append((f"{group} (n {count(groups[group])})", dots))
+            compared += drawn[-1:] if _enough(groups[group]) else []
     if not drawn:
         return None
     name = measure_name(measure)
-    top, low = max(drawn, key=_best_dot), min(drawn, key=_best_dot)
-    finding = (
-        f"Easiest group: {top[0]}, best {number(_best_dot(top))}; hardest: {low[0]}, best {number(_best_dot(low))}."
-    )
+    finding = _ends_of(compared, [gap.significant for row in rows for gap in row.gaps if gap.by == by])
     if len(groups) > len(largest):
         finding += f" The {len(largest)} largest of {len(groups)} groups are drawn."
     heading = f"{name} by {_title(by)}"
@@ -148,36 +155,79 @@ def _dots(rows: list[Row], by: str, measure: str, styles: Mapping[str, Style]) -
     )
 
 
+def _gap_figures(rows: list[Row], styles: Mapping[str, Style]) -> list[Figure]:
+    """Return a figure for each kind of groups, the widest gap that is more than noise first."""
+    kinds = dict.fromkeys((gap.by, gap.measure) for row in rows for gap in row.gaps)
+    order = sorted(kinds, key=lambda kind: max(map(_rank, _of_kind(rows, *kind).values())), reverse=True)
+    return [figure for by, measure in order if (figure := _gaps(rows, by, measure, styles))]
+
+
+def _of_kind(rows: list[Row], by: str, measure: str) -> dict[str, Gap]:
+    return {row.model: gap for row in rows for gap in row.gaps if (gap.by, gap.measure) == (by, measure)}
+
+
+def _rank(gap: Gap) -> tuple[bool, float]:
+    """Return a key that grows with how much a gap says."""
+    return gap.significant is True, gap.gap or 0.0
+
+
 def _gaps(rows: list[Row], by: str, measure: str, styles: Mapping[str, Style]) -> Figure | None:
-    """Return the way from the worst to the best group for each model."""
-    found = [(row, gap) for row in rows for gap in row.gaps if (gap.by, gap.measure) == (by, measure)]
+    """Return the way from the worst to the best group for each model, and which of them is more than noise."""
+    found = _of_kind(rows, by, measure)
     known = [
         Span(
-            row.model,
-            styles[row.model],
+            model,
+            styles[model],
             gap.worst_value,
             gap.best_value,
             f"{capped(gap.worst, 12)} {number(gap.worst_value)} to {capped(gap.best, 12)} {number(gap.best_value)}",
         )
-        for row, gap in found
+        for model, gap in found.items()
         if gap.worst_value is not None and gap.best_value is not None
     ]
     if not known:
         return None
     name = measure_name(measure)
-    widest = max(known, key=lambda span: span.best - span.worst)
-    finding = f"Widest: {widest.name}, {number(widest.best - widest.worst)} between the best and the worst group."
     heading = f"Gap in {name} by {_title(by)}"
+    finding = _widest(found)
     table = Table(
         heading,
-        ["model", "worst group", name, "best group", f"best {name}", "gap"],
+        ["model", "worst group", "queries", name, "best group", "queries of it", f"best {name}", "gap", "p (Holm)", ""],
         [
-            [row.model, gap.worst, number(gap.worst_value), gap.best, number(gap.best_value), number(gap.gap)]
-            for row, gap in found
+            [
+                model,
+                gap.worst,
+                count(gap.worst_queries),
+                number(gap.worst_value),
+                gap.best,
+                count(gap.best_queries),
+                number(gap.best_value),
+                number(gap.gap),
+                p_value(gap.p_holm),
+                {True: "more than noise", False: "inside the noise", None: "not tested"}[gap.significant],
+            ]
+            for model, gap in found.items()
         ],
     )
     svg = spans(known, axis=f"{name} (open: worst group, filled: best)", label=f"{heading}. {finding}")
     return Figure(heading, finding, svg, table)
+
+
+def _widest(gaps: Mapping[str, Gap]) -> str:
+    """Say which gap that is more than noise is the widest, or that all are inside the noise."""
+    model, gap = max(gaps.items(), key=lambda one: _rank(one[1]))
+    ends = [
+        ("“" + capped(gap.worst, 40) + "”", gap.worst_queries),
+        ("“" + capped(gap.best, 40) + "”", gap.best_queries),
+    ]
+    between = " and ".join(name if queries is None else f"{name} (n {count(queries)})" for name, queries in ends)
+    widest = f"{model}, {number(gap.gap)} between {between}"
+    if gap.significant:
+        return f"Widest beyond the noise: {widest}, {p_said(gap.p_holm)}."
+    if gap.significant is None:
+        return f"Widest: {widest}; whether that is more than noise was not tested."
+    few = len(gaps) == 1
+    return f"{'The gap is' if few else 'All gaps are'} inside the noise; the widest: {widest}, {p_said(gap.p_holm)}."
 
 
 def _groups(rows: list[Row], by: str) -> dict[str, int | None]:
@@ -196,12 +246,32 @@ def _best_dot(row: tuple[str, list[Dot]]) -> float:
     return max(dot.x for dot in row[1])
 
 
-def _best_at(series: list[Line], x: float) -> str:
-    """Name the best series at a place."""
-    values = [(value, one.name) for one in series for place, value in one.points if place == x]
-    if not values or max(values)[0] == 0:
-        return "no model has a hit" if values else "nothing was measured"
-    return f"{max(values)[1]} is best with {number(max(values)[0])}"
+def _ends_of(groups: Sequence[tuple[str, list[Dot]]], tested: Sequence[bool | None]) -> str:
+    """Name the groups with the highest and the lowest best value, of those that are large enough.
+
+    Args:
+        groups: name and one dot a model.
+        tested: for each model whether its gap between these groups is more than noise, None = not tested.
+    """
+    if len(groups) < 2:
+        return f"Too few groups with {LEAST} questions to compare."
+    top, low = max(groups, key=_best_dot), min(groups, key=_best_dot)
+    if alike([_best_dot(top), _best_dot(low)]):
+        return f"All groups alike: the best model has {number(_best_dot(top))} in each."
+    finding = f"Highest in {top[0]}: {number(_best_dot(top))} by the best model; lowest in {low[0]}: "
+    finding += f"{number(_best_dot(low))}."
+    return f"{finding} All gaps are inside the noise." if tested and not any(tested) and None not in tested else finding
+
+
+def _highest_at(series: list[Line], x: float, queries: float | None) -> str:
+    """Name the highest series at a place, if enough questions were asked there."""
+    if not _enough(queries):
+        return f"too few questions to compare (n {count(queries)})"
+    return highest([(one.name, value) for one in series for place, value in one.points if place == x])
+
+
+def _enough(queries: float | None) -> bool:
+    return queries is None or queries >= LEAST
 
 
 def _title(by: str) -> str:

@@ -29,7 +29,7 @@ def record(comparison: Comparison) -> Section:
         "list lengths": comparison.ks,
         "seeds": comparison.seeds,
         "variants": " | ".join(comparison.variant_names),
-        "floor": comparison.floor or "switched off",
+        "floor": comparison.floor or "none was run",
     }
     blocks.append(_pairs("Protocol, the same for all rows", {**run, **comparison.protocol}))
     blocks += [_pairs("Made by", made_by)] if made_by else []

@@ -8,7 +8,7 @@ from tastemaker.report.blocks import Block, Figure, Section, Shopper, Table, Tex
 from tastemaker.report.charts import Span, spans
 from tastemaker.report.demo import verdict
 from tastemaker.report.reading import without_nulls
-from tastemaker.report.words import measure_name, number, percent, plain, signed, title
+from tastemaker.report.words import listed, measure_name, number, percent, plain, signed, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +22,11 @@ FAULTS = ("invalid ids", "repeated items", KNOWN)
 """What no list should hold; products of the history may stand in lists that are not masked."""
 TESTED = "counterfactual"
 """Key of the counterfactual test among what is known of reasons."""
+UNTESTABLE = {
+    "cites no purchase": "cites no purchase",
+    "without a control": "the histories hold too few other purchases for a control",
+}
+"""Why a reason was not tested -> in words."""
 SHARES = ("rate", "share")
 """A key with one of these words holds a share, shown as percent."""
 
@@ -116,7 +121,10 @@ def _reasons(rows: list[Row], styles: Mapping[str, Style]) -> list[Block]:
     if not found:
         return [Text("Reasons were not checked.")]
     blocks: list[Block] = [
-        Text("A reason is grounded when all that it cites is in the shopper's history or the catalogue."),
+        Text(
+            "A reason is grounded when all that it cites is in the shopper's history or the catalogue. That says "
+            "that it is true, not that it is why the model listed the product: only the test below looks at that."
+        ),
         _table("Reasons", "model", {model: _flat(one, without=(TESTED,)) for model, one in found.items()}),
     ]
     tested = {model: one[TESTED] for model, one in found.items() if isinstance(one.get(TESTED), dict)}
@@ -130,6 +138,20 @@ def _reasons(rows: list[Row], styles: Mapping[str, Style]) -> list[Block]:
             "falls. The control takes out as many others, which should matter less."
         ),
         figure or _table("Counterfactual test", "model", {model: _flat(one) for model, one in tested.items()}),
+        *_not_testable(tested),
+    ]
+
+
+def _not_testable(tested: dict[str, dict[str, Any]]) -> list[Block]:
+    """Name the models of which not one reason could be tested, and why."""
+    causes: dict[str, list[str]] = {}
+    for model, found in tested.items():
+        if found.get("tested") == 0:
+            counts = {cause: found.get(cause) or 0 for cause in UNTESTABLE}
+            cause = max(counts, key=lambda one: counts[one]) if any(counts.values()) else "no reason was given"
+            causes.setdefault(cause, []).append(model)
+    return [
+        Text(f"Not testable: {listed(models)}: {UNTESTABLE.get(cause, cause)}.") for cause, models in causes.items()
     ]
 
 

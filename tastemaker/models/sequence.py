@@ -1,0 +1,269 @@
+"""What all sequence models share: item inputs, full-softmax training on every place of a history, early stop, scores.
+
+A model file adds its layers: from embedded histories [b, L, d] to states [b, L, d], each state the forecast of the next
+item. Scores are inner products of the last state with the item table.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from tastemaker import configurable
+from tastemaker.configurable import array_text, text_array, under
+from tastemaker.models import cooccurrence
+from tastemaker.models.text_vectors import encoder_or_default, item_vectors
+from tastemaker.neural import training
+from tastemaker.neural.batches import Batch, batch_of, by_length
+from tastemaker.neural.blocks import initialise
+from tastemaker.neural.item_inputs import ItemInputs
+from tastemaker.neural.losses import full_softmax
+from tastemaker.recommender import Recommender
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.queries import Queries
+    from tastemaker.data.split import Holdout
+    from tastemaker.progress import Progress
+    from tastemaker.types import Float32
+
+JUDGED = 10_000
+"""Validation questions, drawn at random, that decide when training stops."""
+JUDGED_AT = 10
+"""They are judged by NDCG at this length, with the history masked."""
+ENCODED = 512
+"""Histories that are encoded at once."""
+
+
+class SequenceConfig(configurable.Config):
+    """Settings of every sequence model.
+
+    Attributes:
+        dim: length of item vectors and states.
+        layers: of the network.
+        dropout: of embedded histories and inside the network.
+        max_length: newest purchases that are read.
+        inputs: items known by "id", by "text", or by "both".
+        own_dropout: share of items whose own vector is left out of a training step; only with inputs = "both".
+        start: item vectors begin at factorised co-occurrence counts, or at random.
+        epochs: at most so many.
+        patience: epochs without a better validation NDCG@10 before training stops.
+        batch_size: histories of a training step.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+    """
+
+    dim: int = Field(default=64, ge=1)
+    layers: int = Field(default=2, ge=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    max_length: int = Field(default=50, ge=1)
+    inputs: Literal["id", "text", "both"] = "id"
+    own_dropout: float = Field(default=0.0, ge=0, lt=1)
+    start: Literal["cooccurrence", "random"] = "cooccurrence"
+    epochs: int = Field(default=100, ge=1)
+    patience: int = Field(default=8, ge=0)
+    batch_size: int = Field(default=256, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+
+
+class AttentiveConfig(SequenceConfig):
+    """Settings of a sequence model with attention, beyond those of every sequence model.
+
+    Attributes:
+        heads: of attention; must divide `dim`.
+    """
+
+    heads: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"heads = {self.heads} does not divide dim = {self.dim}")
+        return self
+
+
+class SequenceNetwork(nn.Module):
+    """Item table, places counted from the newest item, and layers."""
+
+    def __init__(self, inputs: ItemInputs, layers: nn.Module, config: SequenceConfig) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.layers = layers
+        self.places = nn.Embedding(config.max_length, config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, table: Tensor, batch: Batch) -> Tensor:
+        """Return the forecast at each place of each history, [b, L, d]."""
+        embedded = nn.functional.embedding(batch.items, table) + self.places(batch.ages)
+        states: Tensor = self.layers(self.dropout(embedded))
+        return states
+
+
+class SequenceModel(Recommender):
+    """A recommender that reads a history in order."""
+
+    takes = ("encoder",)
+    extra = "neural"
+    Config = SequenceConfig
+    config: Any  # SequenceConfig, or a subclass with the layers' own settings
+
+    _network: SequenceNetwork
+    _table: Tensor
+    _best_epoch = 0
+
+    @abstractmethod
+    def layers(self) -> nn.Module:
+        """Return the layers between embedded histories and forecasts, [b, L, d] -> [b, L, d]."""
+
+    @property
+    def stops_early(self) -> bool:  # type: ignore[override]  # as configured
+        """Whether training is ended by validation questions."""
+        return bool(self.config.patience)
+
+    def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
+        """Train until validation gets no better, or for as many epochs as the last such fit found best."""
+        histories = train.queries()
+        self._build(train.n_items, self._texts(train, progress), seed=seed)
+        own = self._network.inputs.own
+        if own is not None and self.config.start == "cooccurrence":
+            start = cooccurrence.vectors(histories, train.n_items, self.config.dim, seed=seed)
+            own.weight.data.copy_(torch.from_numpy(start))
+        longest = self.config.max_length + 1  # the last item is only a target
+        rows = np.flatnonzero(histories.lengths > 1)
+        lengths = np.minimum(histories.lengths[rows], longest)
+
+        def batches(rng: np.random.Generator) -> Iterator[Batch]:
+            for group in by_length(lengths, self.config.batch_size, rng):
+                yield batch_of(histories, rows[group], longest)
+
+        validation = self.aids.validation if self.stops_early else None
+        epochs = self._best_epoch if self.aids.keep_choices and self._best_epoch else self.config.epochs
+        course = training.train(
+            self._network,
+            self._loss,
+            batches,
+            training.Schedule(
+                epochs=epochs,
+                learning_rate=self.config.learning_rate,
+                weight_decay=self.config.weight_decay,
+                patience=0 if validation is None else self.config.patience,
+            ),
+            seed=seed,
+            judge=None if validation is None else self._judge(validation.sample(JUDGED, seed=seed)),
+            checkpoint=self.aids.checkpoint(self.name),
+            identity=f"{self.name} {self.config!r} {train.fingerprint} {seed}",
+            progress=progress,
+        )
+        self._best_epoch, self._curve = course.best_epoch, course.curve
+        self._freeze()
+
+    def score(self, queries: Queries) -> Float32:
+        """Return the inner product of each history's forecast with every item; no opinion without a history."""
+        scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
+        with torch.inference_mode():
+            for rows in by_length(np.minimum(queries.lengths, self.config.max_length), ENCODED):
+                known = rows[queries.lengths[rows] > 0]
+                if len(known):
+                    scores[known] = (self._forecasts(queries, known, self._table) @ self._table.t()).numpy()
+        return scores
+
+    def report(self) -> dict[str, Any]:
+        """Return how training went."""
+        return {"best_epoch": self._best_epoch, "learning_curve": self._curve}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the network's weights, the item table, and how training went."""
+        weights = {f"network.{name}": value.numpy() for name, value in self._network.state_dict().items()}
+        course = json.dumps({"best_epoch": self._best_epoch, "curve": self._curve})
+        return {**weights, "table": self._table.numpy(), "course": text_array(course)}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take them back; texts are not needed any more, as the table holds what was made of them."""
+        own = "network.inputs.own.weight" in arrays
+        width = arrays["network.inputs.adapter.weight"].shape[1] if "network.inputs.adapter.weight" in arrays else 0
+        texts = np.zeros((len(self.items), width), dtype=np.float32) if width else None
+        self._network = SequenceNetwork(
+            ItemInputs(len(self.items), self.config.dim, texts=texts, own=own), self.layers(), self.config
+        )
+        weights = {name: torch.from_numpy(value) for name, value in under(arrays, "network").items()}
+        try:
+            self._network.load_state_dict(weights)
+        except RuntimeError as error:  # a weight is missing or has another shape
+            raise ValueError(str(error)) from error
+        self._network.eval()
+        self._table = torch.from_numpy(arrays["table"].reshape(len(self.items), self.config.dim))
+        course = json.loads(array_text(arrays["course"]))
+        self._best_epoch, self._curve = course["best_epoch"], course["curve"]
+
+    def _texts(self, train: Dataset, progress: Progress) -> Float32 | None:
+        if self.config.inputs == "id":
+            return None
+        encoder = encoder_or_default(self.encoder)
+        return item_vectors(train.items, encoder, model=self.name, progress=progress)
+
+    def _build(self, n_items: int, texts: Float32 | None, *, seed: int) -> None:
+        """Make the network with weights drawn by seed."""
+        with torch.random.fork_rng(devices=[]):  # modules draw weights from the global generator when they are made
+            inputs = ItemInputs(
+                n_items,
+                self.config.dim,
+                texts=texts,
+                own=self.config.inputs != "text",
+                own_dropout=self.config.own_dropout,
+            )
+            self._network = SequenceNetwork(inputs, self.layers(), self.config)
+        initialise(self._network, generator=torch.Generator().manual_seed(seed))
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """Return the mean cross-entropy of the next item over all places."""
+        table = self._network.inputs()
+        known = Batch(batch.items[:, :-1], batch.lengths - 1)
+        states = self._network(table, known)
+        return full_softmax(states[known.real], table, batch.items[:, 1:][known.real])
+
+    def _forecasts(self, queries: Queries, rows: NDArray[np.int64], table: Tensor) -> Tensor:
+        """Return the last state of the histories at `rows`, [b, d]."""
+        batch = batch_of(queries, rows, self.config.max_length)
+        return self._network(table, batch)[batch.last]  # type: ignore[no-any-return]
+
+    def _freeze(self) -> None:
+        with torch.inference_mode():
+            self._table = self._network.inputs().clone()
+
+    def _judge(self, validation: Holdout) -> Any:  # noqa: ANN401  # a function without arguments
+        """Return a function that measures NDCG of the first target under the present weights, history masked."""
+        queries, truth = validation.queries, validation.targets
+        first = torch.from_numpy(truth.items[truth.offsets[:-1]].astype(np.int64))
+        groups = [
+            rows[queries.lengths[rows] > 0]
+            for rows in by_length(np.minimum(queries.lengths, self.config.max_length), ENCODED)
+        ]
+
+        def ndcg() -> float:
+            total = 0.0
+            with torch.inference_mode():
+                table = self._network.inputs()
+                for rows in groups:
+                    if not len(rows):
+                        continue
+                    scores = self._forecasts(queries, rows, table) @ table.t()
+                    wanted = first[torch.from_numpy(rows)][:, None]
+                    true = scores.gather(1, wanted)
+                    asked = queries.take(rows)
+                    scores[asked.rows, asked.items.astype(np.int64)] = -torch.inf
+                    ahead = (scores > true).sum(1)
+                    total += float((1.0 / torch.log2(ahead[ahead < JUDGED_AT] + 2.0)).sum())
+            return total / len(queries)
+
+        return ndcg

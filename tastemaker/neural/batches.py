@@ -1,0 +1,75 @@
+"""Histories as tensors: batches of similar length, so that hardly any padding is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from tastemaker.data.queries import Queries
+    from tastemaker.types import Int64
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """b histories of at most L items.
+
+    Attributes:
+        items: int64 [b, L], oldest first, filled up with 0 on the right.
+        lengths: int64 [b], each at least 1.
+    """
+
+    items: Tensor
+    lengths: Tensor
+
+    @property
+    def real(self) -> Tensor:
+        """Which places hold an item, bool [b, L]."""
+        return torch.arange(self.items.shape[1], device=self.items.device) < self.lengths[:, None]
+
+    @property
+    def ages(self) -> Tensor:
+        """Steps back from the newest item, int64 [b, L]; 0 also on the filling."""
+        places = torch.arange(self.items.shape[1], device=self.items.device)
+        return (self.lengths[:, None] - 1 - places).clamp(min=0)
+
+    @property
+    def last(self) -> tuple[Tensor, Tensor]:
+        """Index of each history's newest item: rows [b] and columns [b]."""
+        return torch.arange(len(self.items), device=self.items.device), self.lengths - 1
+
+
+def batch_of(queries: Queries, rows: Int64, max_length: int, *, device: str = "cpu") -> Batch:
+    """Return the newest `max_length` items of the histories at `rows`."""
+    ends = queries.offsets[1:][rows]
+    lengths = np.minimum(queries.lengths[rows], max_length)
+    width = int(lengths.max(initial=1))
+    places = np.arange(width)
+    at = np.minimum((ends - lengths)[:, None] + places, max(len(queries.items) - 1, 0))
+    items = np.where(places < lengths[:, None], queries.items[at] if len(queries.items) else 0, 0)
+    return Batch(
+        torch.from_numpy(items.astype(np.int64)).to(device), torch.from_numpy(lengths.astype(np.int64)).to(device)
+    )
+
+
+def by_length(lengths: Int64, size: int, rng: np.random.Generator | None = None) -> Iterator[Int64]:
+    """Yield row numbers in groups of `size` histories of similar length.
+
+    Args:
+        lengths: of all histories, [B].
+        size: rows in a group; the last one may be smaller.
+        rng: puts rows of equal length, and the groups, in random order; without it the order is fixed.
+    """
+    noise = np.arange(len(lengths)) if rng is None else rng.random(len(lengths))
+    order = np.lexsort((noise, lengths))
+    groups = [order[start : start + size] for start in range(0, len(order), size)]
+    if rng is not None:
+        rng.shuffle(groups)
+    yield from groups

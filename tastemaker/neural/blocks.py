@@ -1,0 +1,72 @@
+"""Blocks that sequence models are made of; each works on histories filled up on the right, [b, L, d]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Attention(nn.Module):
+    """Causal self-attention (Vaswani et al., 2017). Filling stands on the right, so no place ever looks at it."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.projection = nn.Linear(dim, 3 * dim)
+        self.output = nn.Linear(dim, dim)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Mix each state with those before it."""
+        b, length, dim = states.shape
+        split = self.projection(states).view(b, length, 3, self.heads, dim // self.heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # 3 x [b, heads, L, dim / heads]
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return self.output(mixed.transpose(1, 2).reshape(b, length, dim))  # type: ignore[no-any-return]
+
+
+class FeedForward(nn.Module):
+    """Two layers on each state by itself."""
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.wide = nn.Linear(dim, width)
+        self.narrow = nn.Linear(width, dim)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Transform each state."""
+        return self.narrow(functional.gelu(self.wide(states)))  # type: ignore[no-any-return]
+
+
+class Residual(nn.Module):
+    """states + dropout(inner(norm(states))): a layer that starts near the identity (pre-norm; Xiong et al., 2020)."""
+
+    def __init__(self, inner: nn.Module, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.inner = inner
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Add what the inner layer makes of the states."""
+        return states + self.dropout(self.inner(self.norm(states)))  # type: ignore[no-any-return]
+
+
+def transformer(dim: int, *, layers: int, heads: int, dropout: float) -> nn.Sequential:
+    """Return causal transformer layers with a final norm."""
+    parts: list[nn.Module] = []
+    for _ in range(layers):
+        parts += [Residual(Attention(dim, heads), dim, dropout), Residual(FeedForward(dim, 4 * dim), dim, dropout)]
+    return nn.Sequential(*parts, nn.LayerNorm(dim))
+
+
+def initialise(module: nn.Module, *, generator: torch.Generator, deviation: float = 0.02) -> None:
+    """Draw all weights anew from `generator`: matrices normal with this deviation, offsets 0, norms 1."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            part.weight.data.normal_(0, deviation, generator=generator)
+            if isinstance(part, nn.Linear) and part.bias is not None:
+                part.bias.data.zero_()
+        elif isinstance(part, nn.LayerNorm):
+            part.weight.data.fill_(1)
+            part.bias.data.zero_()
