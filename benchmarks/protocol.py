@@ -2,7 +2,7 @@
 
 Leave-one-out, all items ranked, seed 0; history masked or not, file order or shuffled ties (Beauty has no times, so
 only equal scores are shuffled), fitted on train or on train + validation. The same as
-`tastemaker benchmark beauty random --data DIR --masking both --ties both --refit both`, kept small.
+`tastemaker benchmark beauty random item_knn --data DIR --masking both --ties both --refit both`, kept small.
 
     TASTEMAKER_DATA=... python benchmarks/protocol.py            # run, then print the table
     python benchmarks/protocol.py --table                        # print the table only
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -27,7 +28,7 @@ MEASURES = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
 def measure(folder: Path) -> dict:
     """Run the comparison and keep what the table needs."""
     plan = Plan(
-        entries=entries(["random"]),
+        entries=entries(["random", "item_knn"]),
         data=Source(str(folder / "amazon-beauty-2014")),
         ties=("file", "shuffled"),
         maskings=(True, False),
@@ -47,8 +48,14 @@ def measure(folder: Path) -> dict:
         for row in found["rows"]
     ]
     counts = {name: found["data"][name] for name in ("users", "items", "interactions", "fingerprint")}
-    seconds = round(time.perf_counter() - started, 1)
-    return {"data": counts, "rows": rows, "seconds": seconds, "tastemaker": tastemaker.__version__}
+    together = max(row["peak_mib"] for row in rows) + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return {
+        "data": counts,
+        "rows": rows,
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak_mib_of_both_processes": together,
+        "tastemaker": tastemaker.__version__,
+    }
 
 
 def load() -> dict:

@@ -58,6 +58,16 @@ def rows() -> list[tuple[str, str, str, str, str]]:
                 "metrics_speed.py",
             )
         )
+        every = measures["everything"]
+        found.append(
+            (
+                f"{every['tastemaker_measures']} measures with intervals for {every['users']:,} lists of {every['k']}",
+                f"{1000 * every['tastemaker_seconds']:.0f} ms",
+                f"ranx, {every['ranx_measures']} measures without intervals {1000 * every['ranx_seconds']:.0f} ms",
+                f"{every['times_faster']:.1f}",
+                "metrics_speed.py",
+            )
+        )
     if csv := load("read_csv"):
         ours, plain = csv["tasks"]["tastemaker.read"], csv["tasks"]["polars.read_csv"]
         found.append(
