@@ -104,6 +104,7 @@ command line. Keys and passwords come from the environment only.
 def with_tables(readme: str) -> str:
     """Return the README with its tables made anew from benchmarks/results."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
+    import blend
     import floor
     import listwise
     import protocol
@@ -111,6 +112,7 @@ def with_tables(readme: str) -> str:
 
     tables = {
         "floor": floor.table(floor.load()),
+        "blend": blend.table(blend.load()),
         "protocol": protocol.table(protocol.load()),
         "listwise": listwise.table(listwise.load()),
         "speed": speed_table.table(),
