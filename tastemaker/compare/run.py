@@ -45,7 +45,7 @@ def compare(plan: Plan, folder: Path, *, progress: Progress = silent) -> dict[st
     shops: dict[str, list[shared.Shop]] = {}
     for job in jobs:
         if job.ties not in shops:
-            shops[job.ties] = [shared.shop(one.data, job.to_dict(shops=())) for one in readings]
+            shops[job.ties] = shared.shops([one.data for one in readings], job.to_dict(shops=()))
     results = Results(plan, readings, {ties: first for ties, (first, *_) in shops.items()})
     waiting = []
     for job in jobs:

@@ -12,7 +12,7 @@ from tastemaker.evaluate import prepare
 from tastemaker.metrics import Catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.problems import Report
@@ -108,6 +108,12 @@ def shop(data: Dataset, decides: Mapping[str, Any]) -> Shop:
     """Split data as a job wants it; `decides` has "split", "ties", "repeats" and "options" of `Job.to_dict`."""
     choices = {name: decides[name] for name in ("split", "ties", "repeats")}
     return Shop(data, prepare(data, **choices, seed=decides["options"]["seed"]))
+
+
+def shops(data: Sequence[Dataset], decides: Mapping[str, Any]) -> list[Shop]:
+    """Split the shop that is asked as the job wants it, and one that is only learnt from leave-one-out."""
+    asked, *others = data
+    return [shop(asked, decides), *(shop(other, {**decides, "split": "leave-one-out"}) for other in others)]
 
 
 def example_questions(split: Split, *, seed: int) -> Holdout:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def run(job: dict[str, Any]) -> None:
     """Do the job and keep what it found."""
     decides = job["decides"]
-    shops = [shared.shop(shared.read(source, progress=silent).data, decides) for source in job["sources"]]
+    shops = shared.shops([shared.read(source, progress=silent).data for source in job["sources"]], decides)
     changed = [
         source["path"]
         for source, shop, digest in zip(job["sources"], shops, decides["shops"], strict=True)
