@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx2
 from pydantic import Field
 
+from tastemaker.addresses import is_loopback
 from tastemaker.configurable import Config
 from tastemaker.errors import ConfigError, LanguageModelError
 
@@ -167,19 +167,10 @@ def _check_address(endpoint: Endpoint) -> bool:
     if url.port is not None and not 0 < url.port < 1 << 16:
         raise ConfigError(f"url: port {url.port} does not exist; ports go from 1 to 65535")
     host = url.host
-    local = _is_loopback(host)
+    local = is_loopback(host)
     if not local and not endpoint.allow_remote:
         raise ConfigError(f"url: {host} is not this machine; set allow_remote = true if texts may be sent there")
     return local
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read_key(endpoint: Endpoint, local: bool) -> str:

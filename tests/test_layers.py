@@ -14,7 +14,7 @@ import tastemaker
 ROOT = Path(tastemaker.__file__).parent
 
 LAYERS = [
-    {"errors", "progress", "types", "characters", "folders", "drafts", "json_values", "provenance"},
+    {"addresses", "errors", "progress", "types", "characters", "folders", "drafts", "json_values", "provenance"},
     {"configurable", "artifact", "disk_cache"},
     {"http_client", "gguf"},
     {"weights"},

@@ -24,7 +24,6 @@ from tastemaker.cli.output import (
     print_table,
     write_text,
 )
-from tastemaker.evaluate import Options
 from tastemaker.progress import bar
 
 if TYPE_CHECKING:
@@ -72,14 +71,8 @@ def compare(
         maskings=choices.maskings,
         refits=choices.refits,
         seeds=tuple(range(seed, seed + seeds)),
-        options=Options(
-            ks=tuple(sorted(set(ks))),
-            sample=sample,
-            seed=seed,
-            user_groups=tuple(user_groups or ()),
-            item_groups=tuple(item_groups or ()),
-            price=protocol.price_of(price),
-            probe=True,
+        options=protocol.options_of(
+            ks=ks, sample=sample, seed=seed, user_groups=user_groups, item_groups=item_groups, price=price, probe=True
         ),
     )
     found = run(plan, out)

@@ -28,7 +28,7 @@ from tastemaker.cli.output import (
     write_text,
 )
 from tastemaker.errors import ConfigError
-from tastemaker.evaluate import Options, Variant
+from tastemaker.evaluate import Variant
 from tastemaker.progress import bar
 from tastemaker.rating import NeighbourRater
 from tastemaker.report import verdict
@@ -76,14 +76,8 @@ def evaluate(
         result = _evaluate_ratings(settings, shop, place=config, seed=seed)
     else:
         choices = protocol.Choices.of(masking=masking, ties=ties, refit=refit)
-        options = Options(
-            ks=tuple(sorted(set(ks))),
-            sample=sample,
-            seed=seed,
-            user_groups=tuple(user_groups or ()),
-            item_groups=tuple(item_groups or ()),
-            price=protocol.price_of(price),
-            probe=probe,
+        options = protocol.options_of(
+            ks=ks, sample=sample, seed=seed, user_groups=user_groups, item_groups=item_groups, price=price, probe=probe
         )
         pipeline = build_pipeline(config, overrides)
         shop, read = read_data(data, format=format, max_bad=max_bad)

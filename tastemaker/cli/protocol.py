@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tastemaker.errors import ConfigError, did_you_mean
+from tastemaker.evaluate import Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +64,32 @@ class Choices:
         return cls(
             _chosen("--masking", masking, MASKINGS), _chosen("--ties", ties, TIES), _chosen("--refit", refit, REFITS)
         )
+
+
+def options_of(
+    *,
+    ks: list[int],
+    sample: int | None,
+    seed: int,
+    user_groups: list[str] | None,
+    item_groups: list[str] | None,
+    price: str | None,
+    probe: bool,
+) -> Options:
+    """Gather what is measured from the words of the command line.
+
+    Raises:
+        ConfigError: a price that is none.
+    """
+    return Options(
+        ks=tuple(sorted(set(ks))),
+        sample=sample,
+        seed=seed,
+        user_groups=tuple(user_groups or ()),
+        item_groups=tuple(item_groups or ()),
+        price=price_of(price),
+        probe=probe,
+    )
 
 
 def price_of(text: str | None) -> tuple[float, float] | None:

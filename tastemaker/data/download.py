@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import ipaddress
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
+from tastemaker.addresses import is_loopback
 from tastemaker.errors import DataError
 from tastemaker.progress import silent
 
@@ -354,18 +354,9 @@ def _check_address(url: str, *, loopback: bool = True, source: str = "") -> bool
         raise DataError(f"{source}{parts.scheme}://...@{parts.hostname}: an address must not hold a password")
     if parts.scheme == "https" and parts.hostname:
         return False
-    if loopback and parts.scheme == "http" and _is_loopback(parts.hostname or ""):
+    if loopback and parts.scheme == "http" and is_loopback(parts.hostname or ""):
         return True
     raise DataError(f"{source}{url}: refused; data come over https only")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _state(draft: Path) -> Path:

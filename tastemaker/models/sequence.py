@@ -27,7 +27,7 @@ from tastemaker.neural.losses import full_softmax
 from tastemaker.recommender import Recommender
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -241,7 +241,7 @@ class SequenceModel(Recommender):
         with torch.inference_mode():
             self._table = self._network.inputs().clone()
 
-    def _judge(self, validation: Holdout) -> Any:  # noqa: ANN401  # a function without arguments
+    def _judge(self, validation: Holdout) -> Callable[[], float]:
         """Return a function that measures NDCG of the first target under the present weights, history masked."""
         queries, truth = validation.queries, validation.targets
         first = torch.from_numpy(truth.items[truth.offsets[:-1]].astype(np.int64))

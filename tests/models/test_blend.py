@@ -10,6 +10,7 @@ from tastemaker.data.split import leave_one_out
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.models.ensemble.blend import FORMS, Blend, _Said, _union
 from tastemaker.pipeline import Pipeline, Stage
+from tastemaker.recommender import Aids
 from tastemaker.saved import SavedModel
 from tastemaker.testing import tiny_shop
 
@@ -86,6 +87,17 @@ def test_saved_and_loaded_it_gives_the_same_lists(tmp_path):
     assert again.stages[0].recommender.report() == pipeline.stages[0].recommender.report()
 
 
+def test_a_new_fit_forgets_old_weights_and_a_refit_keeps_them():
+    split = leave_one_out(tiny_shop(users=400, seed=5))
+    blend = fitted(split, "popular", "random")
+    chosen = [one["weight"] for one in blend.report()["members"]]
+    assert chosen != [0.5, 0.5]
+    blend.fit(split.refit, aids=Aids(keep_choices=True))
+    assert [one["weight"] for one in blend.report()["members"]] == chosen
+    blend.fit(split.train)
+    assert [one["weight"] for one in blend.report()["members"]] == [0.5, 0.5]
+
+
 def test_it_can_rank_given_candidates():
     data = tiny_shop(users=60)
     blend = fitted(leave_one_out(data), "popular", "item_knn")
@@ -105,6 +117,8 @@ def test_mistakes_are_said():
         registry.build({"stage": [{"model": "blend", "member": [{"model": "popular"}, {"model": "popularr"}]}]})
     with pytest.raises(ConfigError, match="listwise only re-ranks candidates"):
         Blend(members=[model("popular"), model("listwise")])
+    with pytest.raises(ConfigError, match="a blend is no member of another"):
+        Blend(members=[model("popular"), Blend(members=[model("popular"), model("random")])])
     split = leave_one_out(tiny_shop(users=12))
     with pytest.raises(DataError, match="too few to choose weights"):
         fitted(split, "popular", "item_knn")

@@ -79,7 +79,9 @@ def test_a_killed_training_leaves_a_whole_checkpoint(tmp_path):
     deadline = time.monotonic() + 60
     while not file.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert file.exists(), "no checkpoint was written"
     time.sleep(0.2)
+    assert process.poll() is None, "the training was over before it could be killed"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     resumed, whole = network(), network()

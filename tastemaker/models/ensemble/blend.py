@@ -10,6 +10,7 @@ time from the best single member, so a member that does not help gets the weight
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -70,10 +71,10 @@ class Blend(Recommender):
         for member in members:
             if not member.retrieves:
                 raise ConfigError(f"blend: {member.name} only re-ranks candidates; it can be a later stage, no member")
+            if isinstance(member, Blend):
+                raise ConfigError("blend: a blend is no member of another; name its members themselves")
         self.members = tuple(members)
-        self._forms: list[Form] = ["rank"] * len(members)
-        self._weights = np.full(len(members), 1.0 / len(members))
-        self._trials: dict[str, float] = {}
+        self._choose_nothing()
 
     @property
     def parts(self) -> dict[str, Recommender]:
@@ -91,9 +92,16 @@ class Blend(Recommender):
         return any(member.stops_early for member in self.members)
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
-        """Fit every member on the same data."""
+        """Fit every member on the same data; without validation all count alike, by rank."""
+        if not self.aids.keep_choices:
+            self._choose_nothing()
         for name, member in self.parts.items():
             member.fit(train, aids=self.aids.of_part(name), seed=seed, progress=progress)
+
+    def _choose_nothing(self) -> None:
+        self._forms: list[Form] = ["rank"] * len(self.members)
+        self._weights = np.full(len(self.members), 1.0 / len(self.members))
+        self._trials: dict[str, float] = {}
 
     def calibrate(
         self, validation: Holdout, *, candidates: Ranking | None = None, seed: int = 0, progress: Progress = silent
@@ -160,12 +168,12 @@ class Blend(Recommender):
         self._forms, self._trials = chosen["forms"], chosen["trials"]
 
 
+@dataclass(frozen=True, slots=True)
 class _Said:
-    """Candidates of one member with every form of its opinion, [B, m] each."""
+    """Candidates of one member, [B, m], with every form of its opinion of them."""
 
-    def __init__(self, items: Int32, forms: dict[Form, Float32]) -> None:
-        self.items = items
-        self.forms = forms
+    items: Int32
+    forms: dict[Form, Float32]
 
     @classmethod
     def of(cls, ranking: Ranking) -> _Said:
@@ -210,13 +218,21 @@ def _union(said: Sequence[_Said], forms: Sequence[Form]) -> tuple[Int32, Float32
     return np.where(repeated, -1, items).astype(np.int32), opinions
 
 
+@dataclass(frozen=True, slots=True)
 class _Pool:
-    """Union of all candidates of the validation questions, with the place of the target in it."""
+    """Union of all candidates of those validation questions whose target is among them.
 
-    def __init__(self, opinions: Float32, there: NDArray[np.bool_], target: NDArray[np.bool_]) -> None:
-        self.opinions = opinions
-        self.there = there
-        self.target = target
+    Attributes:
+        opinions: [b, C, members].
+        there: which places hold a candidate, [b, C].
+        target: which one is the target, one a row, [b, C].
+        questions: number of all questions.
+    """
+
+    opinions: Float32
+    there: NDArray[np.bool_]
+    target: NDArray[np.bool_]
+    questions: int
 
     @classmethod
     def of(cls, said: Sequence[_Said], forms: Sequence[Form], first: Int32) -> _Pool:
@@ -224,11 +240,7 @@ class _Pool:
         items, opinions = _union(said, forms)
         target = items == first[:, None]
         answered = target.any(axis=1)
-        pool = cls(opinions[answered], items[answered] >= 0, target[answered])
-        pool.questions = len(first)
-        return pool
-
-    questions = 0
+        return cls(opinions[answered], items[answered] >= 0, target[answered], len(first))
 
     def ndcg(self, weights: NDArray[np.float64]) -> float:
         """Return NDCG@10 of the weighted sum; questions whose target is nobody's candidate count as 0."""
