@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -41,15 +42,27 @@ class Aids:
         validation: questions that may end training early; None where there are none.
         keep_choices: whether to keep what the last fit chose on validation, such as the number of epochs.
         folder: where a training that takes long keeps checkpoints; None keeps none.
+        device: where networks are trained, as torch names it: "cpu", "cuda", "cuda:1".
+        on_epoch: called after each epoch with the name of the part and its entry of the learning curve; what it raises
+            ends the training.
+        part: place of the model among the parts of a pipeline, e.g. "0/2/".
     """
 
     validation: Holdout | None = None
     keep_choices: bool = False
     folder: Path | None = None
+    device: str = "cpu"
+    on_epoch: Callable[[str, Mapping[str, float]], None] | None = None
+    part: str = ""
 
     def of_part(self, name: str) -> Aids:
         """Return the same aids for one part of a pipeline, with a checkpoint folder of its own."""
-        return self if self.folder is None else replace(self, folder=self.folder / name)
+        folder = None if self.folder is None else self.folder / name
+        return replace(self, folder=folder, part=f"{self.part}{name}/")
+
+    def listener(self, name: str) -> Callable[[Mapping[str, float]], None] | None:
+        """Return what the training of a model called `name` calls after each epoch."""
+        return None if self.on_epoch is None else partial(self.on_epoch, f"{self.part}{name}")
 
     def checkpoint(self, name: str) -> Path | None:
         """Return the file for the checkpoint of a part called `name`."""

@@ -163,6 +163,7 @@ class SequenceModel(Recommender):
             judge=None if validation is None else self._judge(validation.sample(JUDGED, seed=seed)),
             checkpoint=self.aids.checkpoint(self.name),
             identity=f"{self.name} {self.config!r} {train.fingerprint} {seed}",
+            on_epoch=self.aids.listener(self.name),
             progress=progress,
         )
         self._best_epoch, self._curve = course.best_epoch, course.curve

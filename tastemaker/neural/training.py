@@ -80,6 +80,7 @@ def train(
     measure: str = "ndcg@10",
     checkpoint: Path | None = None,
     identity: str = "",
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
     progress: Progress = silent,
 ) -> Course:
     """Train `network` in place; it ends with the weights of the best judged epoch, or of the last one.
@@ -94,6 +95,7 @@ def train(
         measure: what `judge` returns, for the curve.
         checkpoint: file to go on from and to write after each epoch; removed at the end.
         identity: what decides the course; a checkpoint of another identity is refused.
+        on_epoch: called with the curve's new entry after each epoch, when the checkpoint is written.
         progress: shown over epochs.
 
     Raises:
@@ -139,6 +141,8 @@ def train(
             course.curve.append(entry)
             if checkpoint is not None:
                 _write(checkpoint, network, optimiser, rng, course, kept, steps, identity)
+            if on_epoch is not None:
+                on_epoch(entry)
     if judge is None:
         course.best_epoch = len(course.curve)
     else:
