@@ -15,14 +15,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from tastemaker import configurable
 from tastemaker.configurable import array_text, text_array, under
 from tastemaker.models import cooccurrence
 from tastemaker.models.text_vectors import encoder_or_default, item_vectors
 from tastemaker.neural import training
 from tastemaker.neural.batches import Batch, batch_of, by_length
 from tastemaker.neural.blocks import initialise
-from tastemaker.neural.item_inputs import ItemInputs
+from tastemaker.neural.item_inputs import ItemInputConfig, ItemInputs
 from tastemaker.neural.losses import full_softmax
 from tastemaker.recommender import Recommender
 
@@ -45,16 +44,13 @@ ENCODED = 512
 """Histories that are encoded at once."""
 
 
-class SequenceConfig(configurable.Config):
-    """Settings of every sequence model.
+class SequenceConfig(ItemInputConfig):
+    """Settings of every sequence model, beyond those of its item vectors.
 
     Attributes:
-        dim: length of item vectors and states.
         layers: of the network.
         dropout: of embedded histories and inside the network.
         max_length: newest purchases that are read.
-        inputs: items known by "id", by "text", or by "both".
-        own_dropout: share of items whose own vector is left out of a training step; only with inputs = "both".
         start: item vectors begin at factorised co-occurrence counts, or at random.
         epochs: at most so many.
         patience: epochs without a better validation NDCG@10 before training stops.
@@ -63,12 +59,9 @@ class SequenceConfig(configurable.Config):
         weight_decay: of AdamW.
     """
 
-    dim: int = Field(default=64, ge=1)
     layers: int = Field(default=2, ge=1)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     max_length: int = Field(default=50, ge=1)
-    inputs: Literal["id", "text", "both"] = "id"
-    own_dropout: float = Field(default=0.0, ge=0, lt=1)
     start: Literal["cooccurrence", "random"] = "cooccurrence"
     epochs: int = Field(default=100, ge=1)
     patience: int = Field(default=8, ge=0)
@@ -191,12 +184,9 @@ class SequenceModel(Recommender):
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take them back; texts are not needed any more, as the table holds what was made of them."""
-        own = "network.inputs.own.weight" in arrays
-        width = arrays["network.inputs.adapter.weight"].shape[1] if "network.inputs.adapter.weight" in arrays else 0
+        width = ItemInputs.text_width(under(arrays, "network.inputs"))
         texts = np.zeros((len(self.items), width), dtype=np.float32) if width else None
-        self._network = SequenceNetwork(
-            ItemInputs(len(self.items), self.config.dim, texts=texts, own=own), self.layers(), self.config
-        )
+        self._network = self._make_network(len(self.items), texts)
         weights = {name: torch.from_numpy(value) for name, value in under(arrays, "network").items()}
         try:
             self._network.load_state_dict(weights)
@@ -216,15 +206,12 @@ class SequenceModel(Recommender):
     def _build(self, n_items: int, texts: Float32 | None, *, seed: int) -> None:
         """Make the network with weights drawn by seed."""
         with torch.random.fork_rng(devices=[]):  # modules draw weights from the global generator when they are made
-            inputs = ItemInputs(
-                n_items,
-                self.config.dim,
-                texts=texts,
-                own=self.config.inputs != "text",
-                own_dropout=self.config.own_dropout,
-            )
-            self._network = SequenceNetwork(inputs, self.layers(), self.config)
+            self._network = self._make_network(n_items, texts)
         initialise(self._network, generator=torch.Generator().manual_seed(seed))
+
+    def _make_network(self, n_items: int, texts: Float32 | None) -> SequenceNetwork:
+        inputs = ItemInputs(n_items, self.config, texts=texts)
+        return SequenceNetwork(inputs, self.layers(), self.config)
 
     def _loss(self, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of the next item over all places."""
