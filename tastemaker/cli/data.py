@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import typer
 
@@ -12,10 +12,14 @@ from tastemaker.cli.output import FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, no
 from tastemaker.data import fetch as fetching
 from tastemaker.data import readers
 from tastemaker.data.describe import describe as describe_data
+from tastemaker.data.join import join as join_shops
 from tastemaker.data.problems import counted
 from tastemaker.data.write import Notation, write
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.progress import bar
+
+if TYPE_CHECKING:
+    from tastemaker.data.dataset import Dataset
 
 app = typer.Typer(help="Fetch, convert, describe and validate shop data.", no_args_is_help=True)
 
@@ -38,13 +42,27 @@ def convert(
     data, _ = read_data(source, format=format, max_bad=max_bad)
     if to not in get_args(Notation):
         raise ConfigError(f"--to {to}: unknown{did_you_mean(to, get_args(Notation))}")
-    write(data, target, format=cast(Notation, to), gzip=gzip, overwrite=overwrite)
-    facts = {"folder": str(target), "users": data.n_users, "items": data.n_items, "interactions": len(data)}
-    if json:
-        print_json(facts)
-    else:
-        written = (counted(len(data), "interaction"), counted(data.n_users, "user"), counted(data.n_items, "item"))
-        typer.echo(f"{', '.join(written)} written to {target}")
+    _write(data, target, cast(Notation, to), gzip=gzip, overwrite=overwrite, json=json)
+
+
+@app.command()
+def join(
+    sources: list[str] = typer.Argument(metavar="NAME=SRC...", help="Shops to put side by side, each with a name."),
+    target: Path = typer.Option(..., "--out", metavar="DEST", help="New folder: interactions, items and users."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace what stands at DEST."),
+    max_bad: int = MAX_BAD_OPTION,
+    json: bool = JSON_OPTION,
+) -> None:
+    """Put several shops side by side as one, to learn from all of them; ids get the shop's name in front."""
+    shops = {}
+    for source in sources:
+        name, given, place = source.partition("=")
+        if not given or not place:
+            raise ConfigError(f"{source}: write NAME=FOLDER, such as toys=data/toys")
+        if name in shops:
+            raise ConfigError(f"{source}: a shop called {name!r} is there already; give each its own name")
+        shops[name] = read_data(place, max_bad=max_bad)[0]
+    _write(join_shops(shops), target, "parquet", gzip=False, overwrite=overwrite, json=json)
 
 
 @app.command()
@@ -140,3 +158,14 @@ def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             rows.append((f"{prefix}{key}", value))
     return rows
+
+
+def _write(data: Dataset, target: Path, notation: Notation, *, gzip: bool, overwrite: bool, json: bool) -> None:
+    """Write the canonical folder and say what is in it."""
+    write(data, target, format=notation, gzip=gzip, overwrite=overwrite)
+    facts = {"folder": str(target), "users": data.n_users, "items": data.n_items, "interactions": len(data)}
+    if json:
+        print_json(facts)
+    else:
+        written = (counted(len(data), "interaction"), counted(data.n_users, "user"), counted(data.n_items, "item"))
+        typer.echo(f"{', '.join(written)} written to {target}")

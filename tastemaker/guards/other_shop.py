@@ -4,40 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
+import polars as pl
 
+from tastemaker.data.join import OWN_ID
 from tastemaker.errors import LeakError
 
 if TYPE_CHECKING:
+    from tastemaker.data.dataset import Dataset
     from tastemaker.data.entities import Entities
-    from tastemaker.data.holdout import Split
+    from tastemaker.data.holdout import Holdout, Split
 
 
 def check_other_shop(source: Split, split: Split) -> None:
     """Refuse a source whose log holds held-out interactions of the shop that is asked.
 
     Shoppers are the same if their ids are, products if id and title are: public data sets number both from 1, and
-    number 17 is then another product in each.
+    number 17 is then another product in each. Of joined shops each is looked at under its own ids.
 
     Raises:
         LeakError: a held-out interaction is in the other shop's log.
     """
-    same_user = _numbers_there(split.train.users, source.train.users)
-    same_item = _numbers_there(split.train.items, source.train.items)
-    n = source.train.n_items
-    log = np.concatenate(
-        [source.refit.log["user"].to_numpy().astype(np.int64) * n + source.refit.log["item"].to_numpy()]
-        + [part.who()[part.targets.rows].astype(np.int64) * n + part.targets.items for part in (source.test,)]
-    )
+    titled = all("title" in one.train.items.frame.columns for one in (source, split))
+    known = (_pairs(source.refit), _targets(source.test))
+    there = pl.concat([_named(source.train, *pairs, titled=titled) for pairs in known])
     leaked = []
     for part in (split.validation, split.test):
-        users, items = part.who()[part.targets.rows], part.targets.items
-        known = users >= 0
-        there = np.where(known, same_user[users], -1)
-        keys = np.where((there >= 0) & (same_item[items] >= 0), there.astype(np.int64) * n + same_item[items], -1)
-        found = np.isin(keys, log) & (keys >= 0)
-        ids = zip(split.train.users.ids(users[found]), split.train.items.ids(items[found]), strict=True)
-        leaked += [f"user '{user}', item '{item}'" for user, item in ids]
+        held_out = _named(split.train, *_targets(part), titled=titled)
+        found = held_out.join(there, on=held_out.columns, how="semi")
+        leaked += [f"user '{user}', item '{item}'" for user, item, *_ in found.rows()]
     if leaked:
         raise LeakError(
             "held-out interactions are in the log of the shop that is learnt from",
@@ -46,11 +40,23 @@ def check_other_shop(source: Split, split: Split) -> None:
         )
 
 
-def _numbers_there(here: Entities, there: Entities) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return for each entity its number in the other shop, -1 where it is not the same one."""
-    numbers = there.numbers(here.frame["id"], unknown="mark").astype(np.int64)
-    if "title" in here.frame.columns and "title" in there.frame.columns:
-        mine, theirs = (one.frame["title"].cast(str).fill_null("") for one in (here, there))
-        same = (mine == theirs.gather(np.maximum(numbers, 0))).to_numpy() if len(there) else np.zeros(len(here), bool)
-        numbers = np.where(same, numbers, -1)
-    return numbers
+def _pairs(data: Dataset) -> tuple[pl.Series, pl.Series]:
+    return data.log["user"], data.log["item"]
+
+
+def _targets(part: Holdout) -> tuple[pl.Series, pl.Series]:
+    """Return user and item numbers of the targets whose shopper is known."""
+    users = part.who()[part.targets.rows]
+    return pl.Series(users[users >= 0]), pl.Series(part.targets.items[users >= 0])
+
+
+def _named(data: Dataset, users: pl.Series, items: pl.Series, *, titled: bool) -> pl.DataFrame:
+    """Return who bought what under the shop's own ids, with the title where both shops have titles."""
+    columns = [_own_ids(data.users).gather(users).alias("user"), _own_ids(data.items).gather(items).alias("item")]
+    if titled:
+        columns.append(data.items.frame["title"].cast(pl.String).fill_null("").gather(items).alias("title"))
+    return pl.DataFrame(columns)
+
+
+def _own_ids(entities: Entities) -> pl.Series:
+    return entities.frame[OWN_ID if OWN_ID in entities.frame.columns else "id"].cast(pl.String)

@@ -16,10 +16,12 @@ from guard_shops import (
     named,
     timeless,
     timeless_shop,
+    titled,
 )
 
 from tastemaker import guards
-from tastemaker.data import Dataset, Queries
+from tastemaker.data import Dataset, Entities, Queries
+from tastemaker.data.join import join
 from tastemaker.data.split import SPLITS, Holdout, leave_one_out
 from tastemaker.data.variants import novel_targets, shuffled_ties, without_repeats
 from tastemaker.errors import DataError, LeakError
@@ -273,3 +275,15 @@ def test_all_that_a_pipeline_was_tuned_on():
     assert not isinstance(Popular(), Traceable)
     with pytest.raises(LeakError, match="held-out interactions among the tuning pairs of popular"):
         guards.check_fitted(Pipeline([Stage(model)]).fit(split.train), split)
+
+
+def test_a_shop_hidden_among_joined_ones_is_no_other_shop():
+    here, other = leave_one_out(titled()), titled(users=30)
+    with pytest.raises(LeakError, match="in the log of the shop that is learnt from"):
+        guards.check_other_shop(leave_one_out(join({"a": other, "b": titled()})), here)
+
+
+def test_joined_shops_that_number_alike_are_other_shops():
+    here, other = leave_one_out(titled()), titled(users=30)
+    renamed = Dataset(other.users, Entities(other.items.frame.with_columns(pl.col("title") + " (new)")), other.log)
+    guards.check_other_shop(leave_one_out(join({"a": renamed, "b": renamed})), here)
