@@ -13,7 +13,7 @@ from tastemaker.data.ranking import Ranking
 from tastemaker.data.split import Holdout
 from tastemaker.errors import ConfigError
 from tastemaker.progress import Progress, silent
-from tastemaker.recommender import Aids, Calibrated, Recommender, Transferable, check_queries
+from tastemaker.recommender import Aids, Calibrated, Recommender, Transferable, Tunable, check_queries, check_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,6 +159,31 @@ class Pipeline(Recommender):
             f"fallback {self._resting.name} rests until the next fit: "
             "it cannot rank the catalogue of another shop; lists may be shorter"
         ]
+
+    def tune(
+        self, train: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent
+    ) -> list[str]:
+        """Let every part that can go on learning do so; the others, counts mostly, are fitted anew on `train`.
+
+        A fallback that rests since `transfer` is fitted too and comes back.
+
+        Returns:
+            The names of those that were fitted anew.
+
+        Raises:
+            DataError: `train` has no interactions, or another catalogue than the one that the pipeline ranks.
+        """
+        check_tuning(self, train)
+        if self._resting is not None:
+            self.fallback, self._resting = self._resting, None
+        aids, anew = aids or Aids(), []
+        for name, part in progress(list(self.parts.items()), label="tuning"):
+            if isinstance(part, Tunable):
+                part.tune(train, aids=aids.of_part(name), seed=seed, progress=progress)
+            else:
+                part.fit(train, aids=aids.of_part(name), seed=seed, progress=progress)
+                anew.append(part.name)
+        return anew
 
     def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
         """Rank through all stages, then fill short rows from the fallback."""

@@ -279,6 +279,20 @@ class Transferable(Protocol):
 
 
 @runtime_checkable
+class Tunable(Protocol):
+    """A recommender that can go on learning from where it stands (fine-tuning), also after `transfer`."""
+
+    def tune(self, train: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent) -> None:
+        """Learn from `train`, whose catalogue it ranks already, beginning with what it has learnt before.
+
+        Raises:
+            NotFitted: there is nothing to begin with.
+            DataError: `train` has no interactions, or another catalogue.
+        """
+        ...
+
+
+@runtime_checkable
 class Judging(Protocol):
     """A re-ranker with an opinion of its own, before it is mixed with the retriever's order."""
 
@@ -309,6 +323,20 @@ def check_queries(queries: Queries, n_items: int, k: int) -> None:
         raise DataError(f"k must be at least 1, got {k}")
     if len(queries.items) and queries.items.max() >= n_items:
         raise DataError(f"a history names item number {queries.items.max()}, but the catalogue has {n_items} items")
+
+
+def check_tuning(recommender: Recommender, train: Dataset) -> None:
+    """Refuse to tune on nothing, or on another catalogue than the one that is ranked.
+
+    Raises:
+        DataError: as above.
+    """
+    if not len(train):
+        raise DataError(f"{recommender.name}: no interactions to tune on")
+    if train.items.digest != recommender.items.digest:
+        raise DataError(
+            f"{recommender.name}: ranks another catalogue than the one to tune on; call transfer(items) first"
+        )
 
 
 def chunks(size: int, n_items: int) -> Iterator[slice]:

@@ -61,7 +61,7 @@ def join(
             raise ConfigError(f"{source}: write NAME=FOLDER, such as toys=data/toys")
         if name in shops:
             raise ConfigError(f"{source}: a shop called {name!r} is there already; give each its own name")
-        shops[name] = read_data(place, max_bad=max_bad)[0]
+        shops[name] = read_data(place, format=None, max_bad=max_bad)[0]
     _write(join_shops(shops), target, "parquet", gzip=False, overwrite=overwrite, json=json)
 
 

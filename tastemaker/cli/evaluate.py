@@ -9,7 +9,7 @@ import typer
 
 from tastemaker import config as config_file
 from tastemaker import evaluate as evaluation
-from tastemaker import rating, registry
+from tastemaker import rating, registry, saved
 from tastemaker.cli import protocol
 from tastemaker.cli.loading import build_pipeline, read_data
 from tastemaker.cli.output import (
@@ -27,6 +27,7 @@ from tastemaker.cli.output import (
     print_table,
     write_text,
 )
+from tastemaker.data.variants import of_shoppers
 from tastemaker.errors import ConfigError
 from tastemaker.evaluate import Variant
 from tastemaker.progress import bar
@@ -38,11 +39,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tastemaker.data.dataset import Dataset
+    from tastemaker.pipeline import Pipeline
 
 
 def evaluate(
     context: typer.Context,
-    config: str = typer.Argument(help="A TOML file, or a model's name such as transitions."),
+    config: str = typer.Argument(
+        help="A TOML file, a model's name such as transitions, or the folder of a saved model, which is not refitted."
+    ),
     data: str = DATA_OPTION,
     split: str = protocol.SPLIT_OPTION,
     ks: list[int] = protocol.K_OPTION,
@@ -54,6 +58,12 @@ def evaluate(
     user_groups: list[str] | None = protocol.USER_GROUPS_OPTION,
     item_groups: list[str] | None = protocol.ITEM_GROUPS_OPTION,
     price: str | None = protocol.PRICE_OPTION,
+    share: float | None = typer.Option(
+        None,
+        "--share",
+        help="Learn from this random share of the shoppers (few-shot); a saved model is tuned on it. By default a "
+        "configuration learns from all of them, a saved model from none (zero-shot).",
+    ),
     probe: bool = typer.Option(
         False, "--probe", help="Also measure latency, cold start, order sensitivity and the truth of reasons."
     ),
@@ -79,13 +89,19 @@ def evaluate(
         options = protocol.options_of(
             ks=ks, sample=sample, seed=seed, user_groups=user_groups, item_groups=item_groups, price=price, probe=probe
         )
-        pipeline = build_pipeline(config, overrides)
+        pipeline, adapt = _measured(config, overrides, share)  # mistakes show before data are read
         shop, read = read_data(data, format=format, max_bad=max_bad)
         found: list[dict[str, Any]] = []
-        for order in choices.ties:
+        for number, order in enumerate(choices.ties):
+            if number:
+                pipeline, adapt = _measured(config, overrides, share)
             parts = evaluation.prepare(shop, split=split, ties=order, repeats=cast(Any, repeats), seed=seed)
+            if adapt is None and share is not None:
+                parts = of_shoppers(parts, share, seed=seed)
             variants = [Variant(one, masked, order) for one in choices.refits for masked in choices.maskings]
-            measured = evaluation.evaluate_variants(pipeline, parts, variants, options=options, progress=bar)
+            measured = evaluation.evaluate_variants(
+                pipeline, parts, variants, options=options, adapt=adapt, progress=bar
+            )
             found += [one.to_dict() for one in measured]
         result = {**found[0], "measure": options.measure, "variants": found}
     result = {**result, "data": read, "config": registry.settings_of(pipeline), "made_by": made_by()}
@@ -97,6 +113,18 @@ def evaluate(
         _print_ratings(result)
     else:
         _print_measures(result)
+
+
+def _measured(
+    config: str, overrides: list[str] | None, share: float | None
+) -> tuple[Pipeline, evaluation.Adaptation | None]:
+    """Return the pipeline of a configuration, or a saved one and how it comes to rank the shop that is asked."""
+    if not Path(config).is_dir():
+        return build_pipeline(config, overrides), None
+    if overrides:
+        raise ConfigError("--set: a saved model keeps its settings; give its configuration to change them")
+    loaded = saved.load(Path(config))
+    return loaded.pipeline, evaluation.Adaptation(loaded.facts, evaluation.check_share(share or 0.0))
 
 
 def _refuse_ranking_options(context: typer.Context) -> None:

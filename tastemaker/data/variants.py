@@ -82,6 +82,31 @@ def novel_targets(split: Split) -> Split:
     return replace(split, validation=validation, test=test).with_facts(**of_validation, **of_test)
 
 
+def of_shoppers(split: Split, share: float, *, seed: int = 0) -> Split:
+    """Keep the train and validation parts of a random share of the shoppers, to learn from little; test stays whole.
+
+    Args:
+        split: any split.
+        share: of the shoppers with training interactions, above 0 and at most 1.
+        seed: of the draw.
+
+    Raises:
+        DataError: the share is out of range, or leaves nobody.
+    """
+    if not 0 < share <= 1:
+        raise DataError(f"share {share}: must be above 0 and at most 1")
+    shoppers = split.train.log["user"].unique().sort().to_numpy()
+    size = round(share * len(shoppers))
+    if not size:
+        raise DataError(f"share {share}: leaves none of {len(shoppers)} shoppers to learn from; use a larger share")
+    drawn = np.random.default_rng(seed).choice(shoppers, size, replace=False)
+    train, refit = (data.with_log(data.log.filter(pl.col("user").is_in(drawn))) for data in (split.train, split.refit))
+    validation = split.validation.take(np.flatnonzero(np.isin(split.validation.who(), drawn)))
+    return replace(split, train=train, refit=refit, validation=validation).with_facts(
+        learnt_from_share_of_shoppers=share, learnt_from_shoppers=size, share_seed=seed
+    )
+
+
 def in_history(part: Holdout) -> Bool:
     """Return which targets are in the history of their own question, bool, as long as `part.targets.items`."""
     n = int(max(part.queries.items.max(initial=0), part.targets.items.max(initial=0))) + 1

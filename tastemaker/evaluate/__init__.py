@@ -1,5 +1,6 @@
 """Offline evaluation: `prepare` a split, then `evaluate` a pipeline on it, or several variants at once."""
 
+from tastemaker.evaluate.adapting import Adaptation, check_share
 from tastemaker.evaluate.fitting import fit, fit_on_all
 from tastemaker.evaluate.lists import BLOCK
 from tastemaker.evaluate.outcome import Evaluation
@@ -9,9 +10,11 @@ from tastemaker.evaluate.run import evaluate, evaluate_variants
 __all__ = [
     "BLOCK",
     "DEFAULT_KS",
+    "Adaptation",
     "Evaluation",
     "Options",
     "Variant",
+    "check_share",
     "evaluate",
     "evaluate_variants",
     "fit",

@@ -57,11 +57,11 @@ def fit(
     chooses = pipeline.wants_calibration or pipeline.stops_early
     if chooses or not refit:
         aids = Aids(validation=split.validation, folder=folder)
-        with _timed(seconds, FIRST):
+        with timed(seconds, FIRST):
             pipeline.fit(split.train, aids=aids, seed=seed, progress=progress)
         noticed = guards.check_fitted(pipeline, split)
     if pipeline.wants_calibration:
-        with _timed(seconds, CHOICES):
+        with timed(seconds, CHOICES):
             pipeline.calibrate(split.validation, seed=seed, progress=progress)
     if not refit:
         return noticed
@@ -81,13 +81,13 @@ def fit_again(
 
     Args and return value are those of `fit`.
     """
-    with _timed(seconds, AGAIN):
+    with timed(seconds, AGAIN):
         pipeline.fit(split.refit, aids=Aids(keep_choices=True, folder=folder), seed=seed, progress=progress)
     return guards.check_fitted(pipeline, split, refit=True)
 
 
 @contextmanager
-def _timed(seconds: dict[str, float] | None, step: str) -> Iterator[None]:
+def timed(seconds: dict[str, float] | None, step: str) -> Iterator[None]:
     """Note what a step took, if anyone asks."""
     started = time.perf_counter()
     yield

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tastemaker import guards, probes
-from tastemaker.errors import DataError
+from tastemaker.errors import ConfigError, DataError
 from tastemaker.evaluate import cost, measures, trust
 from tastemaker.evaluate.fitting import AGAIN, fit, fit_again
 from tastemaker.evaluate.lists import rank_all
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tastemaker.data.split import Holdout, Split
+    from tastemaker.evaluate.adapting import Adaptation
     from tastemaker.metrics import Groups
     from tastemaker.pipeline import Pipeline
 
@@ -64,18 +65,20 @@ def evaluate_variants(
     seed: int | None = None,
     options: Options | None = None,
     source: Split | None = None,
+    adapt: Adaptation | None = None,
     catalogue: Catalogue | None = None,
     progress: Progress = silent,
 ) -> Iterator[Evaluation]:
     """Measure a pipeline under several variants of one split, with as few fits as they need.
 
     Args:
-        pipeline: any pipeline; it is fitted anew.
+        pipeline: any pipeline; it is fitted anew, unless `adapt` says that it learnt elsewhere.
         split: train, validation and test.
         variants: maskings and refits; all with the ties of `split`.
         seed: of fitting; that of `options` unless it is given.
         options: what is measured.
         source: the shop to learn from, where it is another than the one that is asked (cross-data).
+        adapt: how a pipeline that was fitted before comes to rank this shop.
         catalogue: what measures know about items, made from `split.train`; if it is not given, with text vectors (for
             diversity) where `options.probe` is set. Refit variants get one of `split.refit`, with the same vectors.
         progress: shown over fitting and ranking.
@@ -85,9 +88,12 @@ def evaluate_variants(
 
     Raises:
         DataError: the split cannot be fitted or asked.
-        ConfigError: a stage cannot rank the catalogue of a shop that it did not learn from.
+        ConfigError: a stage cannot rank the catalogue of a shop that it did not learn from, or a saved model is to be
+            refitted.
         LeakError: something of the test part is known before it may be.
     """
+    if adapt is not None and any(variant.refit for variant in variants):
+        raise ConfigError("refit: a saved model is measured as it is; measure its configuration to refit it")
     options = options or Options()
     seed = options.seed if seed is None else seed
     noticed = guards.check_all(pipeline, split)
@@ -107,12 +113,14 @@ def evaluate_variants(
     for refit in sorted({variant.refit for variant in variants}):
         before = cost.usages(pipeline)
         work: dict[str, Any] = {"seed": seed, "progress": progress, "seconds": seconds}
-        if seconds:  # choices were made on validation by the fit on train
+        facts: dict[str, Any] = {}
+        if adapt is not None:
+            facts = adapt.apply(pipeline, split, **work)
+        elif seconds:  # choices were made on validation by the fit on train
             noticed |= fit_again(pipeline, learnt_from, **work)
         else:
             noticed |= fit(pipeline, learnt_from, refit=refit, **work)
         steps = seconds if chooses or not refit else {AGAIN: seconds[AGAIN]}
-        facts: dict[str, Any] = {}
         if source is not None:
             notes = pipeline.transfer(split.train.items)
             noticed |= guards.check_fitted(pipeline, split, source=source, refit=refit)

@@ -1,0 +1,120 @@
+"""`tastemaker transfer` and `tastemaker tune`: a saved model in another shop, as it is or learning on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tastemaker import artifact, evaluate, saved
+from tastemaker.cli.loading import read_data, split_data
+from tastemaker.cli.output import (
+    DATA_OPTION,
+    FORMAT_OPTION,
+    JSON_OPTION,
+    MAX_BAD_OPTION,
+    SEED_OPTION,
+    note,
+    print_json,
+)
+from tastemaker.errors import ConfigError
+from tastemaker.progress import bar
+
+if TYPE_CHECKING:
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.queries import Queries
+    from tastemaker.pipeline import Pipeline
+
+MODEL_ARGUMENT = typer.Argument(metavar="MODEL", help="Folder of a saved model.")
+OUT_OPTION = typer.Option(..., "--out", metavar="NEW", help="Folder for the new model; MODEL stays as it is.")
+SPLIT_OPTION = typer.Option(
+    "leave-one-out",
+    "--split",
+    help="What is held back of DIR, as for fit; none uses every purchase, for production.",
+)
+
+
+def transfer(
+    model: Path = MODEL_ARGUMENT,
+    data: str = DATA_OPTION,
+    out: Path = OUT_OPTION,
+    split: str = SPLIT_OPTION,
+    format: str | None = FORMAT_OPTION,
+    max_bad: int = MAX_BAD_OPTION,
+    json: bool = JSON_OPTION,
+) -> None:
+    """Let a saved model rank the catalogue of another shop without learning from it (zero-shot)."""
+    started = time.perf_counter()
+    loaded = _loaded(model, out)
+    shop, read = read_data(data, format=format, max_bad=max_bad)
+    histories, protocol = _asked(shop, split)
+    for line in loaded.pipeline.transfer(shop.items):
+        note(f"note: {line}")
+    facts = {"transferred_from": loaded.facts, "protocol": protocol, "data": read, "data_fingerprint": shop.fingerprint}
+    saved.save(out, saved.SavedModel(loaded.pipeline, shop.users, histories, facts))
+    _tell(out, loaded.pipeline, facts, started, word="ranks another shop", json=json)
+
+
+def tune(
+    model: Path = MODEL_ARGUMENT,
+    data: str = DATA_OPTION,
+    out: Path = OUT_OPTION,
+    split: str = SPLIT_OPTION,
+    share: float = typer.Option(1.0, "--share", help="Learn from this random share of the shoppers only."),
+    seed: int = SEED_OPTION,
+    format: str | None = FORMAT_OPTION,
+    max_bad: int = MAX_BAD_OPTION,
+    json: bool = JSON_OPTION,
+) -> None:
+    """Let a saved model go on learning from a shop, the one that it knows or another."""
+    started = time.perf_counter()
+    loaded = _loaded(model, out)
+    shop, read = read_data(data, format=format, max_bad=max_bad)
+    pipeline = loaded.pipeline
+    if split == "none":
+        if share < 1:
+            raise ConfigError("--share: is for measuring how little data do; --split none learns from all of them")
+        if pipeline.items.digest != shop.items.digest:
+            pipeline.transfer(shop.items)
+        pipeline.tune(shop, seed=seed, progress=bar)
+        histories, protocol = shop.queries(), {"split": "none", "interactions": len(shop)}
+    else:
+        parts = split_data(shop, split).with_facts(data_fingerprint=shop.fingerprint)
+        adaptation = evaluate.Adaptation(loaded.facts, evaluate.check_share(share))
+        said = adaptation.apply(pipeline, parts, seed=seed, progress=bar)
+        histories, protocol = parts.refit.queries(), {**parts.protocol, **said}
+    facts = {
+        "tuned_from": loaded.facts,
+        "protocol": protocol,
+        "data": read,
+        "data_fingerprint": shop.fingerprint,
+        "seed": seed,
+    }
+    saved.save(out, saved.SavedModel(pipeline, shop.users, histories, facts))
+    _tell(out, pipeline, facts, started, word="tuned", json=json)
+
+
+def _loaded(model: Path, out: Path) -> saved.SavedModel:
+    artifact.check_place(out)
+    if out.resolve() == model.resolve():
+        raise ConfigError(f"--out {out}: is the model itself; write the new one elsewhere")
+    return saved.load(model)
+
+
+def _asked(shop: Dataset, split: str) -> tuple[Queries, dict[str, Any]]:
+    """Return the histories to answer for, and the protocol."""
+    if split == "none":
+        return shop.queries(), {"split": "none", "interactions": len(shop)}
+    parts = split_data(shop, split)
+    return parts.refit.queries(), parts.protocol
+
+
+def _tell(out: Path, pipeline: Pipeline, facts: dict[str, Any], started: float, *, word: str, json: bool) -> None:
+    seconds = round(time.perf_counter() - started, 3)
+    stages = [stage.recommender.name for stage in pipeline.stages]
+    if json:
+        print_json({"model": str(out), "stages": stages, "seconds": seconds, **facts})
+    else:
+        typer.echo(f"{' -> '.join(stages)} {word} in {seconds} s and saved to {out}")
