@@ -2,6 +2,8 @@
 
 A smallest file is `[[stage]]` and `model = "transitions"`. Keys can be set from the command line as
 `stage.0.recency=0.5`. Keys and passwords come from the environment only and never stand in a file.
+
+The table `[search]` says what `tastemaker search` tries. It is no part of the pipeline, so `read` leaves it out.
 """
 
 from __future__ import annotations
@@ -24,19 +26,67 @@ def read(source: str, *, overrides: list[str] | None = None) -> dict[str, Any]:
     Raises:
         ConfigError: no such file or model, not TOML, or an override that does not fit.
     """
-    path = Path(source)
-    if _is_file(path):
-        try:
-            settings: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    elif source in registry.names():
-        settings = {"stage": [{"model": source}]}
-    else:
-        raise ConfigError(f"{source}: no such file, and no model of that name; models: {', '.join(registry.names())}")
+    settings = _load(source)
+    settings.pop("search", None)
     for override in overrides or []:
         _apply(settings, override)
     return settings
+
+
+def read_search(source: str) -> dict[str, Any]:
+    """Return the table `[search]` of a TOML file, empty where there is none.
+
+    Raises:
+        ConfigError: no such file or model, not TOML, or `search` is no table.
+    """
+    table: dict[str, Any] = _load(source).get("search", {})
+    return table
+
+
+def put(settings: dict[str, Any], key: str, value: Any, *, place: str) -> None:  # noqa: ANN401  # any TOML value
+    """Set one value in place.
+
+    Args:
+        settings: as `read` returns them.
+        key: dotted; a number picks from a list, e.g. "stage.0.member.2.reg".
+        value: as TOML has it.
+        place: named in messages, e.g. "--set stage.0.reg=3".
+
+    Raises:
+        ConfigError: the key leads nowhere.
+    """
+    *parents, last = key.split(".")
+    at: Any = settings
+    for part in parents:
+        at = _step(at, part, place)
+    if isinstance(at, list):
+        raise ConfigError(f"{place}: '{last}' is no key of a list; write stage.0.{last}=...")
+    if not isinstance(at, dict):
+        raise ConfigError(f"{place}: '{last}' lies inside a plain value")
+    at[last] = value
+
+
+def value_of(text: str) -> Any:  # noqa: ANN401  # whatever TOML says
+    """Return the TOML value that a word of the command line stands for; what is no TOML is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _load(source: str) -> dict[str, Any]:
+    path = Path(source)
+    if _is_file(path):
+        try:
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not valid TOML: {error}") from error
+        if not isinstance(settings.get("search", {}), dict):
+            raise ConfigError(f"{path}.search: {settings['search']!r}: must be a table of what to try, [search]")
+        return settings
+    if source in registry.names():
+        return {"stage": [{"model": source}]}
+    raise ConfigError(f"{source}: no such file, and no model of that name; models: {', '.join(registry.names())}")
 
 
 def _is_file(path: Path) -> bool:
@@ -50,30 +100,14 @@ def _apply(settings: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: must look like stage.0.recency=0.5")
-    *parents, last = key.strip().split(".")
-    place: Any = settings
-    for part in parents:
-        place = _step(place, part, override)
-    value = _value(text.strip())
-    if isinstance(place, list):
-        raise ConfigError(f"--set {override}: '{last}' is no key of a list; write stage.0.{last}=...")
-    if not isinstance(place, dict):
-        raise ConfigError(f"--set {override}: '{last}' lies inside a plain value")
-    place[last] = value
+    put(settings, key.strip(), value_of(text.strip()), place=f"--set {override}")
 
 
-def _step(place: Any, part: str, override: str) -> Any:  # noqa: ANN401  # nested TOML values
-    if isinstance(place, list):
-        if not part.isdigit() or int(part) >= len(place):
-            raise ConfigError(f"--set {override}: no entry '{part}'; there are {len(place)} (counted from 0)")
-        return place[int(part)]
-    if isinstance(place, dict):
-        return place.setdefault(part, {})
-    raise ConfigError(f"--set {override}: '{part}' lies inside a plain value")
-
-
-def _value(text: str) -> Any:  # noqa: ANN401  # whatever TOML says
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+def _step(at: Any, part: str, place: str) -> Any:  # noqa: ANN401  # nested TOML values
+    if isinstance(at, list):
+        if not part.isdecimal() or int(part) >= len(at):
+            raise ConfigError(f"{place}: no entry '{part}'; there are {len(at)} (counted from 0)")
+        return at[int(part)]
+    if isinstance(at, dict):
+        return at.setdefault(part, {})
+    raise ConfigError(f"{place}: '{part}' lies inside a plain value")

@@ -43,6 +43,7 @@ class Aids:
         keep_choices: whether to keep what the last fit chose on validation, such as the number of epochs.
         folder: where a training that takes long keeps checkpoints; None keeps none.
         device: where networks are trained, as torch names it: "cpu", "cuda", "cuda:1".
+        threads: of the processor while networks are trained; "measure" tries which number is quickest, None leaves it.
         on_epoch: called after each epoch with the name of the part and its entry of the learning curve; what it raises
             ends the training.
         part: place of the model among the parts of a pipeline, e.g. "0/2/".
@@ -52,6 +53,7 @@ class Aids:
     keep_choices: bool = False
     folder: Path | None = None
     device: str = "cpu"
+    threads: int | Literal["measure"] | None = None
     on_epoch: Callable[[str, Mapping[str, float]], None] | None = None
     part: str = ""
 

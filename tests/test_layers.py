@@ -32,7 +32,7 @@ LAYERS = [
     {"registry"},
     {"saved", "testing"},
     {"demo", "config"},
-    {"compare"},
+    {"compare", "search"},
     {"published"},
     {"report"},
     {"cli", "serve"},

@@ -8,7 +8,21 @@ import sys
 import typer
 
 from tastemaker import __version__
-from tastemaker.cli import benchmark, compare, data, demo, doctor, evaluate, fit, models, prompts, recommend, weights
+from tastemaker.cli import (
+    benchmark,
+    compare,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    fit,
+    models,
+    prompts,
+    recommend,
+    search,
+    tune,
+    weights,
+)
 from tastemaker.cli.output import note
 from tastemaker.errors import TastemakerError
 
@@ -22,10 +36,13 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")
 app.command("fit")(fit.fit)
+app.command("transfer")(tune.transfer)
+app.command("tune")(tune.tune)
 app.command("recommend")(recommend.recommend)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("benchmark")(benchmark.benchmark)
+app.command("search")(search.search)
 app.command("models")(models.models)
 app.command("prompts")(prompts.prompts)
 app.add_typer(weights.app, name="weights")

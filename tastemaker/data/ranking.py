@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from tastemaker.data.queries import Queries
-    from tastemaker.types import Float32, Int32, Int64
+    from tastemaker.types import Bool, Float32, Int32, Int64
+
+GROUPS = 4
+"""For k items, `top_k` cuts a row into so many times k groups, whose largest scores bound the k-th best one."""
+LOWEST = np.finfo(np.float32).min
+LAST_ITEM = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +69,13 @@ class Ranking:
 def sort_lists(items: Int32, scores: Float32, k: int) -> Ranking:
     """Sort [B, m] scored items into a ranking of width k: best first, ties by number, -inf and -1 at the end."""
     padding = (items < 0) | np.isneginf(scores)
-    items = np.where(padding, -1, items).astype(np.int32)
-    scores = np.where(padding, -np.inf, scores).astype(np.float32)
-    order = np.lexsort((np.where(padding, np.iinfo(np.int32).max, items), -scores), axis=1)[:, :k]
-    items, scores = np.take_along_axis(items, order, 1), np.take_along_axis(scores, order, 1)
-    return _pad(items, scores, k)
+    return _listed(_keys(np.where(padding, -1, items), np.where(padding, np.float32(-np.inf), scores)), k)
 
 
 def top_k(scores: Float32, k: int) -> Ranking:
     """Return the k best items of dense scores [B, n]; -inf means no opinion and is never listed.
 
-    `argpartition` alone would pick any of several equal scores at the border; here the lowest numbers win.
+    Only scores that reach a lower bound of the k-th best one are sorted; of equal scores the lowest numbers win.
 
     Raises:
         DataError: a score is NaN.
@@ -82,22 +83,18 @@ def top_k(scores: Float32, k: int) -> Ranking:
     if np.isnan(scores).any():
         row = int(np.isnan(scores).any(axis=1).argmax())
         raise DataError(f"scores: row {row} has a NaN; a model must give a number or -inf")
-    n = scores.shape[1]
-    if k >= n:
-        items = np.broadcast_to(np.arange(n, dtype=np.int32), scores.shape)
-        return sort_lists(items, scores, k)
-    if not len(scores):
+    size, n = scores.shape
+    if not size:
         return Ranking.stack([], k)
-    items = np.argpartition(scores, n - k, axis=1)[:, n - k :].astype(np.int32)
-    picked = np.take_along_axis(scores, items, 1)
-    border = picked.min(axis=1)
-    tied = ((scores >= border[:, None]).sum(axis=1) > k) & ~np.isneginf(border)
-    for line in np.flatnonzero(tied):
-        above = np.flatnonzero(scores[line] > border[line])
-        equal = np.flatnonzero(scores[line] == border[line])[: k - len(above)]
-        items[line] = np.concatenate([above, equal])
-        picked[line] = scores[line, items[line]]
-    return sort_lists(items, picked, k)
+    hopeful = scores >= np.maximum(_bounds(scores, k), LOWEST)[:, None]
+    for line in np.flatnonzero(np.count_nonzero(hopeful, axis=1) > 2 * GROUPS * k):  # many equal scores
+        hopeful[line] = _k_best(scores[line], k)
+    at = np.flatnonzero(hopeful)
+    starts = np.searchsorted(at, np.arange(size + 1) * n)
+    rows = np.repeat(np.arange(size), np.diff(starts))
+    keys = np.full((size, max(1, int(np.diff(starts).max()))), NOTHING)
+    keys[rows, np.arange(len(at)) - starts[rows]] = _keys(at - rows * n, scores.ravel()[at])
+    return _listed(keys, k)
 
 
 def top_k_sparse(scores: csr_array, k: int, *, exclude: Queries | None = None) -> Ranking:
@@ -154,9 +151,47 @@ def largest(offsets: Int64, data: Float32, counts: Int64) -> Int64:
     return np.concatenate(found)
 
 
-def _pad(items: Int32, scores: Float32, k: int) -> Ranking:
-    missing = k - items.shape[1]
-    if missing > 0:
-        items = np.pad(items, ((0, 0), (0, missing)), constant_values=-1)
-        scores = np.pad(scores, ((0, 0), (0, missing)), constant_values=-np.inf)
-    return Ranking(items, scores)
+def _bounds(scores: Float32, k: int) -> Float32:
+    """Return a lower bound of the k-th largest score of each row, [B]: k of the largest ones of groups reach it."""
+    groups = GROUPS * k
+    size, whole = scores.shape[1] // groups, scores.shape[1] // groups * groups
+    if size < 2:
+        return np.full(len(scores), -np.inf, dtype=np.float32)
+    largest_ones = scores[:, :whole].reshape(len(scores), size, groups).max(axis=1)
+    return np.asarray(np.partition(largest_ones, groups - k, axis=1)[:, groups - k])
+
+
+def _k_best(scores: Float32, k: int) -> Bool:
+    """Say which scores of one row are the k best, [n]; of equal ones at the border the first are, and -inf never is."""
+    border = np.partition(scores, -k)[-k]
+    best = np.asarray(scores > border)
+    if not np.isneginf(border):
+        best[np.flatnonzero(scores == border)[: k - np.count_nonzero(best)]] = True
+    return best
+
+
+def _keys(items: Int32 | Int64, scores: Float32) -> Int64:
+    """Return numbers, the larger the earlier an item is listed: the score above, the lower item number below.
+
+    The bits of a float32 are in the order of its value, if those of negative values are turned over.
+    """
+    bits = _turned((scores.astype(np.float32) + np.float32(0)).view(np.int32))  # -0 becomes 0
+    return np.asarray((bits.astype(np.int64) << 32) | (LAST_ITEM - items.astype(np.int64)))
+
+
+def _listed(keys: Int64, k: int) -> Ranking:
+    """Return the items and scores of the k largest keys of each row."""
+    if keys.shape[1] < k:
+        keys = np.pad(keys, ((0, 0), (0, k - keys.shape[1])), constant_values=NOTHING)
+    best = np.sort(keys, axis=1)[:, : -k - 1 : -1]
+    items = (LAST_ITEM - (best & 0xFFFF_FFFF)).astype(np.int32)
+    return Ranking(items, _turned((best >> 32).astype(np.int32)).view(np.float32))
+
+
+def _turned(bits: Int32) -> Int32:
+    """Turn over the bits of negative floats, but for the sign; twice is as it was."""
+    return np.asarray(bits ^ ((bits >> 31) & np.int32(LAST_ITEM)))
+
+
+NOTHING = int(_keys(np.asarray([-1]), np.asarray([-np.inf], dtype=np.float32))[0])
+"""The key of what fills short lists up: item -1 with the score -inf."""

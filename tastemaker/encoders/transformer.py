@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from tastemaker import configurable
+from tastemaker.encoders import tuned_weights
 from tastemaker.encoders.base import Encoder, distinct, spread, unit_rows
 from tastemaker.errors import ConfigError, LanguageModelError
 from tastemaker.progress import Progress, silent
@@ -81,6 +82,7 @@ class TransformerEncoder(Encoder):
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401  # checked by Config
         super().__init__(**settings)
+        self._tuned: dict[str, NDArray[Any]] = {}
         named = [key for key in ("weights", "folder", "hub") if getattr(self.config, key)]
         if len(named) > 1:
             raise ConfigError(f"transformer: {' and '.join(named)} both name a model; keep one")
@@ -102,7 +104,7 @@ class TransformerEncoder(Encoder):
 
         found, rows = distinct(texts)
         vectors = np.zeros((len(found), self.dim), dtype=np.float32)
-        prompt = self._prompt(kind)
+        prompt = self.prompt(kind)
         with torch.inference_mode(), _threads(self.config.threads):
             for batch in progress(self._batches(found), label="encode texts"):
                 features = self._model.preprocess([found[row] for row in batch], prompt=prompt, task=kind)
@@ -116,11 +118,23 @@ class TransformerEncoder(Encoder):
         return int(self._model.get_embedding_dimension() or 0)
 
     def fingerprint(self) -> str:
-        """Return a hash over the model's files, so that the same model elsewhere is the same encoder."""
-        return self._fingerprint
+        """Return a hash over the model's files and what was tuned, so the same model elsewhere is the same encoder."""
+        if not self._tuned:
+            return self.base_fingerprint
+        return hashlib.sha256(f"{self.base_fingerprint} {super().fingerprint()}".encode()).hexdigest()
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the weights that differ from the pretrained ones; see `tuned_weights`."""
+        return dict(self._tuned)
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take tuned weights; they are put over the pretrained ones when the model is loaded."""
+        self._tuned = dict(arrays)
+        self.__dict__.pop("_model", None)  # loaded without them
 
     @cached_property
-    def _fingerprint(self) -> str:
+    def base_fingerprint(self) -> str:
+        """A hash over the files of the pretrained model."""
         state = hashlib.sha256()
         for path in sorted(self._folder.rglob("*")):
             if path.is_file() and path.suffix in (".safetensors", ".json", ".txt", ".model"):
@@ -159,13 +173,23 @@ class TransformerEncoder(Encoder):
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise LanguageModelError(f"{self._folder}: not a sentence-transformers model: {error}") from error
+        if self._tuned:
+            tuned_weights.put(model, self._tuned, base=self.base_fingerprint)
         model.to(precision)  # heads behind the transformer too
         if self.config.max_length:
             own = model.max_seq_length
             model.max_seq_length = self.config.max_length if own is None else min(self.config.max_length, own)
         return model.eval()
 
-    def _prompt(self, kind: Kind) -> str | None:
+    def load(self) -> SentenceTransformer:
+        """Return the model itself, for tuning and for a copy on disk; the same one at each call.
+
+        Raises:
+            LanguageModelError: the weights are not here or cannot be loaded.
+        """
+        return self._model
+
+    def prompt(self, kind: Kind) -> str | None:
         """Return what the model wants in front of a text, if anything."""
         names = [*PROMPTS[kind], self._model.default_prompt_name]
         return next((prompt for name in names if name and (prompt := self._model.prompts.get(name))), None)

@@ -1,4 +1,4 @@
-"""What all sequence models share: item inputs, full-softmax training on every place of a history, early stop, scores.
+"""What all sequence models share: item inputs, training on every place of a history, early stop, scores.
 
 A model file adds its layers: from embedded histories [b, L, d] to states [b, L, d], each state the forecast of the next
 item. Scores are inner products of the last state with the item table.
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from tastemaker.configurable import array_text, text_array, under
 from tastemaker.models import cooccurrence
 from tastemaker.models.text_vectors import encoder_or_default, item_vectors
-from tastemaker.neural import training
+from tastemaker.neural import losses, training
 from tastemaker.neural.batches import Batch, batch_of, by_length
 from tastemaker.neural.blocks import initialise
 from tastemaker.neural.item_inputs import ItemInputConfig, ItemInputs
-from tastemaker.neural.losses import full_softmax
+from tastemaker.neural.judging import ASKED, Jury
 from tastemaker.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -32,42 +32,24 @@ if TYPE_CHECKING:
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.queries import Queries
-    from tastemaker.data.split import Holdout
     from tastemaker.progress import Progress
     from tastemaker.types import Float32
 
-JUDGED = 10_000
-"""Validation questions, drawn at random, that decide when training stops."""
-JUDGED_AT = 10
-"""They are judged by NDCG at this length, with the history masked."""
-ENCODED = 512
-"""Histories that are encoded at once."""
 
-
-class SequenceConfig(ItemInputConfig):
-    """Settings of every sequence model, beyond those of its item vectors.
+class SequenceConfig(ItemInputConfig, losses.LossConfig, training.TrainingConfig):
+    """Settings of every sequence model, beyond those of its item vectors, its loss and its training.
 
     Attributes:
         layers: of the network.
         dropout: of embedded histories and inside the network.
         max_length: newest purchases that are read.
         start: item vectors begin at factorised co-occurrence counts, or at random.
-        epochs: at most so many.
-        patience: epochs without a better validation NDCG@10 before training stops.
-        batch_size: histories of a training step.
-        learning_rate: of AdamW.
-        weight_decay: of AdamW.
     """
 
     layers: int = Field(default=2, ge=1)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     max_length: int = Field(default=50, ge=1)
     start: Literal["cooccurrence", "random"] = "cooccurrence"
-    epochs: int = Field(default=100, ge=1)
-    patience: int = Field(default=8, ge=0)
-    batch_size: int = Field(default=256, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
 
 
 class AttentiveConfig(SequenceConfig):
@@ -113,60 +95,72 @@ class SequenceModel(Recommender):
 
     _network: SequenceNetwork
     _table: Tensor
-    _best_epoch = 0
+    _course: dict[str, Any]
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401  # checked by the base
+        super().__init__(**settings)
+        self.ranks_cold_items = self.config.inputs != "id"  # texts make vectors for items that nobody has bought
+        self.stops_early = bool(self.config.patience)
+        self._course = {}
 
     @abstractmethod
     def layers(self) -> nn.Module:
         """Return the layers between embedded histories and forecasts, [b, L, d] -> [b, L, d]."""
 
     @property
-    def stops_early(self) -> bool:  # type: ignore[override]  # as configured
-        """Whether training is ended by validation questions."""
-        return bool(self.config.patience)
+    def learnt_length(self) -> int:
+        """Newest purchases of a history that training uses: the last of them is only a target."""
+        return int(self.config.max_length) + 1
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Train until validation gets no better, or for as many epochs as the last such fit found best."""
+        before = self._course if self.aids.keep_choices else {}
         histories = train.queries()
         self._build(train.n_items, self._texts(train, progress), seed=seed)
         own = self._network.inputs.own
         if own is not None and self.config.start == "cooccurrence":
             start = cooccurrence.vectors(histories, train.n_items, self.config.dim, seed=seed)
             own.weight.data.copy_(torch.from_numpy(start))
-        longest = self.config.max_length + 1  # the last item is only a target
         rows = np.flatnonzero(histories.lengths > 1)
-        lengths = np.minimum(histories.lengths[rows], longest)
+        lengths = np.minimum(histories.lengths[rows], self.learnt_length)
 
         def batches(rng: np.random.Generator) -> Iterator[Batch]:
             for group in by_length(lengths, self.config.batch_size, rng):
-                yield batch_of(histories, rows[group], longest)
+                yield batch_of(histories, rows[group], self.learnt_length, device=self.aids.device)
 
-        validation = self.aids.validation if self.stops_early else None
-        epochs = self._best_epoch if self.aids.keep_choices and self._best_epoch else self.config.epochs
+        item_loss = losses.loss_of(self.config, train.n_items)
+        jury, judge = self._jury(train, seed=seed), None
+        if jury is not None and not jury.silent:
+            judge = jury.ndcg(self._scorer, max_length=self.config.max_length)
         course = training.train(
             self._network,
-            self._loss,
+            lambda batch: self._loss(batch, item_loss),
             batches,
-            training.Schedule(
-                epochs=epochs,
-                learning_rate=self.config.learning_rate,
-                weight_decay=self.config.weight_decay,
-                patience=0 if validation is None else self.config.patience,
-            ),
+            self.config.course(judged=judge is not None, epochs=before.get("best_epoch", 0)),
             seed=seed,
-            judge=None if validation is None else self._judge(validation.sample(JUDGED, seed=seed)),
+            judge=judge,
             checkpoint=self.aids.checkpoint(self.name),
-            identity=f"{self.name} {self.config!r} {train.fingerprint} {seed}",
+            identity=f"{self.name} {self.config!r} {train.fingerprint}",
+            device=self.aids.device,
+            threads=before.get("threads", "measure") if self.aids.threads == "measure" else self.aids.threads,
             on_epoch=self.aids.listener(self.name),
             progress=progress,
         )
-        self._best_epoch, self._curve = course.best_epoch, course.curve
-        self._freeze()
+        self._course = {
+            "best_epoch": course.best_epoch,
+            "learning_curve": course.curve,
+            "loss": losses.loss_name(self.config, train.n_items),
+            "threads": course.threads,
+            **({} if jury is None or judge is not None else {"not_judged": jury.silent}),
+        }
+        with torch.inference_mode():
+            self._table = self._network.inputs().clone()
 
     def score(self, queries: Queries) -> Float32:
         """Return the inner product of each history's forecast with every item; no opinion without a history."""
         scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
         with torch.inference_mode():
-            for rows in by_length(np.minimum(queries.lengths, self.config.max_length), ENCODED):
+            for rows in by_length(np.minimum(queries.lengths, self.config.max_length), ASKED):
                 known = rows[queries.lengths[rows] > 0]
                 if len(known):
                     scores[known] = (self._forecasts(queries, known, self._table) @ self._table.t()).numpy()
@@ -174,13 +168,12 @@ class SequenceModel(Recommender):
 
     def report(self) -> dict[str, Any]:
         """Return how training went."""
-        return {"best_epoch": self._best_epoch, "learning_curve": self._curve}
+        return dict(self._course)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the network's weights, the item table, and how training went."""
         weights = {f"network.{name}": value.numpy() for name, value in self._network.state_dict().items()}
-        course = json.dumps({"best_epoch": self._best_epoch, "curve": self._curve})
-        return {**weights, "table": self._table.numpy(), "course": text_array(course)}
+        return {**weights, "table": self._table.numpy(), "course": text_array(json.dumps(self._course))}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take them back; texts are not needed any more, as the table holds what was made of them."""
@@ -194,8 +187,7 @@ class SequenceModel(Recommender):
             raise ValueError(str(error)) from error
         self._network.eval()
         self._table = torch.from_numpy(arrays["table"].reshape(len(self.items), self.config.dim))
-        course = json.loads(array_text(arrays["course"]))
-        self._best_epoch, self._curve = course["best_epoch"], course["curve"]
+        self._course = json.loads(array_text(arrays["course"]))
 
     def _texts(self, train: Dataset, progress: Progress) -> Float32 | None:
         if self.config.inputs == "id":
@@ -206,6 +198,7 @@ class SequenceModel(Recommender):
     def _build(self, n_items: int, texts: Float32 | None, *, seed: int) -> None:
         """Make the network with weights drawn by seed."""
         with torch.random.fork_rng(devices=[]):  # modules draw weights from the global generator when they are made
+            torch.manual_seed(seed)
             self._network = self._make_network(n_items, texts)
         initialise(self._network, generator=torch.Generator().manual_seed(seed))
 
@@ -213,45 +206,25 @@ class SequenceModel(Recommender):
         inputs = ItemInputs(n_items, self.config, texts=texts)
         return SequenceNetwork(inputs, self.layers(), self.config)
 
-    def _loss(self, batch: Batch) -> Tensor:
-        """Return the mean cross-entropy of the next item over all places."""
+    def _jury(self, train: Dataset, *, seed: int) -> Jury | None:
+        """Return the questions that may end training, if there shall be any."""
+        if self.aids.validation is None or not self.stops_early:
+            return None
+        return Jury.of(self.aids.validation, train, ranks_cold_items=self.ranks_cold_items, seed=seed)
+
+    def _loss(self, batch: Batch, item_loss: losses.ItemLoss) -> Tensor:
+        """Return the mean loss of the next item over all places."""
         table = self._network.inputs()
         known = Batch(batch.items[:, :-1], batch.lengths - 1)
         states = self._network(table, known)
-        return full_softmax(states[known.real], table, batch.items[:, 1:][known.real])
+        return item_loss(states[known.real], table, batch.items[:, 1:][known.real])
 
     def _forecasts(self, queries: Queries, rows: NDArray[np.int64], table: Tensor) -> Tensor:
         """Return the last state of the histories at `rows`, [b, d]."""
-        batch = batch_of(queries, rows, self.config.max_length)
+        batch = batch_of(queries, rows, self.config.max_length, device=str(table.device))
         return self._network(table, batch)[batch.last]  # type: ignore[no-any-return]
 
-    def _freeze(self) -> None:
-        with torch.inference_mode():
-            self._table = self._network.inputs().clone()
-
-    def _judge(self, validation: Holdout) -> Callable[[], float]:
-        """Return a function that measures NDCG of the first target under the present weights, history masked."""
-        queries, truth = validation.queries, validation.targets
-        first = torch.from_numpy(truth.items[truth.offsets[:-1]].astype(np.int64))
-        groups = [
-            rows[queries.lengths[rows] > 0]
-            for rows in by_length(np.minimum(queries.lengths, self.config.max_length), ENCODED)
-        ]
-
-        def ndcg() -> float:
-            total = 0.0
-            with torch.inference_mode():
-                table = self._network.inputs()
-                for rows in groups:
-                    if not len(rows):
-                        continue
-                    scores = self._forecasts(queries, rows, table) @ table.t()
-                    wanted = first[torch.from_numpy(rows)][:, None]
-                    true = scores.gather(1, wanted)
-                    asked = queries.take(rows)
-                    scores[asked.rows, asked.items.astype(np.int64)] = -torch.inf
-                    ahead = (scores > true).sum(1)
-                    total += float((1.0 / torch.log2(ahead[ahead < JUDGED_AT] + 2.0)).sum())
-            return total / len(queries)
-
-        return ndcg
+    def _scorer(self) -> Callable[[Queries, NDArray[np.int64]], Tensor]:
+        """Return what scores queries under the present weights."""
+        table = self._network.inputs()
+        return lambda queries, rows: self._forecasts(queries, rows, table) @ table.t()

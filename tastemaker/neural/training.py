@@ -1,78 +1,50 @@
 """The one training loop: epochs, early stop on validation, checkpoints that resume to the same numbers.
 
-A checkpoint holds weights, optimiser, random states and the learning curve, and is written whole or not at all after
-each epoch; a run that is killed goes on from it and ends as if it had not been (on the same machine and thread count).
+A checkpoint is written whole or not at all after each epoch; a run that is killed goes on from it and ends as if it had
+not been (on the same machine and number of threads). It stays when the training is over, so that a fit of several
+trainings, killed in the last one, does not begin with the first; whoever named the file removes it.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from tastemaker import __version__
 from tastemaker.errors import TrainingFailed
+from tastemaker.neural import checkpoints, devices
+from tastemaker.neural.checkpoints import Course, State
+from tastemaker.neural.devices import Threads
+from tastemaker.neural.schedules import Schedule, TrainingConfig
 from tastemaker.progress import Progress, silent
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+__all__ = ["Course", "Loss", "Schedule", "Threads", "TrainingConfig", "train"]
+
 Loss = Callable[[Any], "Tensor"]
 """From a batch to the scalar that is made smaller."""
 
+Batches = Callable[[np.random.Generator], Iterator[Any]]
+"""From a source of randomness to the batches of one epoch in random order."""
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How long and how fast to train.
-
-    Attributes:
-        epochs: at most so many passes over the data.
-        learning_rate: of AdamW, after the warm-up.
-        weight_decay: of AdamW, on matrices only.
-        warmup: steps over which the learning rate rises from 0.
-        clip: largest norm of the gradient; 0 clips nothing.
-        patience: judgements without improvement before training stops; 0 never stops early.
-        judge_every: epochs between two judgements.
-    """
-
-    epochs: int = 100
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    warmup: int = 0
-    clip: float = 0.0
-    patience: int = 8
-    judge_every: int = 1
-
-
-@dataclass(slots=True)
-class Course:
-    """How a training went.
-
-    Attributes:
-        curve: one entry an epoch: epoch, loss, seconds, and the judged value where there was a judgement.
-        best_epoch: the epoch whose weights were kept.
-        best: its judged value, or None without judgements.
-    """
-
-    curve: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
-    best: float | None = None
-    idle: int = 0
+TRIED = 3
+"""Batches that are trained on, again and again, to measure which number of threads is quickest."""
 
 
 def train(
     network: nn.Module,
     loss_of: Loss,
-    batches: Callable[[np.random.Generator], Iterator[Any]],
+    batches: Batches,
     schedule: Schedule,
     *,
     seed: int,
@@ -80,77 +52,138 @@ def train(
     measure: str = "ndcg@10",
     checkpoint: Path | None = None,
     identity: str = "",
+    device: str = "cpu",
+    threads: Threads = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     progress: Progress = silent,
 ) -> Course:
-    """Train `network` in place; it ends with the weights of the best judged epoch, or of the last one.
+    """Train `network` in place; it ends on the CPU with the weights of the best judged epoch, or of the last one.
 
     Args:
-        network: whose parameters are trained.
+        network: whose parameters are trained; it is on `device` whenever `loss_of` or `judge` is called.
         loss_of: batch -> mean loss.
         batches: yields the batches of one epoch in random order.
         schedule: how long and how fast.
-        seed: of the order of batches and of dropout.
+        seed: of the order of batches and of all that is drawn by torch's global generator, such as dropout.
         judge: value of the present weights on validation, the higher the better.
         measure: what `judge` returns, for the curve.
-        checkpoint: file to go on from and to write after each epoch; removed at the end.
-        identity: what decides the course; a checkpoint of another identity is refused.
+        checkpoint: file to go on from and to write after each epoch.
+        identity: what decides the course beside schedule and seed; a checkpoint of another identity is refused.
+        device: where to train, "cpu", "cuda" or "cuda:1".
+        threads: of the CPU; "measure" tries a few steps and takes the quickest number, None leaves it as it is.
         on_epoch: called with the curve's new entry after each epoch, when the checkpoint is written.
         progress: shown over epochs.
 
     Raises:
-        TrainingFailed: the loss is no number any more, or the checkpoint belongs to another training.
+        TrainingFailed: the loss is no number any more, or the checkpoint is damaged or belongs to another training.
+        ConfigError: there is no such device.
     """
-    optimiser = torch.optim.AdamW(_groups(network, schedule.weight_decay), lr=schedule.learning_rate)
-    course, kept = Course(), _weights(network)
-    rng = np.random.default_rng(seed)
-    steps = 0
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if checkpoint is not None and checkpoint.exists():
-            course, kept, steps = _resume(checkpoint, network, optimiser, rng, identity)
-        for epoch in progress(range(len(course.curve) + 1, schedule.epochs + 1), label="training"):
-            if schedule.patience and course.idle >= schedule.patience:
-                break
-            started = time.perf_counter()
-            network.train()
-            total, count = 0.0, 0
-            for batch in batches(rng):
-                steps += 1
-                for group in optimiser.param_groups:
-                    group["lr"] = schedule.learning_rate * min(1.0, steps / max(1, schedule.warmup))
-                loss = loss_of(batch)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                if schedule.clip:
-                    torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
-                optimiser.step()
-                total, count = total + float(loss.detach()), count + 1
-            mean = total / max(1, count)
-            if not math.isfinite(mean):
-                raise TrainingFailed(f"the loss is {mean} in epoch {epoch}; try a lower learning_rate")
-            entry: dict[str, float] = {"epoch": epoch, "loss": round(mean, 5)}
-            if judge is not None and (epoch % schedule.judge_every == 0 or epoch == schedule.epochs):
-                network.eval()
-                value = judge()
-                entry[measure] = round(value, 6)
-                course.idle += 1
-                if course.best is None or value > course.best:
-                    course.best, course.best_epoch, course.idle, kept = value, epoch, 0, _weights(network)
-            entry["seconds"] = round(time.perf_counter() - started, 2)
-            course.curve.append(entry)
-            if checkpoint is not None:
-                _write(checkpoint, network, optimiser, rng, course, kept, steps, identity)
-            if on_epoch is not None:
-                on_epoch(entry)
-    if judge is None:
-        course.best_epoch = len(course.curve)
+    place = devices.device_of(device)
+    identity = f"{identity} | {schedule} | seed {seed} | tastemaker {__version__}"
+    with devices.threads_restored(), devices.seeded(place, seed):
+        try:
+            network.to(place)
+            optimiser = torch.optim.AdamW(_groups(network, schedule.weight_decay), lr=schedule.learning_rate)
+            state = State(network, optimiser, np.random.default_rng(seed), place)
+            if checkpoint is not None and checkpoint.exists():
+                checkpoints.read(checkpoint, state, identity=identity)
+            _set_threads(state, threads, loss_of, batches, seed=seed)
+            for epoch in progress(range(len(state.course.curve) + 1, schedule.epochs + 1), label="training"):
+                if schedule.patience and state.course.idle >= schedule.patience:
+                    break
+                started = time.perf_counter()
+                entry = _epoch(state, loss_of, batches, schedule, epoch=epoch, kept_in=checkpoint)
+                if judge is not None and (epoch % schedule.judge_every == 0 or epoch == schedule.epochs):
+                    network.eval()
+                    entry[measure] = round(_judge(state, judge, epoch=epoch), 6)
+                entry["seconds"] = round(time.perf_counter() - started, 2)
+                state.course.curve.append(entry)
+                if checkpoint is not None:
+                    checkpoints.write(checkpoint, state, identity=identity)
+                if on_epoch is not None:
+                    on_epoch(dict(entry))
+            if judge is None:
+                state.course.best_epoch = len(state.course.curve)
+            elif state.kept:
+                network.load_state_dict(state.kept)
+        finally:
+            network.to("cpu").eval()
+    return state.course
+
+
+def _epoch(
+    state: State, loss_of: Loss, batches: Batches, schedule: Schedule, *, epoch: int, kept_in: Path | None
+) -> dict[str, float]:
+    """Train on every batch once and return the epoch's entry in the learning curve.
+
+    Raises:
+        TrainingFailed: the loss or its gradient is no number; the weights are still those of the step before.
+    """
+    state.network.train()
+    total, count, rate = 0.0, 0, 0.0
+    parameters = [one for one in state.network.parameters() if one.requires_grad]
+    for count, batch in enumerate(batches(state.rng), start=1):
+        state.course.steps += 1
+        rate = schedule.rate(epoch, state.course.steps)
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        loss = loss_of(batch)
+        state.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = get_total_norm([one.grad for one in parameters if one.grad is not None])
+        values = {"loss": float(loss.detach()), "gradient": float(norm)}
+        for what, value in values.items():
+            if not math.isfinite(value):
+                raise TrainingFailed(_astray(what, value, epoch, count, rate, schedule, kept_in))
+        if schedule.clip and values["gradient"] > schedule.clip:
+            clip_grads_with_norm_(parameters, schedule.clip, norm)
+        state.optimiser.step()
+        total += values["loss"]
+    return {"epoch": epoch, "loss": round(total / max(1, count), 5), "learning_rate": rate}
+
+
+def _astray(
+    what: str, value: float, epoch: int, batch: int, rate: float, schedule: Schedule, kept_in: Path | None
+) -> str:
+    text = f"the {what} is {value} in epoch {epoch}, batch {batch}; lower learning_rate (it is {rate:g})"
+    text += f", or clip (it is {schedule.clip:g})" if schedule.clip else ", or set clip, which is off"
+    if kept_in is not None and kept_in.exists():
+        text += f"; {kept_in} holds the epoch before: remove it when you change a setting"
+    return text
+
+
+def _judge(state: State, judge: Callable[[], float], *, epoch: int) -> float:
+    """Judge the present weights and keep them if they are the best so far."""
+    value, course = judge(), state.course
+    silent_so_far = value == 0 and not course.best  # no question has been answered right yet, so none tells anything
+    if course.best is None or value > course.best or silent_so_far:
+        course.best, course.best_epoch, course.idle = value, epoch, 0
+        state.kept = state.weights()
     else:
-        network.load_state_dict(kept)
-    network.eval()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
-    return course
+        course.idle += 1
+    return value
+
+
+def _set_threads(state: State, threads: Threads, loss_of: Loss, batches: Batches, *, seed: int) -> None:
+    """Set the number of threads and note it; weights and random states stay as they are."""
+    if threads == "measure" and state.course.threads:
+        threads = state.course.threads  # measured before the training was broken off
+    elif threads == "measure" and state.device.type == "cpu":
+        tried = list(islice(batches(np.random.default_rng(seed)), TRIED))
+        before = state.weights()
+
+        def step() -> None:
+            for batch in tried:
+                loss_of(batch).backward()  # type: ignore[no-untyped-call]
+                state.network.zero_grad(set_to_none=True)
+
+        state.network.train()
+        with devices.seeded(state.device, seed):
+            threads = devices.fastest_threads(step, most=torch.get_num_threads())
+        state.network.load_state_dict(before)  # what a forward pass may change, such as running means
+    if isinstance(threads, int):
+        torch.set_num_threads(threads)
+    state.course.threads = torch.get_num_threads()
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -160,66 +193,3 @@ def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         {"params": [one for one in parameters if one.ndim > 1], "weight_decay": weight_decay},
         {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
     ]
-
-
-def _weights(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in network.state_dict().items()}
-
-
-def _write(
-    file: Path,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    rng: np.random.Generator,
-    course: Course,
-    kept: dict[str, Tensor],
-    steps: int,
-    identity: str,
-) -> None:
-    """Write the state after an epoch beside the checkpoint, then put it in its place."""
-    tensors = {f"now.{name}": value for name, value in _weights(network).items()}
-    tensors |= {f"best.{name}": value for name, value in kept.items()}
-    for number, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    tensors["random"] = torch.get_rng_state()
-    facts = {
-        "identity": identity,
-        "steps": steps,
-        "course": asdict(course),
-        "generator": rng.bit_generator.state,
-    }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.draft")
-    save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, draft, {"facts": json.dumps(facts)})
-    os.replace(draft, file)
-
-
-def _resume(
-    file: Path, network: nn.Module, optimiser: torch.optim.Optimizer, rng: np.random.Generator, identity: str
-) -> tuple[Course, dict[str, Tensor], int]:
-    """Take up the state of a checkpoint.
-
-    Raises:
-        TrainingFailed: it is damaged, or belongs to another training.
-    """
-    try:
-        with safe_open(file, framework="pt") as opened:
-            facts = json.loads((opened.metadata() or {})["facts"])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise TrainingFailed(f"{file}: not a checkpoint ({error}); remove it to begin anew") from error
-    if facts["identity"] != identity:
-        raise TrainingFailed(f"{file}: a checkpoint of another training (settings, data or version); remove it")
-    network.load_state_dict(_under(tensors, "now."))
-    state = optimiser.state_dict()
-    for name, value in _under(tensors, "optimiser.").items():
-        number, key = name.split(".", 1)
-        state["state"].setdefault(int(number), {})[key] = value
-    optimiser.load_state_dict(state)
-    torch.set_rng_state(tensors["random"])
-    rng.bit_generator.state = facts["generator"]
-    return Course(**facts["course"]), _under(tensors, "best."), facts["steps"]
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

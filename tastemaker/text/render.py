@@ -28,6 +28,8 @@ CATEGORIES = 3  # at most so many categories of an item, the most specific ones
 # A category that so large a share of a catalogue carries tells no item from another; small catalogues keep all.
 SHARED = 0.95
 SHARED_FROM = 20  # items
+# A column in which so large a share of the shoppers have a value of their own names them, as an e-mail address does.
+OWN = 0.5
 
 BETWEEN_NAMES = "; "  # titles hold commas more often than semicolons
 
@@ -76,6 +78,37 @@ def item_texts(items: Entities, *, template: str = DEFAULT_TEMPLATE, max_length:
         _first_present([_values(items.frame, column, field.max_length) for column in field.columns]) for field in fields
     ]
     return [cut(_fill(fields, row), max_length) for row in zip(*cells, strict=True)]
+
+
+def user_texts(users: Entities, *, columns: Sequence[str] | None = None, max_length: int = 600) -> list[str]:
+    """Describe every shopper in one line, from the describing columns: "age: 25-34; household size: 2".
+
+    Args:
+        users: the shoppers.
+        columns: what is shown; None shows all but the id and what names a person instead of describing one: in a table
+            of 20 shoppers and more, columns in which over half of the values occur once (e-mail, street, birthday).
+        max_length: characters of a whole text; a longer one is cut at a word border.
+
+    Returns:
+        One string a shopper, in number order; "" for a shopper of whom nothing is known.
+
+    Raises:
+        ConfigError: a column is not in `users`, or holds what a text cannot show.
+    """
+    frame = users.frame
+    shown = [column for column in frame.columns if column != "id" and not _names(frame, column)]
+    if columns is not None:
+        for column in columns:
+            if column not in frame.columns:
+                raise ConfigError(f"users: no column {column!r} to describe them{did_you_mean(column, frame.columns)}")
+        shown = list(columns)
+    labels = [re.sub(r"[\W_]+", " ", column).strip() for column in shown]
+    cells = [_values(frame, column, FIELD_LENGTH) for column in shown]
+    rows = zip(*cells, strict=True) if cells else [()] * len(users)
+    return [
+        cut("; ".join(f"{label}: {value}" for label, value in zip(labels, row, strict=True) if value), max_length)
+        for row in rows
+    ]
 
 
 def item_names(items: Entities, *, max_length: int = 80) -> list[str]:
@@ -202,6 +235,12 @@ def _specific(frame: pl.DataFrame) -> list[str | None]:
     counts = Counter(word for row in rows for word in row)
     shared = {word for word, count in counts.items() if filled >= SHARED_FROM and count >= SHARED * filled}
     return [", ".join([word for word in row if word not in shared][-CATEGORIES:]) or None for row in rows]
+
+
+def _names(frame: pl.DataFrame, column: str) -> bool:
+    """Tell whether a column of shoppers names them instead of describing them."""
+    values = frame[column].drop_nulls()
+    return frame.height >= SHARED_FROM and int(values.is_unique().sum()) > OWN * len(values)
 
 
 def _number(value: float | None) -> str | None:

@@ -105,6 +105,27 @@ def test_top_k_gives_ties_to_the_lower_number(matrix, k):
     assert equal(ranking, obvious(matrix, k))
 
 
+@pytest.mark.parametrize("n", [85, 86, 700])  # 40 groups of 2 and a rest, or of 17 and a rest
+def test_top_k_of_a_wide_catalogue(n):
+    rng = np.random.default_rng(n)
+    noise = rng.standard_normal((8, n)).astype(np.float32)
+    rows = {
+        "all different": noise,
+        "few different": np.round(noise),
+        "best ones last": np.sort(noise, axis=1),
+        "best ones first": -np.sort(noise, axis=1),
+        "all equal": np.full((8, n), -3, np.float32),
+        "fewer than asked": np.where(rng.random((8, n)) < 5 / n, noise, -np.inf),
+        "largest and smallest": rng.choice(
+            np.float32([np.inf, 3.4e38, 1e-45, 0, -0.0, -1e-45, -3.4e38, -np.inf]), (8, n)
+        ),
+    }
+    for name, matrix in rows.items():
+        assert equal(top_k(matrix.astype(np.float32), 10), obvious(matrix, 10)), name
+    mixed = np.concatenate(list(rows.values())).astype(np.float32)[rng.permutation(56)]
+    assert equal(top_k(mixed, 10), obvious(mixed, 10))
+
+
 @given(scores, st.integers(1, 11), st.data())
 def test_top_k_sparse_lists_stored_entries_only(matrix, k, data):
     stored = csr_array(np.where(np.isneginf(matrix), 0, matrix + 5))
