@@ -7,6 +7,7 @@ The pages come from the commands' own help and the models' docstrings, the table
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 from pathlib import Path
@@ -63,7 +64,30 @@ def models_page() -> str:
         if kind.Config.model_fields:
             parts.append(f"```text\n{inspect.getdoc(kind.Config)}\n```\n")
             parts.append(_settings_table(kind.Config))
+        if measured := accuracy().card(name):
+            parts.append(f"{MEASURED}\n\n{measured}")
     return "\n".join(parts)
+
+
+def benchmarks_page() -> str:
+    """Return the page with published figures, and with our accuracy tables as far as they were run."""
+    ours = accuracy().page()
+    return as_page(benchmarks()) + (f"\n## Measured here\n\n{OURS}\n\n{ours}\n" if ours else "")
+
+
+def accuracy() -> Any:  # noqa: ANN401  # a module that lies outside the package
+    """Return the module that reads benchmarks/accuracy/results."""
+    sys.path.insert(0, str(ROOT / "benchmarks" / "accuracy"))
+    try:
+        return importlib.import_module("accuracy_results")
+    finally:
+        sys.path.pop(0)
+
+
+MEASURED = "Measured (all products ranked, fitted on train; see [Benchmarks](benchmarks.md)):"
+OURS = """\
+All products ranked, fitted on train, purchases of one moment in the order of the file, means over seeds with their
+standard deviation. The files in `benchmarks/accuracy/results` name the commit, settings and intervals of every row."""
 
 
 def settings_page() -> str:
@@ -129,7 +153,7 @@ PAGES = {
     "cli.md": cli_page,
     "models.md": models_page,
     "settings.md": settings_page,
-    "benchmarks.md": lambda: as_page(benchmarks()),
+    "benchmarks.md": benchmarks_page,
 }
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 64 * 2**20
 """Size of one dense block of scores; ranking block by block keeps memory flat in the number of users."""
+CHECKPOINT = ".checkpoint"
+"""How the names of checkpoint files end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Aids:
 
     def checkpoint(self, name: str) -> Path | None:
         """Return the file for the checkpoint of a part called `name`."""
-        return None if self.folder is None else self.folder / f"{name}.checkpoint"
+        return None if self.folder is None else self.folder / f"{name}{CHECKPOINT}"
 
 
 class Recommender(Configurable, ABC):
@@ -134,7 +136,11 @@ class Recommender(Configurable, ABC):
             raise DataError(f"{self.name}: no interactions to learn from")
         self._items = train.items
         self.aids = aids or Aids()
-        self.learn(train, seed=seed, progress=progress)
+        try:
+            self.learn(train, seed=seed, progress=progress)
+        except BaseException:
+            self._items = None  # what is half learnt must not answer
+            raise
         return self
 
     def attach(self, items: Entities, arrays: dict[str, NDArray[Any]]) -> Self:

@@ -23,10 +23,10 @@ def prefers_the_taste_of_the_history(prompt, letter):
 SETTINGS = {
     "als": {"dim": 8, "epochs": 20},
     "bpr": {"dim": 8, "epochs": 200},
-    **{key: {"dim": 8, "layers": 1, "epochs": 2} for key in ("sasrec", "bsarec", "gru4rec", "hstu")},
+    **{key: {"dim": 8, "layers": 1, "epochs": 2} for key in ("sasrec", "bert4rec", "bsarec", "gru4rec", "hstu")},
     "listwise": {"weight": 1.0, "candidates": 20, "orders": 2},
 }
-CANNOT_FIND = {"popular", "random", "sasrec", "bsarec", "gru4rec", "hstu"}  # the toy has no order to learn
+CANNOT_FIND = {"popular", "random", "sasrec", "bert4rec", "bsarec", "gru4rec", "hstu"}  # the toy has no order to learn
 
 
 def contract_of(name: str) -> type[RecommenderContract]:

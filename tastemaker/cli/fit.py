@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -19,8 +21,16 @@ from tastemaker.cli.output import (
     note,
     print_json,
 )
+from tastemaker.errors import ConfigError, MissingExtra
+from tastemaker.neural import curves
 from tastemaker.progress import bar
+from tastemaker.recommender import Aids
 from tastemaker.report import verdict
+
+if TYPE_CHECKING:
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.queries import Queries
+    from tastemaker.pipeline import Pipeline
 
 
 def fit(
@@ -37,34 +47,104 @@ def fit(
     overrides: list[str] | None = SET_OPTION,
     format: str | None = FORMAT_OPTION,
     max_bad: int = MAX_BAD_OPTION,
+    device: str = typer.Option("cpu", "--device", help="Where networks are trained: cpu, cuda or cuda:1."),
+    threads: str | None = typer.Option(
+        None,
+        "--threads",
+        metavar="N|measure",
+        help="Threads that networks are trained with. measure tries which number is quickest and reports it; given "
+        "that number, the result is the same bit for bit.",
+    ),
+    checkpoints: Path | None = typer.Option(
+        None,
+        "--checkpoints",
+        metavar="DIR",
+        help="Keep the state of networks here after each epoch; if the command is killed, the same command goes on.",
+    ),
+    sinks: list[str] | None = typer.Option(
+        None,
+        "--curves",
+        metavar="KIND:PLACE",
+        help="Where learning curves go while they grow: jsonl:FILE, tensorboard:DIR or mlflow:ADDRESS; give it again "
+        "for more.",
+    ),
     json: bool = JSON_OPTION,
 ) -> None:
     """Fit a pipeline on data and save it as a folder."""
     artifact.check_place(out)
+    _check_device(device)
+    aids = Aids(folder=checkpoints, device=device, threads=_threads(threads))
     pipeline = build_pipeline(config, overrides)
     shop, read = read_data(data, format=format, max_bad=max_bad)
     started = time.perf_counter()
+    try:
+        with curves.opened(sinks or ()) as on_epoch:
+            histories, protocol = _fit(pipeline, shop, split, aids=replace(aids, on_epoch=on_epoch), seed=seed)
+    except KeyboardInterrupt:
+        if checkpoints is not None:
+            note(f"stopped; the same command goes on from {checkpoints}")
+        raise
+    facts = {"protocol": protocol, "data": read, "data_fingerprint": shop.fingerprint, "seed": seed}
+    saved.save(out, saved.SavedModel(pipeline, shop.users, histories, facts))
+    if checkpoints is not None:
+        evaluate.forget_checkpoints(checkpoints)
+    seconds = round(time.perf_counter() - started, 3)
+    stages = [stage.recommender.name for stage in pipeline.stages]
+    reports = [stage.recommender.report() for stage in pipeline.stages]
+    for name, said in zip(stages, reports, strict=True):
+        if "not_judged" in said:
+            note(f"note: {name}: trained for all epochs, as {said['not_judged']}")
+    if json:
+        print_json({"model": str(out), "stages": stages, "reports": reports, "seconds": seconds, **facts})
+    else:
+        for said in reports:
+            if "chosen_on_validation" in said:
+                typer.echo(verdict(said))
+        typer.echo(f"{' -> '.join(stages)} fitted in {seconds} s and saved to {out}")
+
+
+def _fit(pipeline: Pipeline, shop: Dataset, split: str, *, aids: Aids, seed: int) -> tuple[Queries, dict[str, Any]]:
+    """Fit as the split says; return the histories that recommend is to answer, and the protocol."""
     if split == "none":
-        evaluate.fit_on_all(pipeline, shop, seed=seed, progress=bar)
+        evaluate.fit_on_all(pipeline, shop, aids=aids, seed=seed, progress=bar)
         histories, protocol = shop.queries(), {"split": "none", "interactions": len(shop)}
     else:
         parts = split_data(shop, split)
-        evaluate.fit(pipeline, parts, seed=seed, progress=bar)
+        evaluate.fit(pipeline, parts, aids=aids, seed=seed, progress=bar)
         histories, protocol = parts.refit.queries(), parts.protocol
         note(
             f"note: fitted on the train part of a {split} split, so that recommend and evaluate agree; "
             "for production, learn from everything with --split none"
         )
-    facts = {"protocol": protocol, "data": read, "data_fingerprint": shop.fingerprint, "seed": seed}
-    saved.save(out, saved.SavedModel(pipeline, shop.users, histories, facts))
-    seconds = round(time.perf_counter() - started, 3)
-    stages = [stage.recommender.name for stage in pipeline.stages]
-    if json:
-        reports = [stage.recommender.report() for stage in pipeline.stages]
-        print_json({"model": str(out), "stages": stages, "reports": reports, "seconds": seconds, **facts})
-    else:
-        for stage in pipeline.stages:
-            facts_of_stage = stage.recommender.report()
-            if "chosen_on_validation" in facts_of_stage:
-                typer.echo(verdict(facts_of_stage))
-        typer.echo(f"{' -> '.join(stages)} fitted in {seconds} s and saved to {out}")
+    return histories, protocol
+
+
+def _threads(word: str | None) -> int | Literal["measure"] | None:
+    """Read the number of threads.
+
+    Raises:
+        ConfigError: neither a number of at least 1 nor "measure".
+    """
+    if word is None:
+        return None
+    if word == "measure":
+        return "measure"
+    if not word.isdecimal() or int(word) < 1:
+        raise ConfigError(f"--threads {word}: must be a number of at least 1, or measure")
+    return int(word)
+
+
+def _check_device(name: str) -> None:
+    """Refuse a device that is not there before any data are read.
+
+    Raises:
+        ConfigError: no such device.
+        MissingExtra: torch is not installed, without which only the CPU is known.
+    """
+    if name == "cpu":
+        return
+    try:
+        from tastemaker.neural import devices
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"--device {name}", "torch", "neural") from error
+    devices.device_of(name)

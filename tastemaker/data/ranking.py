@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 GROUPS = 4
 """For k items, `top_k` cuts a row into so many times k groups, whose largest scores bound the k-th best one."""
+BLOCK_BYTES = 4 * 2**20
+"""Size of the scores that `top_k` works on at once, small enough to stay in a processor's cache."""
 LOWEST = np.finfo(np.float32).min
 LAST_ITEM = np.iinfo(np.int32).max
 
@@ -72,10 +74,13 @@ def sort_lists(items: Int32, scores: Float32, k: int) -> Ranking:
     return _listed(_keys(np.where(padding, -1, items), np.where(padding, np.float32(-np.inf), scores)), k)
 
 
-def top_k(scores: Float32, k: int) -> Ranking:
+def top_k(scores: Float32, k: int, *, exclude: Queries | None = None) -> Ranking:
     """Return the k best items of dense scores [B, n]; -inf means no opinion and is never listed.
 
-    Only scores that reach a lower bound of the k-th best one are sorted; of equal scores the lowest numbers win.
+    Args:
+        scores: float32 [B, n]; stays unchanged.
+        k: length of the lists.
+        exclude: items that are not listed, one history a row.
 
     Raises:
         DataError: a score is NaN.
@@ -83,18 +88,16 @@ def top_k(scores: Float32, k: int) -> Ranking:
     if np.isnan(scores).any():
         row = int(np.isnan(scores).any(axis=1).argmax())
         raise DataError(f"scores: row {row} has a NaN; a model must give a number or -inf")
-    size, n = scores.shape
-    if not size:
-        return Ranking.stack([], k)
-    hopeful = scores >= np.maximum(_bounds(scores, k), LOWEST)[:, None]
-    for line in np.flatnonzero(np.count_nonzero(hopeful, axis=1) > 2 * GROUPS * k):  # many equal scores
-        hopeful[line] = _k_best(scores[line], k)
-    at = np.flatnonzero(hopeful)
-    starts = np.searchsorted(at, np.arange(size + 1) * n)
-    rows = np.repeat(np.arange(size), np.diff(starts))
-    keys = np.full((size, max(1, int(np.diff(starts).max()))), NOTHING)
-    keys[rows, np.arange(len(at)) - starts[rows]] = _keys(at - rows * n, scores.ravel()[at])
-    return _listed(keys, k)
+    parts = []
+    step = max(1, BLOCK_BYTES // (4 * max(1, scores.shape[1])))
+    for start in range(0, len(scores), step):
+        block = scores[start : start + step]
+        if exclude is not None:
+            block = block.copy()
+            hidden = exclude.take(slice(start, start + step))
+            block[hidden.rows, hidden.items] = -np.inf
+        parts.append(_top_k(block, k))
+    return Ranking.stack(parts, k)
 
 
 def top_k_sparse(scores: csr_array, k: int, *, exclude: Queries | None = None) -> Ranking:
@@ -149,6 +152,20 @@ def largest(offsets: Int64, data: Float32, counts: Int64) -> Int64:
         elif stop > start:
             found.append(np.arange(start, stop))
     return np.concatenate(found)
+
+
+def _top_k(scores: Float32, k: int) -> Ranking:
+    """Return the k best items; only scores that reach a lower bound of the k-th best one are sorted."""
+    size, n = scores.shape
+    hopeful = scores >= np.maximum(_bounds(scores, k), LOWEST)[:, None]
+    for line in np.flatnonzero(np.count_nonzero(hopeful, axis=1) > 2 * GROUPS * k):  # many equal scores
+        hopeful[line] = _k_best(scores[line], k)
+    at = np.flatnonzero(hopeful)
+    starts = np.searchsorted(at, np.arange(size + 1) * n)
+    rows = np.repeat(np.arange(size), np.diff(starts))
+    keys = np.full((size, int(np.diff(starts).max())), NOTHING)
+    keys[rows, np.arange(len(at)) - starts[rows]] = _keys(at - rows * n, scores.ravel()[at])
+    return _listed(keys, k)
 
 
 def _bounds(scores: Float32, k: int) -> Float32:

@@ -1,7 +1,7 @@
 """Offline evaluation: `prepare` a split, then `evaluate` a pipeline on it, or several variants at once."""
 
 from tastemaker.evaluate.adapting import Adaptation, check_share
-from tastemaker.evaluate.fitting import fit, fit_on_all
+from tastemaker.evaluate.fitting import fit, fit_on_all, forget_checkpoints
 from tastemaker.evaluate.lists import BLOCK
 from tastemaker.evaluate.outcome import Evaluation
 from tastemaker.evaluate.protocol import DEFAULT_KS, Options, Variant, prepare
@@ -19,5 +19,6 @@ __all__ = [
     "evaluate_variants",
     "fit",
     "fit_on_all",
+    "forget_checkpoints",
     "prepare",
 ]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tastemaker import guards
 from tastemaker.data.split import leave_one_out
 from tastemaker.progress import Progress, silent
-from tastemaker.recommender import Aids
+from tastemaker.recommender import CHECKPOINT, Aids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.split import Split
+    from tastemaker.data.split import Holdout, Split
     from tastemaker.pipeline import Pipeline
 
 FIRST, CHOICES, AGAIN = "fit on train", "choices on validation", "fit on train + validation"
@@ -28,7 +29,7 @@ def fit(
     split: Split,
     *,
     refit: bool = False,
-    folder: Path | None = None,
+    aids: Aids | None = None,
     seed: int = 0,
     progress: Progress = silent,
     seconds: dict[str, float] | None = None,
@@ -42,7 +43,8 @@ def fit(
         pipeline: any.
         split: train and validation are used.
         refit: whether the last fit is on train + validation, with the choices made before.
-        folder: where long training keeps checkpoints; a killed fit goes on from them.
+        aids: device, threads, a listener, and a folder for checkpoints, from which a killed fit goes on; they stay
+            there until `forget_checkpoints`. Validation questions and choices are set here.
         seed: of the fit.
         progress: shown over the work.
         seconds: takes in what each step took: FIRST, CHOICES and AGAIN, as far as they were needed.
@@ -56,23 +58,23 @@ def fit(
     noticed: dict[str, Any] = {}
     chooses = pipeline.wants_calibration or pipeline.stops_early
     if chooses or not refit:
-        aids = Aids(validation=split.validation, folder=folder)
         with timed(seconds, FIRST):
-            pipeline.fit(split.train, aids=aids, seed=seed, progress=progress)
+            first = _first(aids, split.validation)
+            pipeline.fit(split.train, aids=first, seed=seed, progress=progress)
         noticed = guards.check_fitted(pipeline, split)
     if pipeline.wants_calibration:
         with timed(seconds, CHOICES):
             pipeline.calibrate(split.validation, seed=seed, progress=progress)
     if not refit:
         return noticed
-    return noticed | fit_again(pipeline, split, folder=folder, seed=seed, progress=progress, seconds=seconds)
+    return noticed | fit_again(pipeline, split, aids=aids, seed=seed, progress=progress, seconds=seconds)
 
 
 def fit_again(
     pipeline: Pipeline,
     split: Split,
     *,
-    folder: Path | None = None,
+    aids: Aids | None = None,
     seed: int = 0,
     progress: Progress = silent,
     seconds: dict[str, float] | None = None,
@@ -82,7 +84,7 @@ def fit_again(
     Args and return value are those of `fit`.
     """
     with timed(seconds, AGAIN):
-        pipeline.fit(split.refit, aids=Aids(keep_choices=True, folder=folder), seed=seed, progress=progress)
+        pipeline.fit(split.refit, aids=_again(aids), seed=seed, progress=progress)
     return guards.check_fitted(pipeline, split, refit=True)
 
 
@@ -95,18 +97,41 @@ def timed(seconds: dict[str, float] | None, step: str) -> Iterator[None]:
         seconds[step] = time.perf_counter() - started
 
 
-def fit_on_all(pipeline: Pipeline, data: Dataset, *, seed: int = 0, progress: Progress = silent) -> None:
+def _first(aids: Aids | None, validation: Holdout) -> Aids:
+    """Return the aids of the fit that makes choices."""
+    aids = aids or Aids()
+    return replace(aids, validation=validation, folder=aids.folder and aids.folder / "first")
+
+
+def _again(aids: Aids | None) -> Aids:
+    """Return the aids of the fit that keeps them; its checkpoints stand apart, as both fits train the same parts."""
+    aids = aids or Aids()
+    return replace(aids, keep_choices=True, folder=aids.folder and aids.folder / "again")
+
+
+def forget_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints that fits under `folder` kept, and the folders that are empty then."""
+    for file in sorted(folder.rglob(f"*{CHECKPOINT}")):
+        file.unlink()
+    for place in sorted((place for place in folder.rglob("*") if place.is_dir()), reverse=True):
+        if not any(place.iterdir()):
+            place.rmdir()
+
+
+def fit_on_all(
+    pipeline: Pipeline, data: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent
+) -> None:
     """Fit on everything, for production.
 
     Choices that need validation are made first, on a leave-one-out split of the same data, with a fit that does not
-    see the held-out part.
+    see the held-out part. `aids` are those of `fit`.
 
     Raises:
         DataError: a choice needs validation, and no shopper has 3 interactions.
     """
     if pipeline.wants_calibration or pipeline.stops_early:
         split = leave_one_out(data)
-        pipeline.fit(split.refit, aids=Aids(validation=split.test), seed=seed, progress=progress)
+        pipeline.fit(split.refit, aids=_first(aids, split.test), seed=seed, progress=progress)
         if pipeline.wants_calibration:
             pipeline.calibrate(split.test, seed=seed, progress=progress)
-    pipeline.fit(data, aids=Aids(keep_choices=True), seed=seed, progress=progress)
+    pipeline.fit(data, aids=_again(aids), seed=seed, progress=progress)

@@ -117,10 +117,7 @@ class SequenceModel(Recommender):
         before = self._course if self.aids.keep_choices else {}
         histories = train.queries()
         self._build(train.n_items, self._texts(train, progress), seed=seed)
-        own = self._network.inputs.own
-        if own is not None and self.config.start == "cooccurrence":
-            start = cooccurrence.vectors(histories, train.n_items, self.config.dim, seed=seed)
-            own.weight.data.copy_(torch.from_numpy(start))
+        self._start(train, seed=seed)
         rows = np.flatnonzero(histories.lengths > 1)
         lengths = np.minimum(histories.lengths[rows], self.learnt_length)
 
@@ -201,6 +198,17 @@ class SequenceModel(Recommender):
             torch.manual_seed(seed)
             self._network = self._make_network(n_items, texts)
         initialise(self._network, generator=torch.Generator().manual_seed(seed))
+
+    def _start(self, train: Dataset, *, seed: int) -> None:
+        """Set item vectors where training shall begin; with inputs = "id", zero where nothing was bought together."""
+        inputs, vectors = self._network.inputs, None
+        if self.config.start == "cooccurrence":
+            vectors = cooccurrence.vectors(train.queries(), train.n_items, self.config.dim, seed=seed)
+        if self.config.inputs != "id":
+            inputs.known(train.popularity > 0)
+            inputs.start(vectors)
+        elif inputs.own is not None and vectors is not None:
+            inputs.own.weight.data.copy_(torch.from_numpy(vectors))
 
     def _make_network(self, n_items: int, texts: Float32 | None) -> SequenceNetwork:
         inputs = ItemInputs(n_items, self.config, texts=texts)

@@ -8,7 +8,10 @@ from torch.nn import functional
 
 
 class Attention(nn.Module):
-    """Causal self-attention (Vaswani et al., 2017). Filling stands on the right, so no place ever looks at it."""
+    """Self-attention (Vaswani et al., 2017), causal unless told which places are real.
+
+    Filling stands on the right, so with causal attention no place of a history ever looks at it.
+    """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -16,12 +19,15 @@ class Attention(nn.Module):
         self.projection = nn.Linear(dim, 3 * dim)
         self.output = nn.Linear(dim, dim)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Mix each state with those before it."""
+    def forward(self, states: Tensor, real: Tensor | None = None) -> Tensor:
+        """Mix each state with those before it; with `real`, bool [b, L], with all real ones."""
         b, length, dim = states.shape
         split = self.projection(states).view(b, length, 3, self.heads, dim // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # 3 x [b, heads, L, dim / heads]
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        looked_at = None if real is None else real[:, None, None, :]
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=looked_at, is_causal=looked_at is None
+        )
         return self.output(mixed.transpose(1, 2).reshape(b, length, dim))  # type: ignore[no-any-return]
 
 
@@ -47,9 +53,9 @@ class Residual(nn.Module):
         self.inner = inner
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Add what the inner layer makes of the states."""
-        return states + self.dropout(self.inner(self.norm(states)))  # type: ignore[no-any-return]
+    def forward(self, states: Tensor, *context: Tensor) -> Tensor:
+        """Add what the inner layer makes of the states, and of what else it is given."""
+        return states + self.dropout(self.inner(self.norm(states), *context))  # type: ignore[no-any-return]
 
 
 def transformer(dim: int, *, layers: int, heads: int, dropout: float) -> nn.Sequential:
@@ -58,6 +64,22 @@ def transformer(dim: int, *, layers: int, heads: int, dropout: float) -> nn.Sequ
     for _ in range(layers):
         parts += [Residual(Attention(dim, heads), dim, dropout), Residual(FeedForward(dim, 4 * dim), dim, dropout)]
     return nn.Sequential(*parts, nn.LayerNorm(dim))
+
+
+class Bidirectional(nn.Module):
+    """Transformer layers that look both ways, with a final norm."""
+
+    def __init__(self, dim: int, *, layers: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = nn.ModuleList(Residual(Attention(dim, heads), dim, dropout) for _ in range(layers))
+        self.feed = nn.ModuleList(Residual(FeedForward(dim, 4 * dim), dim, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, states: Tensor, real: Tensor) -> Tensor:
+        """Mix each state with all real ones; `real` is bool [b, L]."""
+        for attention, feed in zip(self.attention, self.feed, strict=True):
+            states = feed(attention(states, real))
+        return self.norm(states)  # type: ignore[no-any-return]
 
 
 def initialise(module: nn.Module, *, generator: torch.Generator, deviation: float = 0.02) -> None:

@@ -31,8 +31,8 @@ class ItemInputConfig(configurable.Config):
         text_transform: what is done to text vectors first: "none", "pca" or "whiten" (WhitenRec); rows end at length 1.
         text_dim: leading directions of the text vectors that are kept; 0 keeps all.
         text_groups: "whiten" treats so many blocks of the text vector each by itself; 1 whitens fully.
-        text_shrinkage: share of the mean variance in the variance of every direction, before "whiten" divides by it; without it, as
-            Ledoit and Wolf estimate it from the texts.
+        text_shrinkage: share of the mean variance in the variance of every direction, before "whiten" divides by it;
+            left out, it is estimated from the texts (Ledoit and Wolf).
         adapter: from text to item vector: "linear", "mlp", "experts" (UniSRec), or "codes" (VQ-Rec).
         experts: of adapter = "experts".
         code_blocks: codes of a text, with adapter = "codes".
@@ -40,6 +40,8 @@ class ItemInputConfig(configurable.Config):
         fusion: how "both" come together: "sum", or "null-space" (AlphaFuse): texts stay frozen in some of the
             numbers of an item vector, and own vectors are learnt in the others.
         text_share: of those numbers, for the text; only with fusion = "null-space".
+        new_length: with "both", length of the vectors of items that nobody has bought, as a multiple of that of bought
+            ones: without an own part they are shorter and would hardly be shown; 0 leaves them so, more shows more.
     """
 
     dim: int = Field(default=64, ge=1)
@@ -55,6 +57,7 @@ class ItemInputConfig(configurable.Config):
     codes: int = Field(default=256, ge=2)
     fusion: Literal["sum", "null-space"] = "sum"
     text_share: float = Field(default=0.5, gt=0, lt=1)
+    new_length: float = Field(default=1.0, ge=0)
 
     @model_validator(mode="after")
     def _text_settings_agree(self) -> Self:
@@ -146,20 +149,20 @@ class ItemInputs(nn.Module):
         Without `vectors`, the adapter begins as the projection on the leading directions of the texts, so that
         neighbours by text are neighbours. With `vectors`, [n, dim], such as those of co-occurrence, it begins as their
         ridge regression on the texts, so that a product nobody has bought begins where bought products with such texts
-        are; own vectors begin as what remains, so that the sum is what was given.
+        are; own vectors begin as what remains, so that the sum is what was given. An item whose given vector is zero
+        keeps the own vector that was drawn.
         """
-        given = None if vectors is None else torch.from_numpy(vectors).to(self.device)
+        given = torch.from_numpy(vectors).to(self.device) if vectors is not None else None
         if self.adapter is not None:
             told = self._told(given) if given is not None and self.config.fusion == "sum" else None
             if given is None or told is None or not told.any():
                 self.adapter.start(self._projection())
             else:
                 self.adapter.start(adapters.regression(self.rows[told], given[told], ridge=RIDGE))
-                with torch.no_grad():
-                    text = self._from_text(self.prepared, self.there)
-                given = torch.where(given.any(dim=1, keepdim=True), given - text, 0)
+                given = torch.where(given.any(dim=1, keepdim=True), given - self._still(), 0)
         if self.own is not None and given is not None:
-            self.own.weight.data.copy_(given[:, : self.own.embedding_dim])
+            begun = given.any(dim=1)
+            self.own.weight.data[begun] = given[begun, : self.own.embedding_dim]
 
     def read(self, texts: Float32) -> None:
         """Take the texts of the same items anew, [n, t]: weights are saved without them."""
@@ -206,14 +209,25 @@ class ItemInputs(nn.Module):
         return nn.functional.pad(vectors, (0, self.config.dim - vectors.shape[1]))
 
     def forward(self) -> Tensor:
-        """Return the vectors of all items, [n, dim]."""
+        """Return the vectors of all items, [n, dim]; those of items that nobody has bought at their full length."""
         own = self._own()
         if self.adapter is None:
             return own  # type: ignore[return-value]  # inputs = "id"
         text = self._from_text(self.prepared, self.there)
         if own is None:
             return text
-        return own + text if self.config.fusion == "sum" else torch.cat([text, own], dim=1)
+        vectors = own + text if self.config.fusion == "sum" else torch.cat([text, own], dim=1)
+        if self.training or self.bought.all():
+            return vectors
+        return torch.where(self.bought, vectors, vectors * self._lift(vectors, text))
+
+    def _lift(self, vectors: Tensor, text: Tensor) -> Tensor | float:
+        """Return by how much the vectors of bought items are longer than their text parts, times `new_length`."""
+        bought = self.bought & self.there
+        whole, part = ((rows.square().sum(dim=1, keepdim=True) * bought).sum() for rows in (vectors, text))
+        if not self.config.new_length or not part:
+            return 1.0
+        return self.config.new_length * (whole / part).sqrt()
 
     @property
     def device(self) -> torch.device:
@@ -227,6 +241,15 @@ class ItemInputs(nn.Module):
         matrix = torch.eye(self.rows.shape[1], dim).to(self.rows) if ordered else adapters.projection(self.rows, dim)
         lengths = (self.rows @ matrix).square().sum(dim=1)[self.there[:, 0]]
         return matrix / lengths.mean().sqrt() if lengths.any() else matrix
+
+    def _still(self) -> Tensor:
+        """Return what the texts of the catalogue give, without the noise and the gradients of training."""
+        mode = self.training
+        self.eval()
+        with torch.no_grad():
+            text = self._from_text(self.prepared, self.there)
+        self.train(mode)
+        return text
 
     def _told(self, given: Tensor) -> Tensor:
         """Return which items have a text and a given vector, bool [n]."""

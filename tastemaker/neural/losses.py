@@ -88,7 +88,7 @@ def full_softmax(hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
 def sampled_softmax(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
     """Return the mean cross-entropy over target and negatives, int64 [m]; a negative stands for (n - 1) / m items."""
     true, other = _scores(hidden, table, targets, negatives)
-    drawn = torch.isfinite(other).sum(1).clamp(min=1)  # [N], without those that are the target
+    drawn = torch.isfinite(other).sum(1).clamp(min=1).to(other.dtype)  # [N], without those that are the target
     other = other + (max(1, len(table) - 1) / drawn).log()[:, None]
     return (torch.cat([true[:, None], other], 1).logsumexp(1) - true).mean()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.sparse import csr_array
 
-from tastemaker.data import Queries, Ranking, top_k
+from tastemaker.data import Queries, Ranking, ranking, top_k
 from tastemaker.data.ranking import top_k_sparse
 from tastemaker.errors import DataError
 
@@ -100,13 +100,13 @@ def equal(ranking, expected):
 
 @given(scores, st.integers(1, 11))
 def test_top_k_gives_ties_to_the_lower_number(matrix, k):
-    ranking = top_k(matrix, k)
-    assert (ranking.items.shape, ranking.items.dtype) == ((len(matrix), k), np.int32)
-    assert equal(ranking, obvious(matrix, k))
+    found = top_k(matrix, k)
+    assert (found.items.shape, found.items.dtype) == ((len(matrix), k), np.int32)
+    assert equal(found, obvious(matrix, k))
 
 
 @pytest.mark.parametrize("n", [85, 86, 700])  # 40 groups of 2 and a rest, or of 17 and a rest
-def test_top_k_of_a_wide_catalogue(n):
+def test_top_k_of_a_wide_catalogue(n, monkeypatch):
     rng = np.random.default_rng(n)
     noise = rng.standard_normal((8, n)).astype(np.float32)
     rows = {
@@ -124,6 +124,10 @@ def test_top_k_of_a_wide_catalogue(n):
         assert equal(top_k(matrix.astype(np.float32), 10), obvious(matrix, 10)), name
     mixed = np.concatenate(list(rows.values())).astype(np.float32)[rng.permutation(56)]
     assert equal(top_k(mixed, 10), obvious(mixed, 10))
+    monkeypatch.setattr(ranking, "BLOCK_BYTES", 5 * 4 * n)  # blocks of 5 rows
+    before, hidden = mixed.copy(), [rng.choice(n, size=row % 30).tolist() for row in range(56)]
+    assert equal(top_k(mixed, 10, exclude=Queries.from_lists(hidden)), obvious(mixed, 10, hidden))
+    assert (mixed == before).all()
 
 
 @given(scores, st.integers(1, 11), st.data())

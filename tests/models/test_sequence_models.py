@@ -5,16 +5,20 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from tastemaker import evaluate, registry
 from tastemaker.data import Dataset, Queries
-from tastemaker.data.split import leave_one_out
-from tastemaker.errors import ConfigError
+from tastemaker.data.split import Holdout, leave_one_out
+from tastemaker.errors import ConfigError, NotFitted, TrainingFailed
+from tastemaker.models.sequential.bert4rec import cloze
+from tastemaker.neural import losses
+from tastemaker.neural.batches import batch_of
 from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.recommender import Aids
 
 SMALL = {"dim": 16, "layers": 1, "dropout": 0.1, "batch_size": 16, "learning_rate": 0.01}
-MODELS = ["sasrec", "bsarec", "gru4rec", "hstu"]
+MODELS = ["sasrec", "bert4rec", "bsarec", "gru4rec", "hstu"]
 
 
 def rounds(users=120, items=12, seed=0):
@@ -86,3 +90,166 @@ def test_one_item_histories_are_no_training_data():
     log = pl.DataFrame({"user_id": list("abc"), "item_id": list("xyz")})
     model = registry.model_class("sasrec")(epochs=2, **SMALL).fit(Dataset.from_frames(log))
     assert np.isfinite(model.score(Queries.from_lists([[0]]))).all()
+
+
+class Killed(Exception):
+    """Stands for a kill between two epochs."""
+
+
+def killed_after(epochs):
+    def listen(part, entry):
+        if entry["epoch"] == epochs:
+            raise Killed
+
+    return listen
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_killed_fit_goes_on_to_the_same_bits(name, tmp_path):
+    split = leave_one_out(rounds())
+    settings = {"epochs": 5, "loss": "sampled", "negatives": 4, "schedule": "cosine", **SMALL}
+    whole = registry.model_class(name)(**settings).fit(split.train, aids=Aids(validation=split.validation), seed=2)
+    broken = registry.model_class(name)(**settings)
+    aids = Aids(validation=split.validation, folder=tmp_path, on_epoch=killed_after(3))
+    with pytest.raises(Killed):
+        broken.fit(split.train, aids=aids, seed=2)
+    with pytest.raises(NotFitted):
+        broken.rank(split.test.queries, 3)
+    again = registry.model_class(name)(**settings)
+    again.fit(split.train, aids=Aids(validation=split.validation, folder=tmp_path), seed=2)
+    for key, array in whole.arrays().items():
+        assert key == "course" or array.tobytes() == again.arrays()[key].tobytes(), key
+
+
+def test_a_killed_fit_of_two_steps_goes_on_in_the_second(tmp_path):
+    """The refit's checkpoint stands apart, and the first training is not done again."""
+    split = leave_one_out(rounds())
+    pipelines = [Pipeline([Stage(registry.model_class("sasrec")(epochs=6, patience=2, **SMALL))]) for _ in range(3)]
+    evaluate.fit(pipelines[0], split, refit=True)
+    seen = []
+
+    def listen(part, entry):
+        seen.append("ndcg@10" in entry)
+        if seen[-2:] == [False, False]:  # the second epoch of the refit
+            raise Killed
+
+    with pytest.raises(Killed):
+        evaluate.fit(pipelines[1], split, refit=True, aids=Aids(folder=tmp_path, on_epoch=listen))
+    del seen[:]
+    aids = Aids(folder=tmp_path, on_epoch=lambda part, entry: seen.append((part, entry["epoch"])))
+    evaluate.fit(pipelines[2], split, refit=True, aids=aids)
+    best = pipelines[0].stages[0].recommender.report()["best_epoch"]
+    assert seen == [("0/sasrec", epoch) for epoch in range(3, best + 1)]
+    first, last = (one.rank(split.test.queries, 5) for one in (pipelines[0], pipelines[2]))
+    assert first.scores.tobytes() == last.scores.tobytes()
+    assert list(tmp_path.rglob("*.checkpoint"))
+    evaluate.forget_checkpoints(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
+    data = rounds()
+    with pytest.raises(Killed):
+        registry.model_class("sasrec")(epochs=3, **SMALL).fit(
+            data, aids=Aids(folder=tmp_path, on_epoch=killed_after(1))
+        )
+    with pytest.raises(TrainingFailed, match=r"sasrec\.checkpoint: a checkpoint after 1 epochs of another training"):
+        registry.model_class("sasrec")(epochs=4, **SMALL).fit(data, aids=Aids(folder=tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["cold targets", "no history", "no question"])
+def test_validation_that_cannot_judge_is_said_and_stops_nothing(kind):
+    data = rounds()
+    with_new = Dataset.from_frames(
+        pl.DataFrame({"user_id": ["a", "a", "b"], "item_id": ["p00", "p01", "p00"]}),
+        pl.DataFrame({"item_id": [*data.items.frame["id"], "new"], "title": ["x"] * 13}),
+    )
+    number = with_new.items.numbers(["new"])[0]
+    histories, targets = {
+        "cold targets": ([[0, 1], [2]], [[number], [number]]),
+        "no history": ([[], []], [[0], [1]]),
+        "no question": ([], []),
+    }[kind]
+    validation = Holdout(Queries.from_lists(histories), Queries.from_lists(targets))
+    model = registry.model_class("sasrec")(epochs=4, patience=1, **SMALL)
+    said = model.fit(with_new, aids=Aids(validation=validation)).report()
+    assert (said["best_epoch"], len(said["learning_curve"])) == (4, 4)
+    assert said["not_judged"].startswith(f"none of {len(histories)} validation questions has a history and a target")
+
+
+def test_some_questions_without_history_do_no_harm():
+    split = leave_one_out(rounds())
+    queries = Queries.from_lists([[], *(split.validation.queries.history(row).tolist() for row in range(20))])
+    targets = Queries.from_lists([[0], *(split.validation.targets.history(row).tolist() for row in range(20))])
+    model = registry.model_class("sasrec")(epochs=3, **SMALL)
+    said = model.fit(split.train, aids=Aids(validation=Holdout(queries, targets))).report()
+    assert "not_judged" not in said
+    assert said["learning_curve"][-1]["ndcg@10"] > 0
+
+
+def test_the_report_names_the_loss_that_was_used(monkeypatch):
+    model = registry.model_class("sasrec")(epochs=1, **SMALL)
+    assert model.fit(rounds()).report()["loss"] == "softmax"
+    monkeypatch.setattr(losses, "SAMPLED_FROM", 12)
+    assert model.fit(rounds()).report()["loss"] == "sampled"
+
+
+@pytest.mark.parametrize("loss", ["sampled", "gbce", "bpr", "bpr_max", "infonce"])
+def test_the_order_is_learnt_by_every_loss(loss):
+    model = registry.model_class("sasrec")(epochs=30, loss=loss, negatives=8, **SMALL).fit(rounds())
+    by_one, by_two = Queries.from_lists([[3, 4, 5]]), Queries.from_lists([[1, 3, 5]])
+    assert model.rank(by_one, 1).items[0, 0] == 6
+    assert model.rank(by_two, 1).items[0, 0] == 7
+
+
+def test_a_loss_that_is_no_number_names_the_place(monkeypatch):
+    monkeypatch.setattr(losses, "loss_of", lambda config, n: lambda hidden, table, targets: hidden.sum() * torch.nan)
+    with pytest.raises(TrainingFailed, match="the loss is nan in epoch 1, batch 1; lower learning_rate"):
+        registry.model_class("sasrec")(epochs=2, **SMALL).fit(rounds())
+
+
+def test_an_absent_device_is_refused():
+    with pytest.raises(ConfigError, match="device 'cuda:7': not on this machine"):
+        registry.model_class("sasrec")(epochs=1, **SMALL).fit(rounds(), aids=Aids(device="cuda:7"))
+
+
+def test_weights_do_not_depend_on_what_was_drawn_before():
+    """GRU weights are drawn by torch itself, from its global generator."""
+    found = []
+    for state in (1, 2):
+        torch.manual_seed(state)
+        model = registry.model_class("gru4rec")(epochs=1, **SMALL).fit(rounds())
+        found.append(model.arrays()["network.layers.units.weight_ih_l0"].tobytes())
+    assert found[0] == found[1]
+
+
+def test_a_cloze_hides_at_least_one_item_and_never_filling():
+    batch = batch_of(Queries.from_lists([[1], [2, 3], list(range(20))] * 50), np.arange(150), 20)
+    hidden = cloze(batch, share=0.3, newest=0.0)
+    assert (hidden.sum(1) >= 1).all()
+    assert not (hidden & ~batch.real).any()
+    assert 0.2 < hidden[2::3].float().mean() < 0.4
+    newest = cloze(batch, share=0.3, newest=1.0)
+    assert (newest.sum(1) == 1).all()
+    assert newest[batch.last].all()
+
+
+def test_bert4rec_looks_at_both_sides_and_at_no_filling():
+    model = registry.model_class("bert4rec")(epochs=1, **SMALL).fit(rounds())
+    network, table = model._network, model._table
+    long, short = (
+        batch_of(Queries.from_lists([[1, 2, 3], [4, 5, 6, 7, 8]]), np.array(rows), 9) for rows in ([0, 1], [0])
+    )
+    with torch.inference_mode():
+        torch.testing.assert_close(network(table, long)[0, :3], network(table, short)[0])
+        later = short.items.clone()
+        later[0, 2] = 9
+        changed = network(table, type(short)(later, short.lengths))
+        assert not torch.allclose(changed[0, 0], network(table, short)[0, 0])
+
+
+def test_bert4rec_needs_room_for_its_mask():
+    with pytest.raises(ConfigError, match="max_length"):
+        registry.model_class("bert4rec")(max_length=1)
+    model = registry.model_class("bert4rec")(max_length=2, epochs=1, **SMALL).fit(rounds())
+    assert np.isfinite(model.score(Queries.from_lists([[0, 1, 2, 3]]))).all()

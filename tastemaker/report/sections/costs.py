@@ -20,6 +20,8 @@ SAME_SHARE = 0.1
 """Share by which two prices may differ and count as the same: clocks are that noisy."""
 SAME_PRICE = 0.1
 """Milliseconds a request, or seconds per 1,000, by which they may."""
+NO_MEASURES = {"epoch", "loss", "learning_rate", "seconds"}
+"""What stands in an entry of a learning curve beside the validation measure."""
 
 
 def costs(comparison: Comparison, styles: Mapping[str, Style]) -> Section:
@@ -50,7 +52,7 @@ def learning_curves(comparison: Comparison, styles: Mapping[str, Style]) -> Sect
     """Return the validation measure and the training loss over epochs."""
     rows = [row for row in comparison.ranked() if row.learning_curve]
     measures = dict.fromkeys(
-        key for row in rows for entry in row.learning_curve for key in entry if key not in ("epoch", "loss")
+        key for row in rows for entry in row.learning_curve for key in entry if key not in NO_MEASURES
     )
     blocks: list[Block] = [figure for name in measures if (figure := _validation(rows, name, styles))]
     loss = _loss(rows, styles)

@@ -1,0 +1,216 @@
+"""The committed results of the accuracy tables: what is kept of a comparison, and how it is shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tastemaker.metrics import holm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parent.parent
+MEASURES = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
+SIGNIFICANT = 0.05
+
+Results = dict[str, list[dict[str, Any]]]
+"""`rows`: one a data set, model and masking. `pairs`: one a data set, masking and pair of models."""
+
+
+def place(name: str) -> Path:
+    """Return the file of a table's results."""
+    return FOLDER / "results" / f"{name}.json"
+
+
+def load(file: Path) -> Results:
+    """Return the results that are there."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def write(file: Path, found: Results) -> None:
+    """Write the results whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(".draft")
+    draft.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    os.replace(draft, file)
+
+
+def done(
+    found: Results, data: str, name: str, settings: dict[str, Any], seeds: int, pairs: Iterable[tuple[str, str]]
+) -> bool:
+    """Say whether a cell is there with these settings, all its seeds and its tests."""
+    rows = [row for row in found.get("rows", []) if (row["data"], row["model"]) == (data, name)]
+    tested = {(pair["a"], pair["b"]) for pair in found.get("pairs", []) if pair["data"] == data}
+    same = all(row["settings"] == settings and row["seeds_asked"] == seeds and not row["failed_seeds"] for row in rows)
+    return bool(rows) and same and set(pairs) <= tested
+
+
+def with_cell(
+    found: Results,
+    compared: dict[str, Any],
+    *,
+    data: str,
+    pairs: Sequence[tuple[str, str]],
+    made_by: dict[str, Any],
+) -> Results:
+    """Return the results with those of a comparison in the place of what was there."""
+    rows = [_kept(row, compared, data, made_by) for row in compared["rows"] if row["error"] is None]
+    tests = [
+        _turned(pair, data, (a, b)) for a, b in pairs for pair in compared["pairs"] if {pair["a"], pair["b"]} == {a, b}
+    ]
+    return {
+        "rows": _replaced(found.get("rows", []), rows, ("data", "model", "variant")),
+        "pairs": _corrected(_replaced(found.get("pairs", []), tests, ("data", "variant", "a", "b"))),
+    }
+
+
+def of_model(name: str) -> list[dict[str, Any]]:
+    """Return the committed rows of configurations whose one stage is this model."""
+    return [
+        row
+        for table in committed()
+        for row in load(place(table))["rows"]
+        if [stage["model"] for stage in row["settings"]["stage"]] == [name]
+    ]
+
+
+def committed() -> list[str]:
+    """Return the names of the tables that have results."""
+    return sorted(file.stem for file in (FOLDER / "results").glob("*.json"))
+
+
+def page() -> str:
+    """Return all tables that have results, in markdown, each with title and note; empty where there is none."""
+    parts = []
+    for name in committed():
+        facts = tomllib.loads((FOLDER / "tables" / f"{name}.toml").read_text(encoding="utf-8"))
+        shown = markdown(load(place(name)), [row["name"] for row in facts["row"]])
+        command = f"python benchmarks/accuracy/run.py {name}"
+        parts.append(f"### {facts['title']}\n\n{facts['note']} Made by `{command}`.\n\n{shown}")
+    return "\n\n".join(parts)
+
+
+def markdown(found: Results, order: Sequence[str]) -> str:
+    """Return the rows of each data set, and the tests between rows, in markdown."""
+    rows = found.get("rows", [])
+    parts = []
+    for data in dict.fromkeys(row["data"] for row in rows):
+        mine = [row for row in rows if row["data"] == data]
+        names = [*dict.fromkeys(row["model"] for row in mine if row["floor"]), *order]
+        mine = sorted((row for row in mine if row["model"] in names), key=lambda row: names.index(row["model"]))
+        lines = [
+            f"| {data} | history | recall@10 | NDCG@10 | seeds | against the floor | seconds to fit | MiB |",
+            "|---|---|---:|---:|---:|---|---:|---:|",
+        ]
+        parts.append("\n".join([*lines, *(_line(row) for row in mine)]))
+    if found.get("pairs"):
+        lines = [
+            "| data | history | pair | difference in NDCG@10 [95 %] | p, Holm | |",
+            "|---|---|---|---:|---:|---|",
+        ]
+        parts.append("\n".join([*lines, *(_pair_line(pair) for pair in found["pairs"])]))
+    return "\n\n".join(parts)
+
+
+def card(name: str) -> str:
+    """Return the committed rows of one model as a markdown table; empty where there is none."""
+    rows = of_model(name)
+    if not rows:
+        return ""
+    lines = [
+        "| data | split | row | history | recall@10 | NDCG@10 | seeds | seconds to fit |",
+        "|---|---|---|---|---:|---:|---:|---:|",
+    ]
+    seen = set()
+    for row in rows:
+        values = " | ".join(value(row, measure) for measure in ("recall@10", "ndcg@10"))
+        cells = f"{row['data']} | {row['split']} | {row['model']} | {_history(row)} | {values} | {row['seeds']}"
+        line = f"| {cells} | {row['fit_seconds']:.0f} |"
+        key = (row["data"], row["split"], row["variant"], json.dumps(row["settings"], sort_keys=True))
+        if key not in seen:  # a floor row stands in several tables
+            lines.append(line)
+        seen.add(key)
+    return "\n".join(lines) + "\n"
+
+
+def value(row: dict[str, Any], measure: str) -> str:
+    """Return a measure, with the standard deviation over seeds where they differ."""
+    one = row["metrics"][measure]
+    spread = f" ± {one['spread']:.4f}" if one["spread"] else ""
+    return f"{one['value']:.4f}{spread}"
+
+
+def _kept(row: dict[str, Any], compared: dict[str, Any], data: str, made_by: dict[str, Any]) -> dict[str, Any]:
+    protocol = compared["protocol"] | row["protocol"]
+    return {
+        "data": data,
+        "split": protocol["split"],
+        "model": row["model"],
+        "floor": row["floor"],
+        "variant": row["variant"],
+        "masked": protocol["history_masked"],
+        "settings": row["config"],
+        "configs": [stage["config"] for stage in row["stages"]],
+        "seeds_asked": len(compared["seeds"]),
+        "seeds": row["seeds"],
+        "failed_seeds": row["failed_seeds"],
+        "metrics": {measure: row["metrics"][measure] for measure in MEASURES},
+        "verdict": row["verdict"],
+        "against_floor": row["against_floor"],
+        "reports": [
+            {key: said for key, said in stage["report"].items() if key != "learning_curve"} for stage in row["stages"]
+        ],
+        "fit_seconds": row["cost"]["fit_seconds"],
+        "rank_seconds": row["cost"]["rank_seconds"],
+        "peak_mib": row["cost"]["peak_mib"],
+        "data_fingerprint": compared["data"]["fingerprint"],
+        "test_queries": protocol["test_queries"],
+        **made_by,
+    }
+
+
+def _turned(pair: dict[str, Any], data: str, wanted: tuple[str, str]) -> dict[str, Any]:
+    """Return a test seen from the first of `wanted`."""
+    difference = {name: pair[name] for name in ("difference", "low", "high")}
+    if pair["a"] != wanted[0]:
+        difference = {"difference": -pair["difference"], "low": -pair["high"], "high": -pair["low"]}
+    facts = {"data": data, "variant": pair["variant"], "measure": pair["measure"], "a": wanted[0], "b": wanted[1]}
+    return {**facts, **difference, "p": pair["p"]}
+
+
+def _replaced(old: list[dict[str, Any]], new: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return `old` with the entries of `new` in their places, and those that are new at the end."""
+    entries = {tuple(one[name] for name in names): one for one in old}
+    entries |= {tuple(one[name] for name in names): one for one in new}
+    return list(entries.values())
+
+
+def _corrected(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Correct the tests of one data set and masking for their number (Holm, 1979)."""
+    for group in {(pair["data"], pair["variant"]) for pair in pairs}:
+        mine = [pair for pair in pairs if (pair["data"], pair["variant"]) == group]
+        for pair, p in zip(mine, holm([pair["p"] for pair in mine]), strict=True):
+            pair |= {"p_holm": float(p), "significant": bool(p < SIGNIFICANT)}
+    return pairs
+
+
+def _line(row: dict[str, Any]) -> str:
+    values = " | ".join(value(row, measure) for measure in ("recall@10", "ndcg@10"))
+    cells = f"{row['model']} | {_history(row)} | {values} | {row['seeds']} | {row['verdict']}"
+    return f"| {cells} | {row['fit_seconds']:.0f} | {row['peak_mib']:,} |"
+
+
+def _pair_line(pair: dict[str, Any]) -> str:
+    masked = pair["variant"].partition(",")[0]
+    size = f"{pair['difference']:+.4f} [{pair['low']:+.4f}, {pair['high']:+.4f}]"
+    verdict = "significant" if pair["significant"] else "within the noise"
+    return f"| {pair['data']} | {masked} | {pair['a']} - {pair['b']} | {size} | {pair['p_holm']:.2g} | {verdict} |"
+
+
+def _history(row: dict[str, Any]) -> str:
+    return "masked" if row["masked"] else "unmasked"

@@ -1,0 +1,218 @@
+"""Accuracy of our models on public data, one command a table; a killed run goes on where it was.
+
+    TASTEMAKER_DATA=... python benchmarks/accuracy/run.py headline       # what is missing, cheapest first; the table
+    python benchmarks/accuracy/run.py headline --table                   # the table only
+    TASTEMAKER_DATA=... python benchmarks/accuracy/run.py headline --quick
+
+A table is tables/NAME.toml: data sets, a split, and rows, each a configuration and a number of seeds (0, 1, ...). A
+cell is a row on a data set: it is compared with the floor, masked and unmasked, all products ranked, fitted on train,
+each seed in a process of its own, and written to results/NAME.json with the commit that made it. Cells that are there
+with the same settings are not run again; --again runs them all. Finished seeds of a killed cell are kept under --runs
+as long as the package's code is the same, so run long tables from a checkout that nobody edits (with another checkout
+installed: PYTHONPATH=. python benchmarks/accuracy/run.py ...).
+
+Rows that the table names as `paired` are tested against each other on the same questions; where the code has changed
+since one of them was run, that one is run again, because a test needs both lists.
+
+--quick tries the machinery on the smallest set: 2 epochs at most, its result beside the runs and in no document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import accuracy_results as results
+from accuracy_results import FOLDER, ROOT
+
+import tastemaker
+from tastemaker import config, progress, registry
+from tastemaker.compare import Plan, Source, compare, entries
+from tastemaker.compare.plan import FLOOR, Entry
+from tastemaker.errors import ConfigError
+from tastemaker.evaluate import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+QUICK_DATA, QUICK_EPOCHS = "amazon-office-2014", 2
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One configuration of a table.
+
+    Attributes:
+        name: in the table.
+        config: a file beside configs/, or a model's name.
+        seeds: fits of it, with the seeds 0, 1, ...
+    """
+
+    name: str
+    config: str
+    seeds: int = 1
+
+    def settings(self, *, quick: bool) -> dict[str, Any]:
+        """Return the settings, checked; with `quick` no network trains for long.
+
+        Raises:
+            ConfigError: the file or the model is not there, or a setting is unknown.
+        """
+        file = FOLDER / "configs" / self.config
+        settings = config.read(str(file) if file.suffix == ".toml" else self.config)
+        if quick:
+            for stage in settings["stage"]:
+                _shorten(stage)
+        registry.build(settings, place=self.name)
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is measured; see the files in tables/.
+
+    Attributes:
+        name: of the file.
+        title, note: in words.
+        data: sets, smallest first.
+        rows: cheapest first.
+        split: a name in `SPLITS`.
+        paired: pairs of rows that are tested against each other; the second may be of the floor.
+    """
+
+    name: str
+    title: str
+    note: str
+    data: tuple[str, ...]
+    rows: tuple[Row, ...]
+    split: str = "leave-one-out"
+    paired: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def read(cls, name: str) -> Table:
+        """Read a table.
+
+        Raises:
+            ConfigError: a pair names no row, or rows with different seeds.
+        """
+        facts = tomllib.loads((FOLDER / "tables" / f"{name}.toml").read_text(encoding="utf-8"))
+        rows = tuple(Row(**row) for row in facts.pop("row"))
+        pairs = tuple((a, b) for a, b in facts.pop("paired", []))
+        table = cls(name=name, rows=rows, paired=pairs, **facts | {"data": tuple(facts["data"])})
+        seeds = {row.name: row.seeds for row in rows}
+        for a, b in pairs:
+            if a not in seeds or (b not in FLOOR and seeds.get(b) != seeds[a]):
+                raise ConfigError(f"{name}.toml: paired {[a, b]}: name two rows with the same number of seeds")
+        return table
+
+    def partners(self, row: Row) -> list[Row]:
+        """Return the earlier rows that this one is tested against."""
+        earlier = self.rows[: self.rows.index(row)]
+        return [other for other in earlier if {(row.name, other.name), (other.name, row.name)} & set(self.paired)]
+
+    def wanted_pairs(self, row: Row) -> list[tuple[str, str]]:
+        """Return the pairs that are tested when this row is run."""
+        there = {row.name, *FLOOR, *(other.name for other in self.partners(row))}
+        return [pair for pair in self.paired if row.name in pair and set(pair) <= there]
+
+
+def run(table: Table, folder: Path, *, out: Path, runs: Path, quick: bool, again: bool) -> int:
+    """Run the cells that are missing, and write the results after each; return how many could not be run."""
+    found = {} if again else results.load(out)
+    failed = 0
+    for row in table.rows:
+        for data in (QUICK_DATA,) if quick else table.data:
+            try:
+                asked = [(one, one.settings(quick=quick)) for one in (*table.partners(row), row)]
+            except ConfigError as error:
+                print(f"{data}, {row.name}: {error}", flush=True)
+                failed += 1
+                continue
+            if results.done(found, data, row.name, asked[-1][1], row.seeds, table.wanted_pairs(row)):
+                continue
+            plan = Plan(
+                entries=(*entries([]), *(Entry(one.name, settings) for one, settings in asked)),
+                data=Source(str(folder / data)),
+                split=table.split,
+                maskings=(True, False),
+                seeds=tuple(range(row.seeds)),
+                options=Options(),
+            )
+            compared = compare(plan, runs / data, progress=progress.bar)
+            found = results.with_cell(found, compared, data=data, pairs=table.wanted_pairs(row), made_by=made_by())
+            results.write(out, found)
+            failed += _tell(compared, data, row.name)
+    return failed
+
+
+def made_by() -> dict[str, Any]:
+    """Return what made a figure: the commit, whether the package was changed since, version and processor cores."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(ROOT), *words], check=True, capture_output=True, text=True).stdout
+
+    changed = bool(git("status", "--porcelain", "--", "tastemaker").strip())
+    return {
+        "commit": git("rev-parse", "HEAD").strip(),
+        "changed_since": changed,
+        "tastemaker": tastemaker.__version__,
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+    }
+
+
+def _shorten(table: dict[str, Any]) -> None:
+    """Let a stage and its members train for two epochs at most, where they are networks."""
+    for member in table.get("member", []):
+        _shorten(member)
+    if registry.model_class(table["model"]).extra in ("neural", "text"):
+        fields = registry.model_class(table["model"]).Config.model_fields
+        table |= {"epochs": QUICK_EPOCHS} if "epochs" in fields else {}
+
+
+def _tell(compared: dict[str, Any], data: str, name: str) -> int:
+    """Print what became of a row; return how many of its seeds failed."""
+    one = next(row for row in compared["rows"] if row["model"] == name)
+    if one["error"] is not None:
+        print(f"{data}, {name}: {one['error']}", flush=True)
+        return 1
+    value, seconds = one["metrics"]["ndcg@10"]["value"], one["cost"]["fit_seconds"]
+    lost = "".join(f"; seed {seed['seed']} failed: {seed['error']}" for seed in one["failed_seeds"])
+    print(f"{data}, {name}: NDCG@10 {value:.4f}, {seconds:.0f} s a fit, {one['verdict']}{lost}", flush=True)
+    return len(one["failed_seeds"])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing unless only the table is wanted, and print the table."""
+    names = sorted(file.stem for file in (FOLDER / "tables").glob("*.toml"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=names, help="the table")
+    parser.add_argument("--table", action="store_true", help="print the table of what is there")
+    parser.add_argument("--quick", action="store_true", help="the smallest set and 2 epochs, to try the machinery")
+    parser.add_argument("--again", action="store_true", help="run all cells anew and forget the results that are there")
+    parser.add_argument("--runs", type=Path, default=FOLDER / "runs", help="folder for finished seeds")
+    options = parser.parse_args(arguments)
+    table = Table.read(options.name)
+    runs = options.runs / "quick" if options.quick else options.runs
+    out = runs / f"{table.name}.json" if options.quick else results.place(table.name)
+    failed = 0
+    if not options.table:
+        folder = os.environ.get("TASTEMAKER_DATA")
+        if not folder:
+            sys.exit("set TASTEMAKER_DATA to the folder of real data sets")
+        if Path(tastemaker.__file__).resolve().parent.parent != ROOT:
+            sys.exit(f"tastemaker is imported from {Path(tastemaker.__file__).parent}; set PYTHONPATH={ROOT}")
+        failed = run(table, Path(folder), out=out, runs=runs, quick=options.quick, again=options.again)
+    print(results.markdown(results.load(out), [row.name for row in table.rows]))
+    if failed:
+        sys.exit(f"{failed} cells or seeds could not be run; see above")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""One epoch of SASRec on Amazon Beauty against RecTools and RecBole, at equal settings.
+
+    python benchmarks/training_speed.py DATA/amazon-beauty-2014 --peers DIR --json OUT.json
+    python benchmarks/training_speed.py --table
+
+All: 64 dimensions, 2 layers, 2 heads, dropout 0.5, the newest 50 purchases, full-softmax cross-entropy over all items,
+Adam at 0.001, items drawn at random to begin with, the train part of leave-one-out (131,413 next purchases), the same
+number of threads. Each library keeps its own batches: ours 256 histories, RecTools 128 histories, RecBole 2,048 pairs
+of a history and its next purchase. Ours runs whole epochs; of the peers, whose epoch takes minutes, a few batches after
+a warm-up are timed and their mean is multiplied by the number of batches, so preparing data and evaluating are left out
+for all three. The peers take turns with ours, and the ratio is the median over rounds. The loss at the first step is
+told for each: near the logarithm of the number of items where the same loss is computed over the same items.
+
+An epoch is not worth the same in each library: RecBole takes 65 steps, RecTools 175, ours 88. With --reach X it is
+measured beside this how long ours takes to reach a validation NDCG@10 of X (history masked).
+
+Each peer lives in an environment of its own under --peers, made once with the pins that work (1.5 GB each; RecBole
+needs an old setuptools for pkg_resources and an old NumPy for np.float_).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from math import log
+from pathlib import Path
+from statistics import mean, median
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tastemaker import registry
+from tastemaker.data import readers
+from tastemaker.data.split import leave_one_out
+from tastemaker.recommender import Aids
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.split import Split
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "training_speed.json"
+CONSTRAINTS = HERE.parent / "constraints.txt"
+SETTINGS = {"dim": 64, "layers": 2, "heads": 2, "dropout": 0.5, "max_length": 50, "learning_rate": 1e-3}
+PEERS = {
+    "recbole": ("recbole==1.2.1", "setuptools<81", "numpy<2", "pandas<3", "scipy<1.14"),
+    "rectools": ("rectools[torch]==0.19.0",),
+}
+WARM_UP = 1
+"""Steps of a peer that are not timed."""
+
+
+class Reached(Exception):
+    """Ends a training that has come as far as was asked."""
+
+
+def install(name: str, folder: Path) -> Path:
+    """Make a peer's environment unless it is there, and return its Python."""
+    python = folder / name / "bin" / "python"
+    ready = folder / name / "ready"
+    if not ready.exists():
+        print(f"making the environment of {name} in {folder / name}", flush=True)
+        venv.create(folder / name, with_pip=True, clear=True)
+        pins = [line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("torch==")]
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *pins, *PEERS[name]], check=True)
+        ready.touch()
+    return python
+
+
+def write_log(data: Dataset, folder: Path) -> Path:
+    """Write all interactions as RecBole reads them; both peers hold the last two of each shopper out themselves."""
+    frame = data.log.select("user", "item").with_row_index("place").select("user", "item", "place")
+    frame.columns = ["user_id:token", "item_id:token", "timestamp:float"]
+    path = folder / "beauty" / "beauty.inter"
+    path.parent.mkdir()
+    frame.write_csv(path, separator="\t")
+    return path
+
+
+def peer(name: str, python: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Time a few steps of a peer, and say what an epoch of them takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "settings.json"
+        file.write_text(json.dumps(asked))
+        command = [str(python), str(HERE / "peers" / f"{name}_sasrec.py"), str(file)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{name}: ended with status {done.returncode}\n{done.stderr[-3000:]}")
+    said = json.loads(done.stdout.strip().splitlines()[-1])
+    timed = said["seconds"][WARM_UP:]
+    return {**said, "epoch_seconds": mean(timed) * said["batches"], "steps_timed": len(timed)}
+
+
+def ours(split: Split, *, epochs: int) -> dict[str, Any]:
+    """Train for whole epochs; the first one, which is slower, is not counted where there are several."""
+    model = build(epochs=epochs, patience=0)
+    model.fit(split.train)
+    curve = model.stages[0].recommender.report()["learning_curve"]
+    seconds = [entry["seconds"] for entry in curve]
+    return {"epoch_seconds": median(seconds[1:] or seconds), "seconds": seconds, "losses": [e["loss"] for e in curve]}
+
+
+def first_loss(split: Split) -> float:
+    """Return our mean loss of the first epoch at a learning rate that changes nothing: that of random items."""
+    model = build(epochs=1, patience=0, learning_rate=1e-12)
+    model.fit(split.train)
+    return float(model.stages[0].recommender.report()["learning_curve"][0]["loss"])
+
+
+def reach(split: Split, wanted: float) -> dict[str, Any]:
+    """Train until validation is as good as was asked, with default settings and with those of this benchmark."""
+    found: dict[str, Any] = {"ndcg@10": wanted}
+    for name, settings in (("equal settings", {}), ("default start", {"start": "cooccurrence"})):
+        entries: list[Mapping[str, float]] = []
+
+        def note(_part: str, entry: Mapping[str, float], entries: list[Mapping[str, float]] = entries) -> None:
+            entries.append(entry)
+            if entry.get("ndcg@10", 0.0) >= wanted:
+                raise Reached
+
+        start = time.perf_counter()
+        try:
+            build(epochs=100, patience=100, **settings).fit(
+                split.train, aids=Aids(validation=split.validation, on_epoch=note)
+            )
+        except Reached:
+            found[name] = {"seconds": time.perf_counter() - start, "epochs": len(entries)}
+        else:
+            found[name] = {"seconds": None, "epochs": len(entries)}
+    return found
+
+
+def build(**settings: Any) -> Any:  # noqa: ANN401  # a pipeline of one model, whose settings are its own
+    """Return our model with the settings of this benchmark."""
+    stage = {"model": "sasrec", "start": "random", **SETTINGS, **settings}
+    return registry.build({"stage": [stage], "fallback": "none"})
+
+
+def main() -> None:
+    """Measure, print, and write JSON if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="?", help="folder of amazon-beauty-2014")
+    parser.add_argument("--table", action="store_true", help="print the table of the result that is there")
+    parser.add_argument("--peers", type=Path, help="folder for the peers' environments, made where they are missing")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=3, help="of ours, in each round")
+    parser.add_argument("--recbole-batches", type=int, default=5, help="steps of RecBole, the first of them a warm-up")
+    parser.add_argument("--rectools-batches", type=int, default=11, help="steps of RecTools")
+    parser.add_argument("--reach", type=float, help="also measure our time to this validation NDCG@10")
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    options = parser.parse_args()
+    if options.table:
+        print(table(json.loads(RESULTS.read_text())))
+        return
+    if options.data is None or options.peers is None:
+        parser.error("name the folder of amazon-beauty-2014 and --peers")
+    started = time.perf_counter()
+    pythons = {name: install(name, options.peers.resolve()) for name in PEERS}
+    data, _ = readers.read(options.data)
+    split = leave_one_out(data)
+    torch.set_num_threads(options.threads)
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in ("tastemaker", *PEERS)}
+    counts = {"recbole": options.recbole_batches, "rectools": options.rectools_batches}
+    with tempfile.TemporaryDirectory() as folder:
+        asked = {**SETTINGS, "threads": options.threads, "log": str(write_log(data, Path(folder))), "batch_size": None}
+        for _ in range(options.rounds):
+            runs["tastemaker"].append(ours(split, epochs=options.epochs))
+            for name, python in pythons.items():
+                runs[name].append(peer(name, python, {**asked, "batches": counts[name]}))
+    mine = [one["epoch_seconds"] for one in runs["tastemaker"]]
+    ratios = {
+        name: median(one["epoch_seconds"] / own for one, own in zip(runs[name], mine, strict=True)) for name in PEERS
+    }
+    losses = {name: runs[name][0]["losses"][0] for name in PEERS} | {"tastemaker": first_loss(split)}
+    result: dict[str, Any] = {
+        "data": options.data.name,
+        "settings": SETTINGS,
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "loss_of_random_items": log(data.n_items),
+        "loss_at_the_first_step": losses,
+        "times_faster": ratios,
+        "runs": runs,
+    }
+    if options.reach is not None:
+        result["reach"] = reach(split, options.reach)
+    result["minutes"] = round((time.perf_counter() - started) / 60, 1)
+    print(table(result))
+    print(f"\n{result['minutes']} minutes")
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return seconds an epoch, ratios and first losses in markdown."""
+    lines = [
+        f"SASRec on {result['data']}, {result['threads']} threads, median of {result['rounds']} rounds; a loss of"
+        f" {result['loss_of_random_items']:.3f} is that of random items\n",
+        "| library | seconds an epoch | times ours | loss at the first step | timed |",
+        "|---|---:|---:|---:|---|",
+    ]
+    for name, runs in result["runs"].items():
+        seconds = median(run["epoch_seconds"] for run in runs)
+        ratio = f"{result['times_faster'][name]:.1f}" if name in result["times_faster"] else "1"
+        steps = f"{runs[0]['steps_timed']} of {runs[0]['batches']} steps" if "batches" in runs[0] else "whole epochs"
+        loss = result["loss_at_the_first_step"][name]
+        lines.append(f"| {name} | {seconds:.1f} | {ratio} | {loss:.3f} | {steps} |")
+    if "reach" in result:
+        reached = dict(result["reach"])
+        wanted = reached.pop("ndcg@10")
+        for name, one in reached.items():
+            taken = "not reached" if one["seconds"] is None else f"{one['seconds']:.0f} s"
+            lines.append(f"\nOurs to a validation NDCG@10 of {wanted}, {name}: {taken}, {one['epochs']} epochs.")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

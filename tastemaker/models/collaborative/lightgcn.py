@@ -1,0 +1,310 @@
+r"""LightGCN: item vectors smoothed over the graph of who bought what, without weights or activations in between.
+
+He et al., "LightGCN", SIGIR 2020: with $\tilde A_{ui} = 1 / \sqrt{|N_u| |N_i|}$ a layer is $E_U' = \tilde A E_I$ and
+$E_I' = \tilde A^T E_U$, and the final vectors are the mean over all layers (eq. 3-7).
+
+Deviations. Shoppers have no free vectors, their layer 0 is zero. Layer 2r of the items is then
+$(\tilde A^T \tilde A)^r E$, their final vectors are the mean G over r = 0 .. `layers`, and a shopper's final vector is
+one step more, $\sum_{i \in N_u} G_i / \sqrt{|N_u| |N_i|}$: but for a factor, the paper with 2 `layers` + 1 layers. It
+asks for a history alone: a new shopper is a new node linked to these items, a known one is answered by the same
+formula, and memory is flat in shoppers. The link to an item weighs $r^{age}$ with r = `recency`, and $|N_u|$ is the sum
+of these weights; r = 1 is the published form. The score is the cosine, in training divided by `temperature`, as in
+AlphaRec (Sheng et al., ICLR 2025), which inputs = "text" comes close to; `score` = "inner" is the published product.
+
+In training a shopper is asked for a purchase from those before it, by the formula that serves, and for that step the
+batch's shoppers are taken out of the graph, so no answer lies in its own question.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+
+from tastemaker import metrics
+from tastemaker.configurable import array_text, text_array
+from tastemaker.data.queries import Queries
+from tastemaker.models import cooccurrence
+from tastemaker.models.similarity import on_grid, products, with_data
+from tastemaker.models.text_vectors import encoder_or_default, item_vectors
+from tastemaker.neural import training
+from tastemaker.neural.blocks import initialise
+from tastemaker.neural.item_inputs import ItemInputConfig, ItemInputs
+from tastemaker.neural.losses import full_softmax
+from tastemaker.recommender import Recommender
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.split import Holdout
+    from tastemaker.progress import Progress
+    from tastemaker.types import Float32, Int64
+
+    Batch = tuple[Int64, Queries, Int64]
+    """Shoppers of a training step, what each question reads, and the items that answer them."""
+
+JUDGED = 10_000
+"""Validation questions, drawn at random, that decide when training stops."""
+JUDGED_AT = 10
+"""They are judged by NDCG at this length, with the history masked."""
+ABSENT = 0.1
+"""Largest share of the shoppers that a training step asks and takes out of the graph."""
+
+
+class Graph:
+    """Who bought what, as a normalised bipartite graph.
+
+    Args:
+        purchases: ones, sparse [users, n].
+    """
+
+    def __init__(self, purchases: csr_array) -> None:
+        buyers = np.bincount(purchases.indices, minlength=purchases.shape[1])
+        self.links: Float32 = (1 / np.sqrt(np.maximum(buyers, 1))).astype(np.float32)
+        """What a link to each item weighs, 1 / sqrt(|N_i|), [n]; an item that nobody bought counts as bought once."""
+        bought = np.diff(purchases.indptr)
+        weights = 1 / np.sqrt(np.repeat(bought, bought))
+        self._edges = with_data(purchases, weights * self.links[purchases.indices])
+        self._down, self._up = _both_ways(self._edges)
+
+    def propagate(self, vectors: Tensor, *, layers: int, without: Int64 | None = None) -> Tensor:
+        """Return the mean of the items' vectors over all layers, [n, d].
+
+        Args:
+            vectors: of layer 0, [n, d].
+            layers: steps from items to shoppers and back.
+            without: shoppers who are left out of the graph; degrees stay as they are.
+        """
+        total = vectors
+        absent = None if without is None else _both_ways(csr_array(self._edges[without]))
+        for _ in range(layers):
+            smoothed = torch.sparse.mm(self._up, torch.sparse.mm(self._down, vectors))
+            if absent is not None:
+                smoothed = smoothed - torch.sparse.mm(absent[1], torch.sparse.mm(absent[0], vectors))
+            vectors = smoothed
+            total = total + vectors
+        return total / (layers + 1)
+
+
+class LightGCNConfig(ItemInputConfig):
+    """Settings of `lightgcn`, beyond those of its item vectors.
+
+    Attributes:
+        layers: steps from items to shoppers and back; L of them are 2 L + 1 layers of the paper, 0 is factorisation.
+        recency: weight of a history item for each step back from the newest; 1 = all alike, the published form.
+        max_length: newest purchases that are read.
+        dropout: of the item vectors that shoppers' vectors are made of.
+        start: item vectors begin at factorised co-occurrence counts, or at random.
+        score: cosine, or the inner product of the paper.
+        temperature: what cosines are divided by in training.
+        loss: cross-entropy over the whole catalogue, or BPR with one random negative.
+        epochs: at most so many.
+        patience: epochs without a better validation NDCG@10 before training stops.
+        targets: purchases of a shopper, drawn anew each epoch, that are asked for.
+        batch_size: shoppers of a training step; at most a tenth of all, as they leave the graph for that step.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+    """
+
+    layers: int = Field(default=1, ge=0)
+    recency: float = Field(default=0.6, gt=0, le=1)
+    max_length: int = Field(default=50, ge=1)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    start: Literal["cooccurrence", "random"] = "cooccurrence"
+    score: Literal["cosine", "inner"] = "cosine"
+    temperature: float = Field(default=0.1, gt=0)
+    loss: Literal["softmax", "bpr"] = "softmax"
+    epochs: int = Field(default=100, ge=1)
+    patience: int = Field(default=5, ge=0)
+    targets: int = Field(default=2, ge=1)
+    batch_size: int = Field(default=2048, ge=1)
+    learning_rate: float = Field(default=0.01, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+
+
+class LightGCN(Recommender):
+    """Spreads what is known of an item over the shoppers who bought it to the other items that they bought."""
+
+    name = "lightgcn"
+    takes = ("encoder",)
+    extra = "neural"
+    Config = LightGCNConfig
+    config: LightGCNConfig
+
+    _best_epoch = 0
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401  # checked by the base
+        super().__init__(**settings)
+        self.ranks_cold_items = self.config.inputs != "id"  # texts make vectors for items that nobody has bought
+        self.stops_early = bool(self.config.patience)
+
+    def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
+        """Train until validation gets no better, or for as many epochs as the last such fit found best."""
+        config, texts = self.config, None
+        if config.inputs != "id":
+            texts = item_vectors(train.items, encoder_or_default(self.encoder), model=self.name, progress=progress)
+        known = train.popularity > 0 if texts is None else (train.popularity > 0) | texts.any(axis=1)
+        inputs, graph = _item_inputs(train, config, texts, seed=seed), Graph(train.matrix())
+
+        def freeze() -> None:
+            with torch.inference_mode():
+                table = graph.propagate(inputs(), layers=config.layers).numpy()
+            self._set(np.where(known[:, None], table, 0).astype(np.float32), graph.links)
+
+        validation = self.aids.validation if self.stops_early else None
+        epochs = self._best_epoch if self.aids.keep_choices and self._best_epoch else config.epochs
+        course = training.train(
+            inputs,
+            partial(self._loss, inputs, graph),
+            partial(self._batches, train.queries()),
+            training.Schedule(
+                epochs=epochs,
+                learning_rate=config.learning_rate,
+                weight_decay=config.weight_decay,
+                patience=0 if validation is None else config.patience,
+            ),
+            seed=seed,
+            judge=None if validation is None else self._judge(validation.sample(JUDGED, seed=seed), freeze),
+            checkpoint=self.aids.checkpoint(self.name),
+            identity=f"{self.name} {config!r} {train.fingerprint} {seed}",
+            on_epoch=self.aids.listener(self.name),
+            progress=progress,
+        )
+        self._best_epoch, self._curve = course.best_epoch, course.curve
+        freeze()
+
+    def score(self, queries: Queries) -> Float32:
+        """Return the similarity of each history's vector to every item's, [B, n].
+
+        It is -inf for items with neither purchase nor text, and for histories of only such items.
+        """
+        states = self._compared(np.asarray(self._weights(queries, self._links) @ self._table, dtype=np.float32))
+        scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
+        asked = np.flatnonzero(states.any(axis=1))
+        scores[asked] = np.where(self._known, products(states[asked], self._answers), -np.inf)
+        return scores
+
+    def report(self) -> dict[str, Any]:
+        """Return how training went."""
+        return {"best_epoch": self._best_epoch, "learning_curve": self._curve}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the items' final vectors, the weights of links to them, and how training went."""
+        course = json.dumps({"best_epoch": self._best_epoch, "curve": self._curve})
+        return {"table": self._table, "links": self._links, "course": text_array(course)}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take them back."""
+        n = len(self.items)
+        self._set(arrays["table"].reshape(n, self.config.dim), arrays["links"].reshape(n))
+        course = json.loads(array_text(arrays["course"]))
+        self._best_epoch, self._curve = course["best_epoch"], course["curve"]
+
+    def _set(self, table: Float32, links: Float32) -> None:
+        """Hold what was learnt; both `learn` and `restore` end here, so they cannot differ."""
+        self._table, self._links = table, links
+        self._answers, self._known = self._compared(table), table.any(axis=1)
+
+    def _compared(self, vectors: Float32) -> Float32:
+        """Return vectors as they are compared; on the grid, so that an answer does not depend on what else is asked."""
+        if self.config.score == "inner":
+            return on_grid(vectors)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return on_grid(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0))
+
+    def _weights(self, queries: Queries, links: Float32) -> csr_array:
+        """Return what shoppers' vectors are made of: r^age / sqrt(|N_u| |N_i|), sparse [B, n]."""
+        rows = queries.newest(self.config.max_length).matrix(len(links), recency=self.config.recency)
+        sums = np.repeat(rows.sum(axis=1), np.diff(rows.indptr))
+        return with_data(rows, rows.data / np.sqrt(sums) * links[rows.indices])
+
+    def _batches(self, histories: Queries, rng: np.random.Generator) -> Iterator[Batch]:
+        """Yield the training steps of one epoch: shoppers in random order, with what they are asked."""
+        rows = rng.permutation(np.flatnonzero(histories.lengths > 1))  # the first purchase is only read
+        size = min(self.config.batch_size, max(1, int(len(rows) * ABSENT)))
+        for begin in range(0, len(rows), size):
+            shoppers = np.sort(rows[begin : begin + size])
+            yield shoppers, *questions(histories.take(shoppers), self.config.targets, self.config.max_length, rng)
+
+    def _loss(self, inputs: ItemInputs, graph: Graph, batch: Batch) -> Tensor:
+        """Return the mean loss of a training step."""
+        config, (shoppers, asked, answers) = self.config, batch
+        table = graph.propagate(inputs(), layers=config.layers, without=shoppers)
+        read = nn.functional.dropout(table, config.dropout)
+        states = torch.sparse.mm(_sparse(self._weights(asked, graph.links)), read)
+        if config.score == "cosine":
+            states = nn.functional.normalize(states, dim=1) / config.temperature
+            table = nn.functional.normalize(table, dim=1)
+        wanted = torch.from_numpy(answers)
+        return full_softmax(states, table, wanted) if config.loss == "softmax" else _bpr(states, table, wanted)
+
+    def _judge(self, validation: Holdout, freeze: Callable[[], None]) -> Callable[[], float]:
+        """Return a function that measures NDCG under the present weights, history masked."""
+
+        def ndcg() -> float:
+            freeze()
+            ranking = self.rank(validation.queries, JUDGED_AT)
+            return float(metrics.per_query(ranking, validation.targets, (JUDGED_AT,))[f"ndcg@{JUDGED_AT}"].mean())
+
+        return ndcg
+
+
+def questions(histories: Queries, size: int, max_length: int, rng: np.random.Generator) -> tuple[Queries, Int64]:
+    """Draw up to `size` purchases of each history, never the first one.
+
+    Returns:
+        The at most `max_length` purchases before each drawn one, and the drawn ones, int64.
+    """
+    rows, first = histories.rows, np.repeat(histories.offsets[:-1], histories.lengths)
+    places = np.flatnonzero(np.arange(len(rows)) > first)
+    drawn = places[np.lexsort((rng.random(len(places)), rows[places]))]
+    turn = np.arange(len(drawn)) - np.searchsorted(rows[drawn], rows[drawn])  # 0 for the first drawn of each history
+    ends = drawn[turn < size]
+    begins = np.maximum(first[ends], ends - max_length)
+    offsets = np.concatenate([[0], np.cumsum(ends - begins)])
+    at = np.repeat(begins - offsets[:-1], ends - begins) + np.arange(offsets[-1])
+    return Queries(offsets, histories.items[at]), histories.items[ends].astype(np.int64)
+
+
+def _item_inputs(train: Dataset, config: LightGCNConfig, texts: Float32 | None, *, seed: int) -> ItemInputs:
+    """Make the items' vectors of layer 0: drawn by seed, then begun at texts and, where so set, at co-occurrence."""
+    with torch.random.fork_rng(devices=[]):  # modules draw weights from the global generator when they are made
+        torch.manual_seed(seed)
+        inputs = ItemInputs(train.n_items, config, texts=texts)
+    initialise(inputs, generator=torch.Generator().manual_seed(seed))
+    drawn = None if inputs.own is None else inputs.own.weight.detach().clone()
+    inputs.known(train.popularity > 0)
+    paired = config.start == "cooccurrence"
+    inputs.start(cooccurrence.vectors(train.queries(), train.n_items, config.dim, seed=seed) if paired else None)
+    if inputs.own is not None and drawn is not None:
+        bare = ~inputs.own.weight.any(dim=1)  # without a pair an item keeps its random vector: zero has no direction
+        inputs.own.weight.data[bare] = drawn[bare]
+    return inputs
+
+
+def _bpr(states: Tensor, table: Tensor, answers: Tensor) -> Tensor:
+    """Return the mean of -log sigmoid of each answer's lead over one random item."""
+    others = torch.randint(len(table), answers.shape, device=answers.device)
+    leads = (states * (table[answers] - table[others])).sum(1)
+    return nn.functional.softplus(-leads).mean()
+
+
+def _both_ways(edges: csr_array) -> tuple[Tensor, Tensor]:
+    """Return the matrix and its transpose for torch."""
+    return _sparse(edges), _sparse(csr_array(edges.T))
+
+
+def _sparse(matrix: csr_array) -> Tensor:
+    """Return the matrix for torch, coordinates in order."""
+    found = matrix.tocoo()
+    places = torch.from_numpy(np.stack([found.row, found.col]).astype(np.int64))
+    return torch.sparse_coo_tensor(places, torch.from_numpy(found.data), found.shape, check_invariants=False).coalesce()

@@ -1,0 +1,127 @@
+"""(History, next product) as pairs of texts, batch by batch, for models that tune an encoder of texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tastemaker.data.queries import Queries
+from tastemaker.errors import DataError
+from tastemaker.models.similarity import on_grid
+from tastemaker.text.render import item_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tastemaker.data.entities import Entities
+    from tastemaker.types import Float32, Int64
+
+
+@dataclass(frozen=True, slots=True)
+class Titles:
+    """The distinct texts of a catalogue.
+
+    Attributes:
+        texts: each once, none blank.
+        of_item: row of each item's text among them, -1 for an item without, int64 [n].
+    """
+
+    texts: list[str]
+    of_item: Int64
+
+    def asked(self, queries: Queries) -> Queries:
+        """Return the same histories as rows of texts; items without a text are left out."""
+        rows = self.of_item[queries.items]
+        offsets = np.concatenate([[0], np.cumsum(rows >= 0)])[queries.offsets]
+        return Queries(offsets, rows[rows >= 0].astype(np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one training step asks: p pairs over u texts. All but `texts` and `refreshed` count among `texts`.
+
+    Attributes:
+        texts: rows of the texts that take part, in order, [u].
+        refreshed: rows of those that are encoded anew, [m].
+        histories: the newest one first, -1 behind the oldest, [p, L].
+        targets: [p].
+        own: pairs and texts that are no negatives, as the shopper bought them too, two arrays of equal length.
+    """
+
+    texts: Int64
+    refreshed: Int64
+    histories: Int64
+    targets: Int64
+    own: tuple[Int64, Int64]
+
+
+def titles_of(items: Entities, *, model: str) -> Titles:
+    """Return the distinct texts of a catalogue.
+
+    Raises:
+        DataError: no product has a text.
+    """
+    texts = item_texts(items)
+    rows = {text: row for row, text in enumerate(dict.fromkeys(text for text in texts if text.strip()))}
+    if not rows:
+        raise DataError(f"{model}: no item has a title or another text; give items with texts, or use another model")
+    return Titles(list(rows), np.array([rows.get(text, -1) for text in texts], dtype=np.int64))
+
+
+def steps(
+    histories: Queries,
+    n_texts: int,
+    *,
+    size: int,
+    most: int,
+    max_length: int,
+    negatives: int,
+    refreshed: int,
+    rng: np.random.Generator,
+) -> Iterator[Step]:
+    """Yield the steps of one epoch: every purchase but a shopper's first is a target once, in random order.
+
+    Args:
+        histories: rows of texts of each shopper, see `Titles.asked`.
+        n_texts: in the catalogue.
+        size: pairs in a step; the last one may be smaller.
+        most: pairs in an epoch; of more, so many are drawn.
+        max_length: L, newest purchases before a target that are read.
+        negatives: random texts in each step beside those of its pairs.
+        refreshed: texts that are encoded anew in each step, all in turn.
+        rng: of all that is drawn.
+    """
+    starts = histories.offsets[:-1][histories.rows]
+    places = rng.permutation(np.flatnonzero(np.arange(len(histories.items)) > starts))[:most]
+    owned = histories.matrix(n_texts)
+    turns = np.resize(rng.permutation(n_texts), refreshed * -(-len(places) // size))
+    column = np.full(n_texts, -1, dtype=np.int64)
+    for number, at in enumerate(range(0, len(places), size)):
+        here = places[at : at + size]
+        before = here[:, None] - 1 - np.arange(max_length)  # [p, L]
+        real = before >= starts[here][:, None]
+        read, targets = histories.items[np.maximum(before, 0)], histories.items[here]
+        fresh = np.unique(turns[number * refreshed : (number + 1) * refreshed])
+        drawn = rng.choice(n_texts, min(negatives, n_texts), replace=False)
+        texts = np.unique(np.concatenate([fresh, drawn, read[real], targets])).astype(np.int64)
+        column[:] = -1
+        column[texts] = np.arange(len(texts))
+        bought = owned[histories.rows[here]].tocoo()
+        mine = (column[bought.col] >= 0) & (bought.col != targets[bought.row])
+        yield Step(
+            texts,
+            fresh,
+            np.where(real, column[read], -1),
+            column[targets],
+            (bought.row[mine].astype(np.int64), column[bought.col[mine]]),
+        )
+
+
+def blended(profiles: Float32, wishes: Float32, weight: float) -> Float32:
+    """Return (1 - weight) * profile + weight * wish, of length 1, on the grid; where one of them is zero, the other."""
+    both = ((profiles != 0).any(axis=1) & (wishes != 0).any(axis=1))[:, None]
+    sums = np.where(both, (1 - weight) * profiles + weight * wishes, profiles + wishes)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    return on_grid(np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0))

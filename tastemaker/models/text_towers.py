@@ -1,0 +1,139 @@
+"""Two towers over one table of text vectors: the network that `two_tower` trains, and how it is judged."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+
+from tastemaker.encoders.base import unit_rows
+from tastemaker.models.similarity import on_grid, products
+from tastemaker.models.text_vectors import mean_vectors
+from tastemaker.recommender import chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tastemaker.data.queries import Queries
+    from tastemaker.data.split import Holdout
+    from tastemaker.models.text_pairs import Step, Titles
+    from tastemaker.neural.sentence_tuning import SentenceLayers
+    from tastemaker.types import Float32
+
+JUDGED_AT = 10
+"""Validation questions are judged by NDCG at this length, with the history masked."""
+MAP_PACE, AGE_PACE = 10.0, 100.0
+"""AdamW moves every parameter by about the learning rate a step; the map and the weights of age move so much faster."""
+
+
+def judge_of(network: Towers, titles: Titles, validation: Holdout) -> Callable[[], float]:
+    """Return a function that measures NDCG of the first target under the present weights, history masked."""
+    known = validation.queries
+    asked, answers = titles.asked(known), titles.of_item[validation.targets.items[validation.targets.offsets[:-1]]]
+
+    def ndcg() -> float:
+        with torch.inference_mode():
+            table = network.mapped(network.vectors).cpu().numpy()
+            onward = network.plain_maps()["onward"].cpu().numpy()
+            profiles = profiles_of(asked, network.age_weights().cpu().numpy(), table, onward)
+        total, answered = 0.0, (asked.lengths > 0) & (answers >= 0)
+        for rows in chunks(len(asked), len(table)):
+            scores = profiles[rows] @ table.T
+            true = np.take_along_axis(scores, np.maximum(answers[rows], 0)[:, None], 1)
+            bought = asked.take(rows)
+            scores[bought.rows, bought.items] = -np.inf
+            ahead = (scores > true).sum(axis=1)[answered[rows]]
+            total += float((1 / np.log2(ahead[ahead < JUDGED_AT] + 2)).sum())
+        return total / len(known)
+
+    return ndcg
+
+
+def profiles_of(queries: Queries, ages: Float32, vectors: Float32, onward: Float32) -> Float32:
+    """Return the histories' vectors, [B, d], of length 1 or 0, on the grid.
+
+    Args:
+        queries: B histories.
+        ages: weight of an item by its steps back from the newest, [L]; older ones are not read.
+        vectors: of the items, [n, d].
+        onward: map from the sum to what is bought next, [d, d].
+    """
+    newest = queries.newest(len(ages))
+    weights = csr_array((ages[newest.ages], newest.items, newest.offsets), shape=(len(queries), len(vectors)))
+    return on_grid(unit_rows(products(mean_vectors(weights, vectors), on_grid(onward))))
+
+
+class Towers(nn.Module):
+    """The tuned layers, the map behind them, and the weights of age.
+
+    Args:
+        vectors: of all texts by the encoder as it is, [t, d].
+        layers: of a transformer, or None.
+        max_length: L, newest products of a history.
+        recency: weight of a product for each step back from the newest, before the weights are learnt.
+        temperature: what cosines are divided by.
+    """
+
+    def __init__(
+        self, vectors: Tensor, layers: SentenceLayers | None, *, max_length: int, recency: float, temperature: float
+    ) -> None:
+        super().__init__()
+        self.layers = layers
+        self.register_buffer("vectors", vectors.clone())  # each as it was when its turn came last
+        self.vectors: Tensor
+        self.map = nn.Linear(vectors.shape[1], vectors.shape[1])  # what is added to the identity
+        nn.init.zeros_(self.map.weight)
+        nn.init.zeros_(self.map.bias)
+        self.onward = nn.Linear(
+            vectors.shape[1], vectors.shape[1], bias=False
+        )  # the same, from a history to what is next
+        nn.init.zeros_(self.onward.weight)
+        self.ages = nn.Parameter(torch.zeros(max_length))
+        self.register_buffer("first_ages", torch.arange(max_length) * math.log(recency), persistent=False)
+        self.first_ages: Tensor
+        self._temperature = temperature
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the mean cross-entropy of a step's targets."""
+        table = self._table(step)  # [u, d]
+        histories = torch.from_numpy(step.histories).to(table.device)  # [p, L]
+        targets = torch.from_numpy(step.targets).to(table.device)
+        weights = self.age_weights() * (histories >= 0)
+        sums = (table[histories.clamp(min=0)] * weights[:, :, None]).sum(1)  # [p, d]
+        profiles = sums + MAP_PACE * self.onward(sums)
+        logits = nn.functional.normalize(profiles, dim=1) @ table.t() / self._temperature  # [p, u]
+        pairs, texts = (torch.from_numpy(rows).to(table.device) for rows in step.own)
+        no_negative = torch.zeros_like(logits, dtype=torch.bool)
+        no_negative[pairs, texts] = True
+        return nn.functional.cross_entropy(logits.masked_fill(no_negative, -torch.inf), targets)
+
+    def mapped(self, vectors: Tensor) -> Tensor:
+        """Return what the map makes of the layers' vectors, scaled to length 1."""
+        return nn.functional.normalize(vectors + MAP_PACE * self.map(vectors), dim=1)
+
+    def age_weights(self) -> Tensor:
+        """Return the weight of a history item by its steps back from the newest, [L]."""
+        return torch.exp(self.first_ages + AGE_PACE * self.ages)
+
+    def _table(self, step: Step) -> Tensor:
+        """Return the mapped vectors of a step's texts; those whose turn it is are encoded, and kept."""
+        table = self.vectors[torch.from_numpy(step.texts).to(self.vectors.device)]
+        if self.layers is not None:
+            fresh = self.layers(step.refreshed)
+            places = torch.from_numpy(np.searchsorted(step.texts, step.refreshed)).to(table.device)
+            table = table.index_copy(0, places, fresh)
+            self.vectors[torch.from_numpy(step.refreshed).to(table.device)] = fresh.detach()
+        return self.mapped(table)
+
+    def plain_maps(self) -> dict[str, Tensor]:
+        """Return "map.weight" and "map.bias" as in `tuned_weights`, and "onward", the map of histories, [d, d]."""
+        eye = torch.eye(len(self.map.weight), device=self.map.weight.device)
+        return {
+            "map.weight": eye + MAP_PACE * self.map.weight,
+            "map.bias": MAP_PACE * self.map.bias,
+            "onward": eye + MAP_PACE * self.onward.weight,
+        }

@@ -1,0 +1,154 @@
+"""What one trial does: fit on train, rank the validation questions, return one figure. There is no test part here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tastemaker import metrics, registry
+from tastemaker.data import variants
+from tastemaker.errors import ConfigError, DataError, did_you_mean
+from tastemaker.evaluate import prepare
+from tastemaker.recommender import Aids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.split import Holdout
+    from tastemaker.evaluate.protocol import Repeats
+
+LEAST_QUESTIONS = 20
+"""Fewer validation questions cannot tell settings apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One ranking measure at one list length, e.g. "ndcg@10"."""
+
+    name: str
+    k: int
+
+    @classmethod
+    def of(cls, text: str) -> Measure:
+        """Read "ndcg@10".
+
+        Raises:
+            ConfigError: an unknown measure, or no list length.
+        """
+        name, _, k = text.partition("@")
+        if name not in metrics.RANKING_MEASURES:
+            raise ConfigError(f"--measure {text}: unknown measure{did_you_mean(name, metrics.RANKING_MEASURES)}")
+        if not k.isdecimal() or int(k) < 1:
+            raise ConfigError(f"--measure {text}: needs the length of the lists, e.g. {name}@10")
+        return cls(name, int(k))
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.k}"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A measure as the mean over questions, and the standard error of that mean."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a search may see of a shop: the train part, and validation questions about it. Nothing else is kept.
+
+    Attributes:
+        train: what is learnt from.
+        validation: what may end training and set weights, all questions.
+        judged: what the figure is measured on: `validation`, or a sample of it.
+        masked: whether products of the history are left out of the lists.
+        facts: data and protocol, as JSON values.
+    """
+
+    train: Dataset
+    validation: Holdout
+    judged: Holdout
+    masked: bool
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        data: Dataset,
+        *,
+        split: str = "leave-one-out",
+        repeats: Repeats = "count",
+        masked: bool = True,
+        sample: int | None = None,
+        seed: int = 0,
+    ) -> Asked:
+        """Split a shop and let go of its test part.
+
+        Args:
+            data: any data set.
+            split: a name in `SPLITS`.
+            repeats: see `evaluate.prepare`.
+            masked: whether products of the history are left out of the lists.
+            sample: judge on so many random validation questions.
+            seed: of random splits and of the sample.
+
+        Raises:
+            ConfigError: an unknown name.
+            DataError: the data do not allow the split, or leave too few questions.
+        """
+        parts = prepare(data, split=split, repeats=repeats, seed=seed)
+        train, validation = parts.train, parts.validation
+        judged = validation if sample is None else validation.sample(sample, seed=seed)
+        if len(judged) < LEAST_QUESTIONS:
+            raise DataError(
+                f"{len(judged)} validation questions cannot tell settings apart; needs {LEAST_QUESTIONS}: "
+                "use more data, another split, or a larger --sample"
+            )
+        facts = {
+            "data_fingerprint": data.fingerprint,
+            "split": split,
+            "repeats": repeats,
+            "history_masked": masked,
+            "fitted_on": "train",
+            "measured_on": "validation",
+            "train_interactions": len(train),
+            "validation_questions": len(validation),
+            "questions": len(judged),
+            "repeated_targets": int(variants.in_history(judged).sum()),
+        }
+        return cls(train, validation, judged, masked, facts)
+
+
+def measure_settings(
+    settings: Mapping[str, Any],
+    asked: Asked,
+    measure: Measure,
+    *,
+    seed: int = 0,
+    on_epoch: Callable[[str, Mapping[str, float]], None] | None = None,
+) -> Figure:
+    """Fit a pipeline on train, let it make its own choices on validation, and measure it there.
+
+    Args:
+        settings: of the pipeline.
+        asked: train part and validation questions.
+        measure: what is returned.
+        seed: of the fit.
+        on_epoch: see `Aids`; what it raises ends the fit.
+
+    Raises:
+        TastemakerError: the settings, or the data with them, do not work.
+    """
+    pipeline = registry.build(settings, place="trial")
+    pipeline.fit(asked.train, aids=Aids(validation=asked.validation, on_epoch=on_epoch), seed=seed)
+    if pipeline.wants_calibration:
+        pipeline.calibrate(asked.validation, seed=seed)
+    k = min(measure.k, asked.train.n_items)
+    lists = pipeline.rank(asked.judged.queries, k, seen=not asked.masked)
+    values = metrics.per_query(lists, asked.judged.targets, (measure.k,))[str(measure)]
+    exact = values.astype(np.float64)
+    return Figure(float(exact.mean()), float(exact.std(ddof=1) / np.sqrt(len(exact))))
