@@ -1,14 +1,21 @@
-"""The weighted sum of members: against a slow version, what the weights learn, and the road through files."""
+"""What members say put together: against a slow version, what weights and trees learn, the road through files."""
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
+import polars as pl
 import pytest
 
 from tastemaker import evaluate, registry, saved
+from tastemaker.data import Dataset, Queries
 from tastemaker.data.split import leave_one_out
-from tastemaker.errors import ConfigError, DataError
-from tastemaker.models.ensemble.blend import FORMS, Blend, _Said, _union
+from tastemaker.errors import ConfigError, DataError, MissingExtra
+from tastemaker.metrics import per_query
+from tastemaker.models import boosting
+from tastemaker.models.blending import FORMS, Opinions, _comparable
+from tastemaker.models.ensemble.blend import Blend
 from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.recommender import Aids
 from tastemaker.saved import SavedModel
@@ -35,33 +42,34 @@ def fitted(split, *members):
     return blend
 
 
-def test_the_union_adds_up_what_all_members_say():
+def test_the_union_holds_what_every_member_says():
     data = tiny_shop(users=50)
     members = [model(name).fit(data) for name in ("transitions", "item_knn", "popular")]
-    said = [_Said.of(member.rank(data.queries(), 8)) for member in members]
-    for forms in (["share", "softmax", "rank"], ["rank", "rank", "share"]):
-        items, opinions = _union(said, forms)
+    rankings = [member.rank(data.queries(), 8) for member in members]
+    said = [_comparable(ranking) for ranking in rankings]
+    opinions = Opinions.of(rankings)
+    for form in FORMS:
         for row in range(data.n_users):
             expected = {}
-            for number, (one, form) in enumerate(zip(said, forms, strict=True)):
-                for item, value in zip(one.items[row], one.forms[form][row], strict=True):
+            for number, (ranking, one) in enumerate(zip(rankings, said, strict=True)):
+                for item, value in zip(ranking.items[row], one[form][row], strict=True):
                     if item >= 0:
                         expected.setdefault(int(item), np.zeros(3))[number] += value
-            listed = items[row][items[row] >= 0].tolist()
-            assert sorted(listed) == sorted(expected)
-            for item, given in zip(items[row], opinions[row], strict=True):
-                if item >= 0:
-                    np.testing.assert_allclose(given, expected[int(item)], atol=1e-7)
+            items = opinions.items[row]
+            assert items[items >= 0].tolist() == sorted(expected)
+            assert (np.diff((items < 0).astype(int)) >= 0).all()  # what is no item stands at the end
+            for item, given in zip(items, opinions.forms[form][row], strict=True):
+                np.testing.assert_allclose(given, expected.get(int(item), np.zeros(3)), atol=1e-7)
 
 
 def test_every_form_sums_to_one_where_there_is_an_opinion():
     data = tiny_shop(users=50)
-    said = _Said.of(model("transitions").fit(data).rank(data.queries(), 8))
-    listed = (said.items >= 0).any(axis=1)
+    ranking = model("transitions").fit(data).rank(data.queries(), 8)
+    listed = (ranking.items >= 0).any(axis=1)
     assert listed.any() and not listed.all()
-    for form in FORMS:
-        np.testing.assert_allclose(said.forms[form].sum(axis=1), listed, atol=1e-5)
-        assert (np.diff(said.forms[form], axis=1) <= 1e-7).all()
+    for values in _comparable(ranking).values():
+        np.testing.assert_allclose(values.sum(axis=1), listed, atol=1e-5)
+        assert (np.diff(values, axis=1) <= 1e-7).all()
 
 
 def test_what_does_not_help_gets_no_weight():
@@ -70,14 +78,16 @@ def test_what_does_not_help_gets_no_weight():
     report = blend.report()
     assert report["members"][0]["weight"] == pytest.approx(1.0, abs=0.1)
     values = report["ndcg@10_on_validation"]
-    assert values["blend"] >= max(values["0: popular"], values["1: random"])
+    assert values["weights"] >= max(values["0: popular"], values["1: random"])
 
 
-def test_saved_and_loaded_it_gives_the_same_lists(tmp_path):
-    data = tiny_shop(users=120)
+@pytest.mark.parametrize("combine", ["weights", "trees"])
+def test_saved_and_loaded_it_gives_the_same_lists(tmp_path, combine):
+    data = fickle_shop() if combine == "trees" else tiny_shop(users=120)
     split = leave_one_out(data)
-    pipeline = registry.build(SETTINGS)
+    pipeline = registry.build({"stage": [{**SETTINGS["stage"][0], "combine": combine}]})
     evaluate.fit(pipeline, split)
+    assert ("trees" in pipeline.stages[0].recommender.report()["combined_by"]) == (combine == "trees")
     assert registry.settings_of(pipeline)["stage"][0]["member"][0]["recency"] == 0.5
     saved.save(tmp_path / "model", SavedModel(pipeline, data.users, split.refit.queries()))
     again = saved.load(tmp_path / "model").pipeline
@@ -85,6 +95,93 @@ def test_saved_and_loaded_it_gives_the_same_lists(tmp_path):
     np.testing.assert_array_equal(one.items, other.items)
     np.testing.assert_array_equal(one.scores, other.scores)
     assert again.stages[0].recommender.report() == pipeline.stages[0].recommender.report()
+
+
+def fickle_shop(users=600, seed=3):
+    """A shop where a bought product leads to its successor if its number is even, and to the bestseller if not."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in range(users):
+        item, bought = int(rng.integers(1, 60)), []
+        while len(bought) < 6:
+            bought.append(item)
+            follower = (item + 2) % 60 if item % 2 == 0 else 0
+            item = follower if follower not in bought and rng.random() < 0.8 else int(rng.integers(60))
+            while item in bought:
+                item = int(rng.integers(60))
+        rows += [(f"u{user}", f"p{one:02}") for one in bought]
+    return Dataset.from_frames(pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row"))
+
+
+def test_trees_are_kept_only_where_they_beat_the_weights():
+    split = leave_one_out(fickle_shop())
+    found = {}
+    for combine in ("weights", "trees"):
+        members = [model(name) for name in ("transitions", "popular", "item_knn")]
+        blend = Blend(members=members, pool=20, combine=combine)
+        evaluate.fit(Pipeline([Stage(blend)]), split)
+        found[combine] = blend
+    values = found["trees"].report()["ndcg@10_on_validation"]
+    assert values["trees, held-out questions"] > values["weights, held-out questions"]
+    assert found["trees"].report()["trees_look_at"]
+    measured = {
+        combine: float(per_query(blend.rank(split.test.queries, 10), split.test.targets, (10,))["ndcg@10"].mean())
+        for combine, blend in found.items()
+    }
+    assert measured["trees"] > measured["weights"]
+
+
+def fitted_trees(split, *members):
+    blend = Blend(members=[model(name) for name in members], pool=10, combine="trees")
+    evaluate.fit(Pipeline([Stage(blend)]), split)
+    return blend
+
+
+def test_one_question_is_answered_as_many_at_once():
+    split = leave_one_out(fickle_shop())
+    blend = fitted_trees(split, "transitions", "popular", "item_knn")
+    queries = split.test.queries.take(slice(0, 30))
+    together = blend.rank(queries, 10)
+    for row in range(30):
+        alone = blend.rank(queries.take(slice(row, row + 1)), 10)
+        np.testing.assert_array_equal(alone.items[0], together.items[row])
+        np.testing.assert_array_equal(alone.scores[0], together.scores[row])
+
+
+def test_facts_of_items_and_histories_by_hand():
+    histories = Queries.from_lists([[0, 1], [1], [1, 0, 2]])
+    facts = boosting.Facts.of(histories, 4)
+    count, newest, place, age, length = facts.items[1]
+    assert count == pytest.approx(np.log1p(3))
+    assert newest == pytest.approx(2 / 3)  # of [0, 1] and of [1]
+    assert place == pytest.approx((1 + 0 + 0) / 3)
+    assert age == pytest.approx(np.log1p((0 + 0 + 2) / 3))
+    assert length == pytest.approx(np.log1p((2 + 1 + 3) / 3))
+    assert not facts.items[3].any()
+    asked = facts.of_queries(Queries.from_lists([[], [2, 1]]))
+    assert not asked[0].any()
+    counts = np.log1p([2, 3, 1])
+    expected = [np.log1p(2), counts[1], (counts[2] + counts[1]) / 2, 1 / 3]
+    np.testing.assert_allclose(asked[1], expected, rtol=1e-6)
+
+
+def test_what_trees_do_not_look_at_stands_below_in_the_old_order(monkeypatch):
+    split = leave_one_out(fickle_shop())
+    blend = fitted_trees(split, "transitions", "popular", "item_knn")
+    monkeypatch.setattr(boosting, "DEPTH", 3)
+    queries = split.test.queries.take(slice(0, 40))
+    ranking = blend.rank(queries, 20)
+    blend._trees = None
+    plain = blend.rank(queries, 20)
+    for row in range(40):
+        assert set(ranking.items[row][:3]) == set(plain.items[row][:3])
+        assert ranking.items[row][3:].tolist() == plain.items[row][3:].tolist()
+
+
+def test_without_lightgbm_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(MissingExtra, match=r"tastemaker\[ranking\]"):
+        Blend(members=[model("popular"), model("random")], combine="trees")
 
 
 def test_a_new_fit_forgets_old_weights_and_a_refit_keeps_them():

@@ -1,16 +1,15 @@
-"""Recommenders in parallel: a weighted sum of what several members say, with weights learnt on validation.
+"""Recommenders in parallel: what several members say, put together with weights or trees learnt on validation.
 
 Members that err differently help each other, counts and networks above all. Each member gives its best `pool`
-candidates; what it says of one is made comparable between members ("share": its score over the sum of the list's,
-"softmax": exp of the score over the sum, "rank": the reciprocal rank 1 / (60 + place); Cormack et al., SIGIR 2009), and
-a weighted sum decides. Which form and which weights is chosen by NDCG@10 on validation questions, one coordinate at a
-time from the best single member, so a member that does not help gets the weight 0.
+candidates; which form of what it says (`tastemaker.models.blending`) and which weights is chosen by NDCG@10 on
+validation questions, one coordinate at a time from the best single member, so a member that does not help gets the
+weight 0. With combine = "trees", boosted trees (`tastemaker.models.boosting`) then put the best candidates in order,
+where they prove better than the weights on validation questions that they did not learn from.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,27 +19,28 @@ from tastemaker import configurable
 from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.ranking import Ranking, sort_lists
 from tastemaker.errors import ConfigError, DataError
+from tastemaker.models import blending, boosting
+from tastemaker.models.blending import CHOSEN_AT, Form, Opinions
+from tastemaker.models.boosting import Asked, Lists
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Recommender, check_queries, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import lightgbm
     from numpy.typing import NDArray
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.entities import Entities
     from tastemaker.data.queries import Queries
     from tastemaker.data.split import Holdout
-    from tastemaker.types import Float32, Int32
+    from tastemaker.types import Int32
 
-Form = Literal["share", "softmax", "rank"]
-FORMS: tuple[Form, ...] = ("share", "softmax", "rank")
-STEPS = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
-"""Weights that are tried for one member while the others stand still; the best member begins at 1."""
-ROUNDS = 3
-RRF = 60.0
-CHOSEN_AT = 10
+LEAST = 20
+"""Fewer validation questions choose nothing."""
+HELD_OUT = 5
+"""One question in so many judges the trees and takes no part in growing them."""
 
 
 class BlendConfig(configurable.Config):
@@ -48,11 +48,13 @@ class BlendConfig(configurable.Config):
 
     Attributes:
         pool: candidates that each member gives.
-        calibration: validation questions on which forms and weights are chosen.
+        combine: "weights", or "trees" that learn where to trust which member; they need thousands of questions.
+        calibration: validation questions on which forms, weights and trees are chosen.
     """
 
     pool: int = Field(default=100, ge=1)
-    calibration: int = Field(default=5000, ge=20)
+    combine: Literal["weights", "trees"] = "weights"
+    calibration: int = Field(default=20_000, ge=LEAST)
 
 
 class Blend(Recommender):
@@ -73,6 +75,8 @@ class Blend(Recommender):
                 raise ConfigError(f"blend: {member.name} only re-ranks candidates; it can be a later stage, no member")
             if isinstance(member, Blend):
                 raise ConfigError("blend: a blend is no member of another; name its members themselves")
+        if self.config.combine == "trees":
+            boosting.require_lightgbm()
         self.members = tuple(members)
         self._choose_nothing()
 
@@ -95,46 +99,73 @@ class Blend(Recommender):
         """Fit every member on the same data; without validation all count alike, by rank."""
         if not self.aids.keep_choices:
             self._choose_nothing()
+        self._facts = boosting.Facts.of(train.queries(), train.n_items)
         for name, member in self.parts.items():
             member.fit(train, aids=self.aids.of_part(name), seed=seed, progress=progress)
 
     def _choose_nothing(self) -> None:
         self._forms: list[Form] = ["rank"] * len(self.members)
         self._weights = np.full(len(self.members), 1.0 / len(self.members))
+        self._trees: lightgbm.Booster | None = None
         self._trials: dict[str, float] = {}
 
     def calibrate(
         self, validation: Holdout, *, candidates: Ranking | None = None, seed: int = 0, progress: Progress = silent
     ) -> None:
-        """Choose forms and weights by NDCG@10 of the first targets, the history masked.
+        """Choose forms, weights and trees by NDCG@10 of the first targets, the history masked.
 
         Raises:
             DataError: too few questions to choose by.
         """
-        if len(validation) < 20:
-            raise DataError(f"blend: {len(validation)} validation questions are too few to choose weights; needs 20")
-        said = [_Said.of(member.rank(validation.queries, self.config.pool)) for member in self.members]
+        if len(validation) < LEAST:
+            raise DataError(
+                f"blend: {len(validation)} validation questions are too few to choose weights; needs {LEAST}"
+            )
+        members = progress(self.members, label="asking members", total=len(self.members))
+        opinions = Opinions.of([member.rank(validation.queries, self.config.pool) for member in members])
         first = validation.targets.items[validation.targets.offsets[:-1]]
-        self._forms, alone = _best_forms(said, first)
-        pool = _Pool.of(said, self._forms, first)
-        self._weights = _ascend(pool, start=int(np.argmax(alone)))
-        names = [f"{number}: {member.name}" for number, member in enumerate(self.members)]
-        self._trials = {**dict(zip(names, alone, strict=True)), "blend": pool.ndcg(self._weights)}
+        self._forms, alone = blending.best_forms(opinions, first)
+        self._weights = blending.ascend(opinions, self._forms, first, start=int(np.argmax(alone)))
+        asked = self._asked(opinions, validation.queries)
+        self._trials = dict(zip(self._member_names(), alone, strict=True))
+        self._trials["weights"] = blending.ndcg(asked.weighted, opinions.items, first)
+        self._trees = None
+        if self.config.combine == "trees":
+            self._grow(asked, first, seed=seed)
+
+    def _grow(self, asked: Asked, first: Int32, *, seed: int) -> None:
+        """Grow trees on most questions; keep them if they beat the weights on the rest, then grow them on all."""
+        held_out = np.random.default_rng(seed).permutation(len(first)) % HELD_OUT == 0
+        learnt, judged = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        judge = asked.take(judged)
+        lists, unseen = Lists.of(asked.take(learnt), first[learnt]), Lists.of(judge, first[judged])
+        if not len(lists.target) or not len(unseen.target):
+            return  # no member names a single target: nothing to learn from
+        trees = boosting.grow(lists, judge=unseen, seed=seed)
+        by_weights = blending.ndcg(judge.weighted, judge.opinions.items, first[judged])
+        by_trees = blending.ndcg(boosting.order(trees, judge), judge.opinions.items, first[judged])
+        self._trials |= {"weights, held-out questions": by_weights, "trees, held-out questions": by_trees}
+        if by_trees > by_weights:
+            rounds = max(1, trees.best_iteration)
+            self._trees = boosting.grow(Lists.of(asked, first), judge=None, rounds=rounds, seed=seed)
+
+    def _asked(self, opinions: Opinions, queries: Queries) -> Asked:
+        return Asked(opinions, opinions.weighted(self._forms, self._weights), self._facts, queries)
 
     def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
-        """Rank by the weighted sum of what the members say."""
+        """Rank by the weighted sum of what the members say, or by trees."""
         check_queries(queries, len(self.items), k)
         parts = []
-        for rows in chunks(len(queries), 4 * self.config.pool * len(self.members)):
+        for rows in chunks(len(queries), 8 * self.config.pool * len(self.members)):
             asked = queries.take(rows)
             offered = None if candidates is None else candidates.take(rows)
-            said = [
-                _Said.of(member.rank(asked, max(k, self.config.pool), candidates=offered, seen=seen))
-                for member in self.members
-            ]
-            items, features = _union(said, self._forms)
-            scores = np.where(items >= 0, features @ self._weights, -np.inf).astype(np.float32)
-            parts.append(sort_lists(items, scores, k))
+            width = max(k, self.config.pool)
+            opinions = Opinions.of(
+                [member.rank(asked, width, candidates=offered, seen=seen) for member in self.members]
+            )
+            told = self._asked(opinions, asked)
+            scores = told.weighted if self._trees is None else boosting.order(self._trees, told)
+            parts.append(sort_lists(opinions.items, scores, k))
         return Ranking.stack(parts, k)
 
     def report(self) -> dict[str, Any]:
@@ -144,13 +175,28 @@ class Blend(Recommender):
                 {"model": member.name, "form": form, "weight": round(float(weight), 4), "report": member.report()}
                 for member, form, weight in zip(self.members, self._forms, self._weights, strict=True)
             ],
+            "combined_by": "weights" if self._trees is None else f"{self._trees.num_trees()} trees",
+            "trees_look_at": self._importance(),
             f"ndcg@{CHOSEN_AT}_on_validation": self._trials,
         }
 
+    def _importance(self) -> dict[str, float]:
+        """Return what the trees gain from most, as shares of all they gain."""
+        if self._trees is None:
+            return {}
+        gains = self._trees.feature_importance("gain")
+        named = zip(boosting.names(self._member_names()), gains / max(gains.sum(), 1e-12), strict=True)
+        return {name: round(float(gain), 4) for name, gain in sorted(named, key=lambda one: -one[1])[:10]}
+
+    def _member_names(self) -> list[str]:
+        return [f"{number}: {member.name}" for number, member in enumerate(self.members)]
+
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return weights, forms and the members' arrays."""
+        """Return weights, forms, trees in LightGBM's text format, facts of items, and the members' arrays."""
         chosen = json.dumps({"forms": self._forms, "trials": self._trials})
-        own = {"weights": self._weights, "chosen": text_array(chosen)}
+        own = {"weights": self._weights, "chosen": text_array(chosen), "facts": self._facts.items}
+        if self._trees is not None:
+            own["trees"] = text_array(self._trees.model_to_string())
         return own | {
             f"{name}.{key}": array for name, member in self.parts.items() for key, array in member.arrays().items()
         }
@@ -162,130 +208,9 @@ class Blend(Recommender):
         return super().attach(items, arrays)
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take weights and forms back."""
+        """Take weights, forms, trees and facts back."""
         self._weights = arrays["weights"].reshape(len(self.members))
         chosen = json.loads(array_text(arrays["chosen"]))
         self._forms, self._trials = chosen["forms"], chosen["trials"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """Candidates of one member, [B, m], with every form of its opinion of them."""
-
-    items: Int32
-    forms: dict[Form, Float32]
-
-    @classmethod
-    def of(cls, ranking: Ranking) -> _Said:
-        """Make all forms of a member's lists."""
-        there = ranking.items >= 0
-        scores = np.where(there, ranking.scores, 0).astype(np.float64)
-        lowest = np.minimum(scores.min(axis=1, keepdims=True, initial=0), 0)
-        shifted = np.where(there, scores - lowest, 0)
-        highest = np.where(there, ranking.scores, -np.inf).max(axis=1, keepdims=True, initial=-1e30)
-        powers = np.where(there, np.exp(np.minimum(scores - highest, 0)), 0)
-        places = np.where(there, 1 / (RRF + 1 + np.arange(ranking.items.shape[1])), 0)
-        forms: dict[Form, Float32] = {}
-        for name, values in (("share", shifted), ("softmax", powers), ("rank", places)):
-            total = values.sum(axis=1, keepdims=True)
-            forms[name] = np.divide(values, total, out=np.zeros_like(values), where=total > 0).astype(np.float32)  # type: ignore[index]
-        return cls(ranking.items, forms)
-
-
-def _union(said: Sequence[_Said], forms: Sequence[Form]) -> tuple[Int32, Float32]:
-    """Return every candidate of each row once, [B, C], -1 filled, and each member's opinion of it, [B, C, members]."""
-    items = np.concatenate([one.items for one in said], axis=1)
-    size, width = items.shape
-    opinions = np.zeros((size, width, len(said)), dtype=np.float32)
-    start = 0
-    for number, (one, form) in enumerate(zip(said, forms, strict=True)):
-        end = start + one.items.shape[1]
-        opinions[:, start:end, number] = one.forms[form]
-        start = end
-    order = np.argsort(items, axis=1, kind="stable")
-    items = np.take_along_axis(items, order, 1)
-    opinions = np.take_along_axis(opinions, order[:, :, None], 1)
-    for back in range(1, len(said)):  # a candidate stands at most once for each member: add later ones to the first
-        same = np.zeros((size, width), dtype=bool)
-        same[:, back:] = (items[:, back:] == items[:, :-back]) & (items[:, back:] >= 0)
-        rows, columns = np.nonzero(same)
-        firsts = columns - back
-        is_first = (firsts == 0) | (items[rows, np.maximum(firsts - 1, 0)] != items[rows, firsts])
-        rows, columns, firsts = rows[is_first], columns[is_first], firsts[is_first]
-        opinions[rows, firsts] += opinions[rows, columns]
-    repeated = np.zeros((size, width), dtype=bool)
-    repeated[:, 1:] = items[:, 1:] == items[:, :-1]
-    return np.where(repeated, -1, items).astype(np.int32), opinions
-
-
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """Union of all candidates of those validation questions whose target is among them.
-
-    Attributes:
-        opinions: [b, C, members].
-        there: which places hold a candidate, [b, C].
-        target: which one is the target, one a row, [b, C].
-        questions: number of all questions.
-    """
-
-    opinions: Float32
-    there: NDArray[np.bool_]
-    target: NDArray[np.bool_]
-    questions: int
-
-    @classmethod
-    def of(cls, said: Sequence[_Said], forms: Sequence[Form], first: Int32) -> _Pool:
-        """Gather what the members say of the questions that any of them can answer."""
-        items, opinions = _union(said, forms)
-        target = items == first[:, None]
-        answered = target.any(axis=1)
-        return cls(opinions[answered], items[answered] >= 0, target[answered], len(first))
-
-    def ndcg(self, weights: NDArray[np.float64]) -> float:
-        """Return NDCG@10 of the weighted sum; questions whose target is nobody's candidate count as 0."""
-        scores = np.where(self.there, self.opinions @ weights.astype(np.float32), -np.inf)
-        ahead = (scores > scores[self.target][:, None]).sum(axis=1)
-        return float((1 / np.log2(ahead[ahead < CHOSEN_AT] + 2)).sum() / max(1, self.questions))
-
-    def best_of_two(self) -> float:
-        """Return the best NDCG@10 of two members over a few weights of the second."""
-        return max(self.ndcg(np.array([1.0, weight])) for weight in (0.1, 0.3, 1.0))
-
-
-def _best_forms(said: Sequence[_Said], first: Int32) -> tuple[list[Form], list[float]]:
-    """Return the forms that serve pairs of the best member with each other one best, and each member's own NDCG."""
-    alone = [_Pool.of([one], ["rank"], first).ndcg(np.ones(1)) for one in said]
-    best = int(np.argmax(alone))
-    found: dict[Form, tuple[float, list[Form]]] = {}
-    for own in FORMS:
-        forms, total = [own] * len(said), 0.0
-        for number, one in enumerate(said):
-            if number != best:
-                value, forms[number] = max(
-                    (_Pool.of([said[best], one], [own, form], first).best_of_two(), form) for form in FORMS
-                )
-                total += value
-        found[own] = total, forms
-    return max(found.values())[1], alone
-
-
-def _ascend(pool: _Pool, *, start: int) -> NDArray[np.float64]:
-    """Improve one weight at a time, from the best single member, until nothing gets better."""
-    weights = np.zeros(pool.opinions.shape[2])
-    weights[start] = 1.0
-    best = pool.ndcg(weights)
-    for _ in range(ROUNDS):
-        before = best
-        for number in range(len(weights)):
-            if number == start:
-                continue
-            for step in STEPS:
-                tried = weights.copy()
-                tried[number] = step
-                value = pool.ndcg(tried)
-                if value > best + 1e-9:
-                    best, weights = value, tried
-        if best <= before:
-            break
-    return np.asarray(weights / weights.sum())
+        self._facts = boosting.Facts(arrays["facts"].reshape(len(self.items), len(boosting.ITEM_FACTS)))
+        self._trees = boosting.read(array_text(arrays["trees"])) if "trees" in arrays else None

@@ -1,0 +1,214 @@
+r"""Boosted trees that put candidates in order by what members say of them and by plain facts of items and histories.
+
+LambdaMART (Burges, "From RankNet to LambdaRank to LambdaMART", MSR-TR-2010-82) as in LightGBM. A weighted sum trusts a
+member alike for every shopper and product; trees learn where to trust which, e.g. counts for products bought often.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tastemaker.errors import MissingExtra
+from tastemaker.models.blending import FORMS, Opinions, hits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import lightgbm
+    from numpy.typing import NDArray
+
+    from tastemaker.data.queries import Queries
+    from tastemaker.types import Bool, Float32, Float64, Int32, Int64
+
+DEPTH = 150
+"""Candidates of a question that the trees put in order: the best ones by the weighted sum."""
+LEAVES, RATE, ROUNDS, PATIENCE = 15, 0.05, 400, 40
+LEAST_IN_LEAF = 100
+"""Candidates that a leaf stands for at least; small calibration sets get smaller leaves."""
+ITEM_FACTS = ("log count", "share of purchases that are newest", "mean place", "log mean age", "log history length")
+QUERY_FACTS = ("log length", "log count of newest", "mean log count", "mean place of newest")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the training log tells of items, float32 [n, ITEM_FACTS].
+
+    Count of purchases; share of them that are their shopper's newest; mean place in the history from 0 (oldest) to 1;
+    mean number of later purchases; mean length of the histories.
+    """
+
+    items: Float32
+
+    @classmethod
+    def of(cls, histories: Queries, n_items: int) -> Facts:
+        """Count in the histories of the training data."""
+        lengths = histories.lengths[histories.rows]
+        ages = histories.offsets[1:][histories.rows] - 1 - np.arange(len(histories.items))
+        places = (lengths - 1 - ages) / np.maximum(lengths - 1, 1)
+        counts = np.bincount(histories.items, minlength=n_items)
+
+        def mean(values: NDArray[Any]) -> Float64:
+            return np.bincount(histories.items, values, minlength=n_items) / np.maximum(counts, 1)
+
+        columns = [np.log1p(counts), mean(ages == 0), mean(places), np.log1p(mean(ages)), np.log1p(mean(lengths))]
+        return cls(np.stack(columns, axis=1).astype(np.float32))
+
+    def of_queries(self, queries: Queries) -> Float32:
+        """Return facts of histories, float32 [B, QUERY_FACTS]; zeros for an empty one."""
+        found = np.zeros((len(queries), len(QUERY_FACTS)), dtype=np.float32)
+        asked = queries.lengths > 0
+        newest = queries.items[queries.offsets[1:][asked] - 1]
+        counts = self.items[:, 0]
+        sums = np.bincount(queries.rows, counts[queries.items], minlength=len(queries))
+        found[:, 0] = np.log1p(queries.lengths)
+        found[asked, 1], found[asked, 3] = counts[newest], self.items[newest, 2]
+        found[asked, 2] = sums[asked] / queries.lengths[asked]
+        return found
+
+
+def names(members: Sequence[str]) -> list[str]:
+    """Return what each number of a candidate says, in the order of `features`."""
+    said = [f"{form} of {member}" for form in FORMS for member in members]
+    return ["weighted sum", *said, "members that name it", "best rank", *ITEM_FACTS, *QUERY_FACTS]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Questions with all that trees may know of them.
+
+    Attributes:
+        opinions: what the members say of the candidates.
+        weighted: the weighted sum of it, [B, C].
+        facts: of the items.
+        queries: the histories.
+    """
+
+    opinions: Opinions
+    weighted: Float32
+    facts: Facts
+    queries: Queries
+
+    def take(self, rows: Int64) -> Asked:
+        """Return the questions at `rows`."""
+        return Asked(self.opinions.take(rows), self.weighted[rows], self.facts, self.queries.take(rows))
+
+    def features(self) -> tuple[Int64, Float32]:
+        """Describe the candidates with the best weighted sums.
+
+        Returns:
+            Their columns in `opinions`, [B, D], and numbers, float32 [B, D, F].
+        """
+        depth = min(DEPTH, self.weighted.shape[1])
+        columns = np.sort(np.argsort(-self.weighted, axis=1, kind="stable")[:, :depth], axis=1)
+        items = np.take_along_axis(self.opinions.items, columns, 1)
+        said = {
+            form: np.take_along_axis(values, columns[:, :, None], 1) for form, values in self.opinions.forms.items()
+        }
+        of_queries = self.facts.of_queries(self.queries)[:, None, :]
+        parts = [
+            np.where(items >= 0, np.take_along_axis(self.weighted, columns, 1), 0)[:, :, None],
+            *(said[form] for form in FORMS),
+            (said["rank"] > 0).sum(axis=2, keepdims=True),
+            said["rank"].max(axis=2, keepdims=True),
+            self.facts.items[np.maximum(items, 0)],
+            np.broadcast_to(of_queries, (*items.shape, len(QUERY_FACTS))),
+        ]
+        return columns, np.concatenate(parts, axis=2, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Candidates to learn from: numbers [Q, D, F], and which one is the target, [Q, D], one a row."""
+
+    numbers: Float32
+    target: Bool
+
+    @classmethod
+    def of(cls, asked: Asked, first: Int32) -> Lists:
+        """Keep the questions whose target is among the candidates that are looked at."""
+        columns, numbers = asked.features()
+        target = np.take_along_axis(hits(asked.opinions.items, first), columns, 1)
+        answered = target.any(axis=1)
+        return cls(numbers[answered], target[answered])
+
+    def data(self, *, beside: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+        """Return them as LightGBM reads them."""
+        import lightgbm
+
+        questions, depth, width = self.numbers.shape
+        return lightgbm.Dataset(
+            self.numbers.reshape(questions * depth, width),
+            self.target.reshape(-1).astype(np.int32),
+            group=np.full(questions, depth),
+            reference=beside,
+        )
+
+
+def grow(lists: Lists, *, judge: Lists | None, rounds: int = ROUNDS, seed: int) -> lightgbm.Booster:
+    """Grow trees; with `judge`, stop where its NDCG@10 gets no better."""
+    import lightgbm
+
+    least = max(1, min(LEAST_IN_LEAF, lists.target.size // 1000))
+    settings = {
+        "objective": "lambdarank",
+        "metric": "ndcg",
+        "eval_at": [10],
+        "num_leaves": LEAVES,
+        "learning_rate": RATE,
+        "min_data_in_leaf": least,
+        "lambda_l2": 1.0,
+        "feature_fraction": 0.6,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbose": -1,
+    }
+    given = lists.data()
+    if judge is None:
+        return lightgbm.train(settings, given, rounds)
+    stop = lightgbm.early_stopping(PATIENCE, verbose=False)
+    return lightgbm.train(settings, given, rounds, valid_sets=[judge.data(beside=given)], callbacks=[stop])
+
+
+def order(trees: lightgbm.Booster, asked: Asked) -> Float32:
+    """Return a score of every candidate, [B, C]: the trees' for those that they look at, the others in order below."""
+    columns, numbers = asked.features()
+    size, depth, width = numbers.shape
+    if not numbers.size:
+        return asked.weighted
+    found = np.asarray(trees.predict(numbers.reshape(size * depth, width)), dtype=np.float64).reshape(size, depth)
+    scores = asked.weighted - 1 + found.min(axis=1, keepdims=True)  # a weighted sum is at most 1
+    there = np.take_along_axis(asked.opinions.items, columns, 1) >= 0
+    np.put_along_axis(scores, columns, np.where(there, found, -np.inf), 1)
+    return np.asarray(scores, dtype=np.float32)
+
+
+def read(text: str) -> lightgbm.Booster:
+    """Return trees from LightGBM's text format.
+
+    Raises:
+        ValueError: it is none.
+    """
+    import lightgbm
+
+    try:
+        return lightgbm.Booster(model_str=text)
+    except lightgbm.basic.LightGBMError as error:
+        raise ValueError(str(error)) from error
+
+
+def require_lightgbm() -> None:
+    """Refuse to go on without LightGBM.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        import lightgbm  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtra('blend with combine = "trees"', "lightgbm", "ranking") from error
