@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
+from tastemaker.abilities import Attributing, Counting
 from tastemaker.errors import LanguageModelError
 from tastemaker.pipeline import Pipeline
-from tastemaker.recommender import Attributing, Counting
 from tastemaker.text.clean import clean
 from tastemaker.text.profile import ProfileWriter
 from tastemaker.text.prompts import NAME_LENGTH, PHRASE, quoted

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tastemaker import configurable
+from tastemaker.abilities import Calibrated, Transferable, Tunable
 from tastemaker.data.ranking import Ranking
 from tastemaker.data.split import Holdout
 from tastemaker.errors import ConfigError
 from tastemaker.progress import Progress, silent
-from tastemaker.recommender import Aids, Calibrated, Recommender, Transferable, Tunable, check_queries, check_tuning
+from tastemaker.recommender import Aids, Recommender, check_queries, check_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

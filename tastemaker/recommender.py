@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -192,15 +192,12 @@ class Recommender(Configurable, ABC):
         parts = []
         for rows in chunks(len(queries), len(self.items)):
             chunk = queries.take(rows)
-            scores = self.score(chunk).astype(np.float32)  # [b, n]
-            if not seen:
-                scores[chunk.rows, chunk.items] = -np.inf
+            scores = self.score(chunk).astype(np.float32, copy=False)  # [b, n]
+            exclude = None if seen else chunk
             if candidates is None:
-                parts.append(top_k(scores, k))
+                parts.append(top_k(scores, k, exclude=exclude))
             else:
-                offered = candidates.items[rows]
-                given = np.where(offered < 0, -np.inf, np.take_along_axis(scores, np.maximum(offered, 0), 1))
-                parts.append(sort_lists(offered, given.astype(np.float32), k))
+                parts.append(_top_of(candidates.items[rows], scores, k, exclude=exclude))
         return Ranking.stack(parts, k)
 
 
@@ -230,95 +227,14 @@ class SparseRecommender(Recommender):
         return Ranking.stack(parts, k)
 
 
-@runtime_checkable
-class Attributing(Protocol):
-    """A recommender that can say which history item brought a recommendation about.
-
-    Attributes:
-        because: what it means that a history item contributed, e.g. "often bought after"; continues with its name.
-    """
-
-    because: ClassVar[str]
-
-    def contributions(self, history: Int32, item: int) -> Float32:
-        """Return how much each history item adds to the score of `item`, float32 [len(history)]."""
-        ...
-
-
-@runtime_checkable
-class Counting(Protocol):
-    """A recommender that knows how often each item was bought.
-
-    Attributes:
-        counts: interactions of each item in the training data, float32 [n].
-    """
-
-    counts: Float32
-
-
-@runtime_checkable
-class Calibrated(Protocol):
-    """A recommender with a choice that is made on validation questions after `fit`.
-
-    Attributes:
-        calibration_size: number of questions it wants, 0 when its choice is fixed by its configuration.
-    """
-
-    calibration_size: int
-
-    def calibrate(
-        self, validation: Holdout, *, candidates: Ranking | None, seed: int = 0, progress: Progress = silent
-    ) -> None:
-        """Make the choice among `candidates`, None for a first stage. Only validation questions may come here."""
-        ...
-
-
-@runtime_checkable
-class Transferable(Protocol):
-    """A recommender that can rank the catalogue of a shop that it was not fitted on (zero-shot)."""
-
-    def transfer(self, items: Entities) -> None:
-        """Rank `items` from now on; what was learnt stays, but for what belongs to the old catalogue alone.
-
-        Raises:
-            NotFitted: there is nothing learnt to transfer.
-        """
-        ...
-
-
-@runtime_checkable
-class Tunable(Protocol):
-    """A recommender that can go on learning from where it stands (fine-tuning), also after `transfer`."""
-
-    def tune(self, train: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent) -> None:
-        """Learn from `train`, whose catalogue it ranks already, beginning with what it has learnt before.
-
-        Raises:
-            NotFitted: there is nothing to begin with.
-            DataError: `train` has no interactions, or another catalogue.
-        """
-        ...
-
-
-@runtime_checkable
-class Judging(Protocol):
-    """A re-ranker with an opinion of its own, before it is mixed with the retriever's order."""
-
-    def own_order(self, queries: Queries, candidates: Ranking) -> Ranking:
-        """Return the re-ranker's own order of the candidates that it looks at, the first of each list.
-
-        The scores are its own; equal ones are ties. A row is empty where it gave no answer.
-        """
-        ...
-
-
-@runtime_checkable
-class Traceable(Protocol):
-    """A recommender that keeps what it was tuned on beside the log: prompt and answer pairs, a codebook's purchases."""
-
-    def learnt_from(self) -> dict[str, tuple[Int32, Int32]]:
-        """Return user and item numbers of what it was tuned on, by what that is, e.g. "tuning pairs"."""
-        ...
+def _top_of(offered: Int32, scores: Float32, k: int, *, exclude: Queries | None) -> Ranking:
+    """Rank the offered items of each row, int32 [b, m], by scores [b, n]; what a row excludes is not listed."""
+    given = np.where(offered < 0, -np.inf, np.take_along_axis(scores, np.maximum(offered, 0), 1))
+    if exclude is not None:
+        n = scores.shape[1]
+        rows = np.arange(len(offered))[:, None]
+        given[np.isin(rows * n + offered, exclude.rows * n + exclude.items)] = -np.inf
+    return sort_lists(offered, given.astype(np.float32), k)
 
 
 def check_queries(queries: Queries, n_items: int, k: int) -> None:

@@ -21,7 +21,7 @@ LAYERS = [
     {"data"},
     {"encoders", "lm"},
     {"text"},
-    {"recommender", "metrics"},
+    {"recommender", "abilities", "metrics"},
     {"rating"},
     {"neural"},
     {"models"},

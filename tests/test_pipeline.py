@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tastemaker.abilities import Transferable
 from tastemaker.data import Dataset, Queries, Ranking
 from tastemaker.data.entities import Entities
 from tastemaker.data.split import leave_one_out
@@ -20,7 +21,7 @@ from tastemaker.models.collaborative.transitions import Transitions
 from tastemaker.models.content.text_knn import TextKNN
 from tastemaker.models.llm.listwise import Listwise
 from tastemaker.pipeline import Pipeline, Stage, append_below
-from tastemaker.recommender import Recommender, Transferable
+from tastemaker.recommender import Recommender
 from tastemaker.testing import tiny_shop
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tastemaker import probes
+from tastemaker.abilities import Judging
 from tastemaker.evaluate import cost
 from tastemaker.evaluate.lists import latency
 from tastemaker.explain import Explainer
-from tastemaker.recommender import Judging
 
 if TYPE_CHECKING:
     from tastemaker.data.split import Holdout

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tastemaker.abilities import Traceable
 from tastemaker.guards.catalogue import check_duplicates, check_ids
 from tastemaker.guards.events import check_pairs, check_split
 from tastemaker.guards.other_shop import check_other_shop
 from tastemaker.guards.prompts import check_prompts
 from tastemaker.guards.texts import check_texts
-from tastemaker.recommender import Traceable
 
 if TYPE_CHECKING:
     from tastemaker.data.split import Split

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from tastemaker.abilities import Calibrated
 from tastemaker.data.ranking import Ranking, sort_lists
 from tastemaker.errors import DataError, LanguageModelError, LeakError, TastemakerError
 from tastemaker.guards.chance import beyond_chance
 from tastemaker.guards.names import LEAST_TITLE, ItemNames, Text, has_word, plain
 from tastemaker.guards.rows import in_words
 from tastemaker.lm.base import Completion, Prompt, Usage
-from tastemaker.recommender import Calibrated
 from tastemaker.text.render import item_names
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from tastemaker.neural.text_transforms import TextTransform
 if TYPE_CHECKING:
     from tastemaker.types import Float32
 
+
 class UserTexts(nn.Module):
     """One vector a shopper, [b, t] -> [b, dim], to be added to each state, or put before the oldest item.
 

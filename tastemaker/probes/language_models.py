@@ -12,9 +12,9 @@ from tastemaker.probes.means import mean_with_interval
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tastemaker.abilities import Judging
     from tastemaker.data.queries import Queries
     from tastemaker.pipeline import Pipeline
-    from tastemaker.recommender import Judging
     from tastemaker.types import Float32
 
 TOP = 5

@@ -20,6 +20,7 @@ from guard_shops import (
 )
 
 from tastemaker import guards
+from tastemaker.abilities import Traceable
 from tastemaker.data import Dataset, Entities, Queries
 from tastemaker.data.join import join
 from tastemaker.data.split import SPLITS, Holdout, leave_one_out
@@ -27,7 +28,6 @@ from tastemaker.data.variants import novel_targets, shuffled_ties, without_repea
 from tastemaker.errors import DataError, LeakError
 from tastemaker.models.collaborative.popular import Popular
 from tastemaker.pipeline import Pipeline, Stage
-from tastemaker.recommender import Traceable
 from tastemaker.testing import tiny_shop
 
 

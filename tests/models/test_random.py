@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+from tastemaker.abilities import Transferable
 from tastemaker.data import Entities, Queries
 from tastemaker.errors import NotFitted
 from tastemaker.models.collaborative.random import Random
-from tastemaker.recommender import Transferable
 from tastemaker.testing import tiny_shop
 
 PAIRS = Queries.from_lists([[first, second] for first in range(40) for second in range(40)])

@@ -1,0 +1,107 @@
+"""What a recommender may be able to do beyond `fit` and `rank`: small protocols, tested with isinstance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from tastemaker.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.entities import Entities
+    from tastemaker.data.holdout import Holdout
+    from tastemaker.data.queries import Queries
+    from tastemaker.data.ranking import Ranking
+    from tastemaker.recommender import Aids
+    from tastemaker.types import Float32, Int32
+
+
+@runtime_checkable
+class Attributing(Protocol):
+    """A recommender that can say which history item brought a recommendation about.
+
+    Attributes:
+        because: what it means that a history item contributed, e.g. "often bought after"; continues with its name.
+    """
+
+    because: ClassVar[str]
+
+    def contributions(self, history: Int32, item: int) -> Float32:
+        """Return how much each history item adds to the score of `item`, float32 [len(history)]."""
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A recommender that knows how often each item was bought.
+
+    Attributes:
+        counts: interactions of each item in the training data, float32 [n].
+    """
+
+    counts: Float32
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A recommender with a choice that is made on validation questions after `fit`.
+
+    Attributes:
+        calibration_size: number of questions it wants, 0 when its choice is fixed by its configuration.
+    """
+
+    calibration_size: int
+
+    def calibrate(
+        self, validation: Holdout, *, candidates: Ranking | None, seed: int = 0, progress: Progress = silent
+    ) -> None:
+        """Make the choice among `candidates`, None for a first stage. Only validation questions may come here."""
+        ...
+
+
+@runtime_checkable
+class Transferable(Protocol):
+    """A recommender that can rank the catalogue of a shop that it was not fitted on (zero-shot)."""
+
+    def transfer(self, items: Entities) -> None:
+        """Rank `items` from now on; what was learnt stays, but for what belongs to the old catalogue alone.
+
+        Raises:
+            NotFitted: there is nothing learnt to transfer.
+        """
+        ...
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """A recommender that can go on learning from where it stands (fine-tuning), also after `transfer`."""
+
+    def tune(self, train: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent) -> None:
+        """Learn from `train`, whose catalogue it ranks already, beginning with what it has learnt before.
+
+        Raises:
+            NotFitted: there is nothing to begin with.
+            DataError: `train` has no interactions, or another catalogue.
+        """
+        ...
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """A re-ranker with an opinion of its own, before it is mixed with the retriever's order."""
+
+    def own_order(self, queries: Queries, candidates: Ranking) -> Ranking:
+        """Return the re-ranker's own order of the candidates that it looks at, the first of each list.
+
+        The scores are its own; equal ones are ties. A row is empty where it gave no answer.
+        """
+        ...
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """A recommender that keeps what it was tuned on beside the log: prompt and answer pairs, a codebook's purchases."""
+
+    def learnt_from(self) -> dict[str, tuple[Int32, Int32]]:
+        """Return user and item numbers of what it was tuned on, by what that is, e.g. "tuning pairs"."""
+        ...
