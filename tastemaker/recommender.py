@@ -95,7 +95,7 @@ class Recommender(Configurable, ABC):
     retrieves: ClassVar[bool] = True
     answers_empty_history: ClassVar[bool] = False
     ranks_cold_items: bool = False  # some models do with the right settings
-    reads_wish: ClassVar[bool] = False
+    reads_wish: bool = False  # some models do with the right settings
     stops_early: bool = False  # some models do with the right settings
     reads_ids: ClassVar[bool] = False
 
@@ -263,8 +263,8 @@ def check_tuning(recommender: Recommender, train: Dataset) -> None:
         )
 
 
-def chunks(size: int, n_items: int) -> Iterator[slice]:
-    """Yield slices of queries such that a dense float32 block [rows, n_items] takes at most CHUNK_BYTES."""
-    step = max(1, CHUNK_BYTES // (4 * max(1, n_items)))
-    for start in range(0, size, step):
-        yield slice(start, min(start + step, size))
+def chunks(length: int, n_items: int, *, size: int = CHUNK_BYTES) -> Iterator[slice]:
+    """Yield slices of queries such that a dense float32 block [rows, n_items] takes at most `size` bytes."""
+    step = max(1, size // (4 * max(1, n_items)))
+    for start in range(0, length, step):
+        yield slice(start, min(start + step, length))

@@ -1,29 +1,37 @@
-"""What all sequence models share: item inputs, training on every place of a history, early stop, scores.
+"""What all sequence models share: item inputs, training on every place of a history, early stop, scores, transfer.
 
 A model file adds its layers: from embedded histories [b, L, d] to states [b, L, d], each state the forecast of the next
-item. Scores are inner products of the last state with the item table.
+item. Scores are inner products of the last state with the item table. A model that reads texts can rank products that
+nobody has bought, another shop's catalogue, and a wish in words, which is read like a product looked at last.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Literal, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from tastemaker.configurable import array_text, text_array, under
+from tastemaker.data.queries import Queries
+from tastemaker.data.ranking import Ranking, top_k
+from tastemaker.errors import ConfigError, DataError
 from tastemaker.models import cooccurrence
-from tastemaker.models.text_vectors import encoder_or_default, item_vectors
+from tastemaker.models.sequence_network import SequenceConfig, SequenceNetwork
+from tastemaker.models.text_vectors import encoded_items, encoder_or_default, item_vectors
 from tastemaker.neural import losses, training
 from tastemaker.neural.batches import Batch, batch_of, by_length
 from tastemaker.neural.blocks import initialise
-from tastemaker.neural.item_inputs import ItemInputConfig, ItemInputs
+from tastemaker.neural.item_inputs import ItemInputs
 from tastemaker.neural.judging import ASKED, Jury
-from tastemaker.recommender import Recommender
+from tastemaker.progress import silent
+from tastemaker.recommender import Aids, Recommender, check_queries, check_tuning, chunks
+from tastemaker.text.render import user_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,58 +39,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.queries import Queries
+    from tastemaker.data.entities import Entities
+    from tastemaker.encoders.base import Encoder
     from tastemaker.progress import Progress
     from tastemaker.types import Float32
 
-
-class SequenceConfig(ItemInputConfig, losses.LossConfig, training.TrainingConfig):
-    """Settings of every sequence model, beyond those of its item vectors, its loss and its training.
-
-    Attributes:
-        layers: of the network.
-        dropout: of embedded histories and inside the network.
-        max_length: newest purchases that are read.
-        start: item vectors begin at factorised co-occurrence counts, or at random.
-    """
-
-    layers: int = Field(default=2, ge=1)
-    dropout: float = Field(default=0.5, ge=0, lt=1)
-    max_length: int = Field(default=50, ge=1)
-    start: Literal["cooccurrence", "random"] = "cooccurrence"
-
-
-class AttentiveConfig(SequenceConfig):
-    """Settings of a sequence model with attention, beyond those of every sequence model.
-
-    Attributes:
-        heads: of attention; must divide `dim`.
-    """
-
-    heads: int = Field(default=1, ge=1)
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        if self.dim % self.heads:
-            raise ValueError(f"heads = {self.heads} does not divide dim = {self.dim}")
-        return self
-
-
-class SequenceNetwork(nn.Module):
-    """Item table, places counted from the newest item, and layers."""
-
-    def __init__(self, inputs: ItemInputs, layers: nn.Module, config: SequenceConfig) -> None:
-        super().__init__()
-        self.inputs = inputs
-        self.layers = layers
-        self.places = nn.Embedding(config.max_length, config.dim)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, table: Tensor, batch: Batch) -> Tensor:
-        """Return the forecast at each place of each history, [b, L, d]."""
-        embedded = nn.functional.embedding(batch.items, table) + self.places(batch.ages)
-        states: Tensor = self.layers(self.dropout(embedded))
-        return states
+RANKED_BYTES = 8 * 2**20
+"""Size of a block of scores that is ranked at once; small enough to stay near the processor."""
 
 
 class SequenceModel(Recommender):
@@ -96,10 +59,15 @@ class SequenceModel(Recommender):
     _network: SequenceNetwork
     _table: Tensor
     _course: dict[str, Any]
+    _bought: Tensor
 
-    def __init__(self, **settings: Any) -> None:  # noqa: ANN401  # checked by the base
-        super().__init__(**settings)
-        self.ranks_cold_items = self.config.inputs != "id"  # texts make vectors for items that nobody has bought
+    def __init__(self, *, encoder: Encoder | None = None, **settings: Any) -> None:  # noqa: ANN401  # checked by the base
+        super().__init__(encoder=encoder, **settings)
+        reads_texts = self.config.inputs != "id"
+        if reads_texts or self.config.shopper_texts:
+            self.encoder = encoder_or_default(encoder)
+        self.ranks_cold_items = reads_texts  # texts make vectors for items that nobody has bought
+        self.reads_wish = reads_texts
         self.stops_early = bool(self.config.patience)
         self._course = {}
 
@@ -114,10 +82,49 @@ class SequenceModel(Recommender):
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Train until validation gets no better, or for as many epochs as the last such fit found best."""
+        texts = None
+        if self.config.inputs != "id":
+            texts = item_vectors(train.items, self._reader, model=self.name, progress=progress)
+        shoppers = self._shopper_vectors(train.users, progress) if self.config.shopper_texts else None
+        self._build(train.n_items, texts, shoppers, seed=seed)
+        self._start(train, seed=seed)
+        self._train(train, seed=seed, progress=progress)
+
+    def transfer(self, items: Entities) -> None:
+        """Rank another shop's catalogue by its texts; vectors of the old products and texts of shoppers are left out.
+
+        Raises:
+            ConfigError: with inputs = "id".
+            NotFitted: `fit` or `load` comes first.
+        """
+        _ = self.items
+        if self.config.inputs == "id":
+            raise ConfigError(
+                f'{self.name}: inputs = "id" cannot rank another catalogue; train with inputs = "text" or "both"'
+            )
+        network = copy.deepcopy(self._network)  # what is raised leaves the old one as it was
+        network.inputs.catalogue(encoded_items(items, self._reader, model=self.name, progress=silent))
+        if network.shoppers is not None:
+            network.read_shoppers(np.zeros((0, len(network.shopper_texts[0])), dtype=np.float32))
+        self._network, self._items = network, items
+        self._freeze()
+
+    def tune(self, train: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent) -> None:
+        """Go on training from the present weights; see `Tunable`."""
+        check_tuning(self, train)
+        self.aids, self._items = aids or Aids(), train.items
+        if self.config.inputs != "id":
+            texts = encoded_items(train.items, self._reader, model=self.name, progress=progress)
+            self._network.inputs.read(texts)
+            self._network.inputs.known(train.popularity > 0)
+        if self._network.shoppers is not None:
+            self._network.read_shoppers(self._shopper_vectors(train.users, progress))
+        self._train(train, seed=seed, progress=progress)
+
+    def _train(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         before = self._course if self.aids.keep_choices else {}
         histories = train.queries()
-        self._build(train.n_items, self._texts(train, progress), seed=seed)
-        self._start(train, seed=seed)
+        self._bought = torch.from_numpy(np.flatnonzero(train.popularity > 0))
         rows = np.flatnonzero(histories.lengths > 1)
         lengths = np.minimum(histories.lengths[rows], self.learnt_length)
 
@@ -150,54 +157,113 @@ class SequenceModel(Recommender):
             "threads": course.threads,
             **({} if jury is None or judge is not None else {"not_judged": jury.silent}),
         }
-        with torch.inference_mode():
-            self._table = self._network.inputs().clone()
+        self._freeze()
 
     def score(self, queries: Queries) -> Float32:
         """Return the inner product of each history's forecast with every item; no opinion without a history."""
-        scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
+        return self._scores(*self._states(queries))
+
+    def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
+        """Rank items for each query; all histories are read before the first is ranked, which keeps batches full."""
+        if candidates is not None:
+            return super().rank(queries, k, candidates=candidates, seen=seen)
+        check_queries(queries, len(self.items), k)
+        states, known = self._states(queries)
+        lists = [
+            top_k(self._scores(states[rows], known[rows]), k, exclude=None if seen else queries.take(rows))
+            for rows in chunks(len(queries), len(self.items), size=RANKED_BYTES)
+        ]
+        return Ranking.stack(lists, k)
+
+    def _states(self, queries: Queries) -> tuple[Float32, NDArray[np.bool_]]:
+        """Return each history's forecast, [B, d], and whether there is anything to forecast from, [B]."""
+        states = np.zeros((len(queries), self.config.dim), dtype=np.float32)
         with torch.inference_mode():
-            for rows in by_length(np.minimum(queries.lengths, self.config.max_length), ASKED):
-                known = rows[queries.lengths[rows] > 0]
-                if len(known):
-                    scores[known] = (self._forecasts(queries, known, self._table) @ self._table.t()).numpy()
+            asked, table = self._with_wishes(queries)
+            known = asked.lengths > 0
+            for rows in by_length(np.minimum(asked.lengths, self.config.max_length), ASKED):
+                rows = rows[known[rows]]
+                if len(rows):
+                    states[rows] = self._forecasts(asked, rows, table).numpy()
+        return states, known
+
+    def _scores(self, states: Float32, known: NDArray[np.bool_]) -> Float32:
+        scores: Float32 = states @ self._table.numpy().T
+        scores[~known] = -np.inf
         return scores
+
+    def _with_wishes(self, queries: Queries) -> tuple[Queries, Tensor]:
+        """Return histories with each wish in words as the newest item, and the table with a vector for each wish."""
+        wishes = {} if queries.texts is None or not self.reads_wish else dict(enumerate(queries.texts))
+        rows = np.array([row for row, text in wishes.items() if text.strip()], dtype=np.int64)
+        if not len(rows):
+            return queries, self._table
+        texts = self._reader.encode([wishes[row] for row in rows], kind="query")
+        items = np.insert(queries.items, queries.offsets[1:][rows], len(self.items) + np.arange(len(rows)))
+        added = np.zeros(len(queries) + 1, dtype=np.int64)
+        added[rows + 1] = 1
+        asked = replace(queries, offsets=queries.offsets + np.cumsum(added), items=items.astype(np.int32))
+        return asked, torch.cat([self._table, self._network.inputs.embed(texts)])
 
     def report(self) -> dict[str, Any]:
         """Return how training went."""
         return dict(self._course)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the network's weights, the item table, and how training went."""
-        weights = {f"network.{name}": value.numpy() for name, value in self._network.state_dict().items()}
-        return {**weights, "table": self._table.numpy(), "course": text_array(json.dumps(self._course))}
+        """Return the network's weights, the item table, shopper vectors, the encoder, and how training went."""
+        found = {f"network.{name}": value.numpy() for name, value in self._network.state_dict().items()}
+        found |= {"table": self._table.numpy(), "course": text_array(json.dumps(self._course))}
+        if self._network.shoppers is not None:
+            found["shoppers"] = self._network.shopper_texts[:-1].numpy()
+        if self.config.inputs != "id":
+            found |= {f"encoder.{name}": array for name, array in self._reader.arrays().items()}
+        return found
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take them back; texts are not needed any more, as the table holds what was made of them."""
+        """Take them back; item texts are not needed to rank, as the table holds what was made of them."""
         width = ItemInputs.text_width(under(arrays, "network.inputs"))
         texts = np.zeros((len(self.items), width), dtype=np.float32) if width else None
-        self._network = self._make_network(len(self.items), texts)
+        self._network = self._make_network(len(self.items), texts, arrays.get("shoppers"))
         weights = {name: torch.from_numpy(value) for name, value in under(arrays, "network").items()}
         try:
             self._network.load_state_dict(weights)
         except RuntimeError as error:  # a weight is missing or has another shape
             raise ValueError(str(error)) from error
+        if self.config.inputs != "id":
+            self._reader.restore(under(arrays, "encoder"))
         self._network.eval()
         self._table = torch.from_numpy(arrays["table"].reshape(len(self.items), self.config.dim))
         self._course = json.loads(array_text(arrays["course"]))
 
-    def _texts(self, train: Dataset, progress: Progress) -> Float32 | None:
-        if self.config.inputs == "id":
-            return None
-        encoder = encoder_or_default(self.encoder)
-        return item_vectors(train.items, encoder, model=self.name, progress=progress)
+    @property
+    def _reader(self) -> Encoder:
+        if self.encoder is None:
+            raise ConfigError(f"{self.name}: needs an encoder to read texts")
+        return self.encoder
 
-    def _build(self, n_items: int, texts: Float32 | None, *, seed: int) -> None:
+    def _shopper_vectors(self, users: Entities, progress: Progress) -> Float32:
+        """Return the vectors of what is known of each shopper, [n_users, t]; zeros where that is nothing.
+
+        Raises:
+            DataError: nothing is known of anybody.
+        """
+        texts = user_texts(users)
+        if not any(texts):
+            raise DataError(f"{self.name}: shopper_texts = true, but the table of users says nothing of any shopper")
+        encoder = copy.deepcopy(self._reader).fit(texts)  # words about people, not about products
+        vectors = np.array(encoder.encode(texts, kind="document", progress=progress))
+        vectors[[not text for text in texts]] = 0
+        return vectors
+
+    def _build(self, n_items: int, texts: Float32 | None, shoppers: Float32 | None, *, seed: int) -> None:
         """Make the network with weights drawn by seed."""
         with torch.random.fork_rng(devices=[]):  # modules draw weights from the global generator when they are made
             torch.manual_seed(seed)
-            self._network = self._make_network(n_items, texts)
+            self._network = self._make_network(n_items, texts, shoppers)
         initialise(self._network, generator=torch.Generator().manual_seed(seed))
+        if self._network.shoppers is not None and shoppers is not None:
+            self._network.shoppers.fit(shoppers)
+            self._network.shoppers.start()
 
     def _start(self, train: Dataset, *, seed: int) -> None:
         """Set item vectors where training shall begin; with inputs = "id", zero where nothing was bought together."""
@@ -210,9 +276,23 @@ class SequenceModel(Recommender):
         elif inputs.own is not None and vectors is not None:
             inputs.own.weight.data.copy_(torch.from_numpy(vectors))
 
-    def _make_network(self, n_items: int, texts: Float32 | None) -> SequenceNetwork:
+    def _make_network(self, n_items: int, texts: Float32 | None, shoppers: Float32 | None = None) -> SequenceNetwork:
         inputs = ItemInputs(n_items, self.config, texts=texts)
-        return SequenceNetwork(inputs, self.layers(), self.config)
+        width = 0 if shoppers is None else shoppers.shape[1]
+        network = self.network_of(inputs, shopper_width=width)
+        if shoppers is not None:
+            network.read_shoppers(shoppers)
+        return network
+
+    def network_of(self, inputs: ItemInputs, *, shopper_width: int) -> SequenceNetwork:
+        """Put item inputs and layers together."""
+        return SequenceNetwork(inputs, self.layers(), self.config, shopper_width=shopper_width)
+
+    def _freeze(self) -> None:
+        """Make the table that scores are read from."""
+        self._network.eval()
+        with torch.inference_mode():
+            self._table = self._network.inputs().clone()
 
     def _jury(self, train: Dataset, *, seed: int) -> Jury | None:
         """Return the questions that may end training, if there shall be any."""
@@ -223,9 +303,19 @@ class SequenceModel(Recommender):
     def _loss(self, batch: Batch, item_loss: losses.ItemLoss) -> Tensor:
         """Return the mean loss of the next item over all places."""
         table = self._network.inputs()
-        known = Batch(batch.items[:, :-1], batch.lengths - 1)
-        states = self._network(table, known)
-        return item_loss(states[known.real], table, batch.items[:, 1:][known.real])
+        known = replace(batch, items=batch.items[:, :-1], lengths=batch.lengths - 1)
+        states = self._network(table, known)[known.real]
+        return self._item_loss(item_loss, states, table, batch.items[:, 1:][known.real])
+
+    def _item_loss(self, item_loss: losses.ItemLoss, states: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss; products known by text compete only if somebody has bought them.
+
+        The others would be pushed down at every step, and with them all products whose texts are like theirs.
+        """
+        if self.config.inputs == "id":
+            return item_loss(states, table, targets)
+        bought = self._bought.to(table.device)
+        return item_loss(states, table[bought], torch.searchsorted(bought, targets))
 
     def _forecasts(self, queries: Queries, rows: NDArray[np.int64], table: Tensor) -> Tensor:
         """Return the last state of the histories at `rows`, [b, d]."""

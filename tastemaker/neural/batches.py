@@ -24,10 +24,12 @@ class Batch:
     Attributes:
         items: int64 [b, L], oldest first, filled up with 0 on the right.
         lengths: int64 [b], each at least 1.
+        shoppers: int64 [b], user numbers, -1 for unknown ones; None where nobody is known.
     """
 
     items: Tensor
     lengths: Tensor
+    shoppers: Tensor | None = None
 
     @property
     def real(self) -> Tensor:
@@ -54,9 +56,9 @@ def batch_of(queries: Queries, rows: Int64, max_length: int, *, device: str = "c
     places = np.arange(width)
     at = np.minimum((ends - lengths)[:, None] + places, max(len(queries.items) - 1, 0))
     items = np.where(places < lengths[:, None], queries.items[at] if len(queries.items) else 0, 0)
-    return Batch(
-        torch.from_numpy(items.astype(np.int64)).to(device), torch.from_numpy(lengths.astype(np.int64)).to(device)
-    )
+    shoppers = None if queries.users is None else queries.users[rows]
+    told = (items, lengths) if shoppers is None else (items, lengths, shoppers)
+    return Batch(*(torch.from_numpy(numbers.astype(np.int64)).to(device) for numbers in told))
 
 
 def by_length(lengths: Int64, size: int, rng: np.random.Generator | None = None) -> Iterator[Int64]:

@@ -17,8 +17,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from tastemaker.models.sequence import AttentiveConfig, SequenceModel, SequenceNetwork
-from tastemaker.neural.batches import Batch, batch_of
+from tastemaker.models.sequence import SequenceModel
+from tastemaker.models.sequence_network import AttentiveConfig, SequenceNetwork
+from tastemaker.neural.batches import batch_of
 from tastemaker.neural.blocks import Bidirectional
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tastemaker.data.queries import Queries
+    from tastemaker.neural.batches import Batch
     from tastemaker.neural.item_inputs import ItemInputs
     from tastemaker.neural.losses import ItemLoss
-    from tastemaker.types import Float32
 
 HIDDEN = -1
 """Item number of a mask."""
@@ -51,17 +52,21 @@ class BERT4RecConfig(AttentiveConfig):
 class ClozeNetwork(SequenceNetwork):
     """A sequence network with a vector for hidden items and layers that look both ways."""
 
-    def __init__(self, inputs: ItemInputs, layers: nn.Module, config: BERT4RecConfig) -> None:
-        super().__init__(inputs, layers, config)
+    def __init__(
+        self, inputs: ItemInputs, layers: nn.Module, config: BERT4RecConfig, *, shopper_width: int = 0
+    ) -> None:
+        super().__init__(inputs, layers, config, shopper_width=shopper_width)
         self.mask = nn.Embedding(1, config.dim)
 
     def forward(self, table: Tensor, batch: Batch) -> Tensor:
         """Return what each place may be, judged by all others, [b, L, d]."""
         hidden = (batch.items == HIDDEN)[:, :, None]
         known = nn.functional.embedding(batch.items.clamp(min=0), table)
-        embedded = torch.where(hidden, self.mask.weight, known) + self.places(batch.ages)
-        states: Tensor = self.layers(self.dropout(embedded), batch.real)
-        return states
+        return self.states(torch.where(hidden, self.mask.weight, known), batch)
+
+    def hints(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return which places are real: these layers look both ways."""
+        return (batch.real,)
 
 
 class BERT4Rec(SequenceModel):
@@ -81,21 +86,21 @@ class BERT4Rec(SequenceModel):
         """Newest purchases of a history that training uses: each may be a target."""
         return self.config.max_length
 
-    def _make_network(self, n_items: int, texts: Float32 | None) -> SequenceNetwork:
-        causal = super()._make_network(n_items, texts)
-        return ClozeNetwork(causal.inputs, causal.layers, self.config)
+    def network_of(self, inputs: ItemInputs, *, shopper_width: int) -> SequenceNetwork:
+        """Put item inputs and layers together."""
+        return ClozeNetwork(inputs, self.layers(), self.config, shopper_width=shopper_width)
 
     def _loss(self, batch: Batch, item_loss: ItemLoss) -> Tensor:
         """Return the mean loss of the hidden items."""
         table = self._network.inputs()
         hidden = cloze(batch, share=self.config.mask_share, newest=self.config.newest_share)
         states = self._network(table, replace(batch, items=batch.items.masked_fill(hidden, HIDDEN)))
-        return item_loss(states[hidden], table, batch.items[hidden])
+        return self._item_loss(item_loss, states[hidden], table, batch.items[hidden])
 
     def _forecasts(self, queries: Queries, rows: NDArray[np.int64], table: Tensor) -> Tensor:
         """Return the state of a mask after the newest purchase, [b, d]."""
         known = batch_of(queries, rows, self.config.max_length - 1, device=str(table.device))
-        batch = Batch(nn.functional.pad(known.items, (0, 1)), known.lengths + 1)
+        batch = replace(known, items=nn.functional.pad(known.items, (0, 1)), lengths=known.lengths + 1)
         batch.items[batch.last] = HIDDEN
         return self._network(table, batch)[batch.last]  # type: ignore[no-any-return]
 

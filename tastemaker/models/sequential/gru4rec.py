@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from tastemaker.models.sequence import SequenceConfig, SequenceModel
+from tastemaker.models.sequence import SequenceModel
+from tastemaker.models.sequence_network import SequenceConfig
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tastemaker.models.sequence import AttentiveConfig, SequenceModel
+from tastemaker.models.sequence import SequenceModel
+from tastemaker.models.sequence_network import AttentiveConfig
 from tastemaker.neural.blocks import Residual
 
 

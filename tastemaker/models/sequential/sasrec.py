@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tastemaker.models.sequence import AttentiveConfig, SequenceModel
+from tastemaker.models.sequence import SequenceModel
+from tastemaker.models.sequence_network import AttentiveConfig
 from tastemaker.neural.blocks import transformer
 
 if TYPE_CHECKING:
