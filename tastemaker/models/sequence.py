@@ -2,7 +2,7 @@
 
 A model file adds its layers: from embedded histories [b, L, d] to states [b, L, d], each state the forecast of the next
 item. Scores are inner products of the last state with the item table. A model that reads texts can rank products that
-nobody has bought, another shop's catalogue, and a wish in words, which is read like a product looked at last.
+nobody has bought and another shop's catalogue, and a wish in words turns the forecast towards products that read alike.
 """
 
 from __future__ import annotations
@@ -176,34 +176,34 @@ class SequenceModel(Recommender):
         return Ranking.stack(lists, k)
 
     def _states(self, queries: Queries) -> tuple[Float32, NDArray[np.bool_]]:
-        """Return each history's forecast, [B, d], and whether there is anything to forecast from, [B]."""
+        """Return what each query points at in the space of items, [B, d], and whether it says anything, [B]."""
         states = np.zeros((len(queries), self.config.dim), dtype=np.float32)
+        known = queries.lengths > 0
         with torch.inference_mode():
-            asked, table = self._with_wishes(queries)
-            known = asked.lengths > 0
-            for rows in by_length(np.minimum(asked.lengths, self.config.max_length), ASKED):
+            for rows in by_length(np.minimum(queries.lengths, self.config.max_length), ASKED):
                 rows = rows[known[rows]]
                 if len(rows):
-                    states[rows] = self._forecasts(asked, rows, table).numpy()
+                    states[rows] = self._forecasts(queries, rows, self._table).numpy()
+            wishes = queries.texts if self.reads_wish and queries.texts is not None else ()
+            for row, wish in enumerate(wishes):
+                if wish.strip():
+                    states[row] = self._towards(wish, states[row])
+                    known[row] = True
         return states, known
+
+    def _towards(self, wish: str, state: Float32) -> Float32:
+        """Turn a forecast, [d], towards the item vector that the wish would have; its length stays."""
+        wished = self._network.inputs.embed(self._reader.encode([wish], kind="query"))[0].numpy()
+        length, own = float(np.linalg.norm(state)), float(np.linalg.norm(wished))
+        if not length or not own:
+            return state if length else wished
+        weight = self.config.wish_weight
+        return np.asarray((1 - weight) * state + weight * length / own * wished, dtype=np.float32)
 
     def _scores(self, states: Float32, known: NDArray[np.bool_]) -> Float32:
         scores: Float32 = states @ self._table.numpy().T
         scores[~known] = -np.inf
         return scores
-
-    def _with_wishes(self, queries: Queries) -> tuple[Queries, Tensor]:
-        """Return histories with each wish in words as the newest item, and the table with a vector for each wish."""
-        wishes = {} if queries.texts is None or not self.reads_wish else dict(enumerate(queries.texts))
-        rows = np.array([row for row, text in wishes.items() if text.strip()], dtype=np.int64)
-        if not len(rows):
-            return queries, self._table
-        texts = self._reader.encode([wishes[row] for row in rows], kind="query")
-        items = np.insert(queries.items, queries.offsets[1:][rows], len(self.items) + np.arange(len(rows)))
-        added = np.zeros(len(queries) + 1, dtype=np.int64)
-        added[rows + 1] = 1
-        asked = replace(queries, offsets=queries.offsets + np.cumsum(added), items=items.astype(np.int32))
-        return asked, torch.cat([self._table, self._network.inputs.embed(texts)])
 
     def report(self) -> dict[str, Any]:
         """Return how training went."""

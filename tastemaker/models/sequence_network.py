@@ -28,6 +28,7 @@ class SequenceConfig(ItemInputConfig, losses.LossConfig, training.TrainingConfig
         max_length: newest purchases that are read.
         start: item vectors begin at factorised co-occurrence counts, or at random.
         shopper_texts: what the shop's table of users says of a shopper (age, region, ...) is read too, in words.
+        wish_weight: of a wish in words against the history, where item texts are read.
     """
 
     layers: int = Field(default=2, ge=1)
@@ -35,6 +36,7 @@ class SequenceConfig(ItemInputConfig, losses.LossConfig, training.TrainingConfig
     max_length: int = Field(default=50, ge=1)
     start: Literal["cooccurrence", "random"] = "cooccurrence"
     shopper_texts: bool = False
+    wish_weight: float = Field(default=0.5, ge=0, le=1)
 
 
 class AttentiveConfig(SequenceConfig):

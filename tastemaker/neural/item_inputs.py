@@ -46,7 +46,7 @@ class ItemInputConfig(configurable.Config):
 
     dim: int = Field(default=64, ge=1)
     inputs: Literal["id", "text", "both"] = "id"
-    own_dropout: float = Field(default=0.0, ge=0, lt=1)
+    own_dropout: float = Field(default=0.3, ge=0, lt=1)
     text_transform: Literal["none", "pca", "whiten"] = "whiten"
     text_dim: int = Field(default=0, ge=0)
     text_groups: int = Field(default=1, ge=1)
