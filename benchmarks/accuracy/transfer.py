@@ -1,0 +1,149 @@
+"""A model that learnt from four shops, asked in a fifth: as it is, and tuned on some of its shoppers.
+
+The sources (Toys, Sports, Office, Games) are joined and learnt from with configs/transfer.toml, split leave-one-out;
+their own validation parts end training. Then Beauty, leave-one-out, is ranked without having been seen (zero-shot), and
+after tuning on the train part of 1 %, 10 % and all of its shoppers, beside the same configuration trained on these
+shoppers alone (scratch), all items ranked, masked and unmasked, test shoppers all. Rows that are there are not run
+again; the model of the sources is kept under --runs.
+
+    TASTEMAKER_DATA=... python benchmarks/accuracy/transfer.py           # what is missing, then the table
+    python benchmarks/accuracy/transfer.py --table                       # the table only
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from run import made_by
+
+from tastemaker import config, evaluate, registry, saved
+from tastemaker.data import readers
+from tastemaker.data.join import join
+from tastemaker.data.split import leave_one_out
+from tastemaker.data.variants import of_shoppers
+from tastemaker.evaluate import Adaptation, Options, Variant
+from tastemaker.evaluate.cost import peak_mib
+from tastemaker.progress import bar
+
+FOLDER = Path(__file__).parent
+RESULTS = FOLDER / "results" / "transfer.json"
+SOURCES = ("amazon-office-2014", "amazon-toys-2014", "amazon-sports-2014", "amazon-games-2018")
+TARGET = "amazon-beauty-2014"
+CONFIG = FOLDER / "configs" / "transfer.toml"
+FLOOR = ("popular", "text_knn")
+SHARES = (0.0, 0.01, 0.1, 1.0)
+VARIANTS = [Variant(masking=True), Variant(masking=False)]
+MEASURES = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
+
+
+def learn(data: Path, place: Path) -> saved.SavedModel:
+    """Return the model of the sources, learnt now if it is not there."""
+    if not place.exists():
+        shops = {name.split("-")[1]: readers.read(str(data / name))[0] for name in SOURCES}
+        joined = join(shops)
+        split = leave_one_out(joined)
+        pipeline = registry.build(config.read(str(CONFIG)))
+        started = time.perf_counter()
+        evaluate.fit(pipeline, split, folder=place.with_suffix(".checkpoints"), progress=bar)
+        facts = {
+            "data_fingerprint": joined.fingerprint,
+            "protocol": split.protocol,
+            "fit_seconds": round(time.perf_counter() - started, 1),
+        }
+        saved.save(place, saved.SavedModel(pipeline, joined.users, split.refit.queries(), facts))
+    return saved.load(place)
+
+
+def measure(name: str, share: float, *, data: Path, place: Path) -> dict[str, Any]:
+    """Return one row: a floor model, the transferred model, or the configuration from scratch."""
+    shop, _ = readers.read(str(data / TARGET))
+    split = evaluate.prepare(shop)
+    adapt = None
+    if name == "transferred":
+        source = learn(data, place)
+        pipeline, adapt = source.pipeline, Adaptation(source.facts, share)
+    elif name == "scratch":
+        pipeline = registry.build(config.read(str(CONFIG)))
+        split = split if share == 1 else of_shoppers(split, share)
+    else:
+        encoder = {"encoder": {"model": "transformer"}} if name == "text_knn" else {}
+        pipeline = registry.build({"stage": [{"model": name}], **encoder})
+    found = evaluate.evaluate_variants(pipeline, split, VARIANTS, options=Options(), adapt=adapt, progress=bar)
+    results = {one.variant.name: one for one in found}
+    first = next(iter(results.values()))
+    return {
+        "model": name,
+        "share": share,
+        "metrics": {
+            variant: {measure: one.to_dict()["metrics"][measure] for measure in MEASURES}
+            for variant, one in results.items()
+        },
+        "seconds": first.cost["fit_seconds"],
+        "peak_mib": peak_mib(),
+        "protocol": first.protocol,
+        "config": registry.settings_of(pipeline),
+        "made_by": made_by(),
+    }
+
+
+def rows() -> list[tuple[str, float]]:
+    """Return what is measured, cheapest first."""
+    floor = [(name, 1.0) for name in FLOOR]
+    scratch = [("scratch", share) for share in SHARES if share]
+    return floor + [("transferred", share) for share in SHARES] + scratch
+
+
+def load() -> list[dict[str, Any]]:
+    """Return the rows that are there."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Return the rows as Markdown."""
+    lines = [
+        "| Beauty, model | learnt from | recall@10 | NDCG@10 | unmasked recall@10 | NDCG@10 | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(found, key=lambda one: rows().index((one["model"], one["share"]))):
+        masked, unmasked = row["metrics"].values()
+        cells = [part[name] for part in (masked, unmasked) for name in ("recall@10", "ndcg@10")]
+        numbers = [f"{cell['value']:.4f}" for cell in cells]
+        lines.append(f"| {row['model']} | {_words(row)} | {' | '.join(numbers)} | {row['seconds']:.0f} |")
+    return "\n".join(lines)
+
+
+def _words(row: dict[str, Any]) -> str:
+    """Say what a row learnt from."""
+    share = f"{row['share']:.0%} of the shoppers".replace("100% of the shoppers", "all shoppers")
+    if row["model"] != "transferred":
+        return {"popular": "all shoppers", "text_knn": "texts only"}.get(row["model"], share)
+    return "other shops only (zero-shot)" if not row["share"] else f"other shops, then {share}"
+
+
+def main() -> None:
+    """Run what is missing unless only the table is wanted, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", action="store_true", help="print the table of what is there")
+    parser.add_argument("--runs", type=Path, default=FOLDER / "runs", help="folder for the model of the sources")
+    options = parser.parse_args()
+    found = load()
+    if not options.table:
+        options.runs.mkdir(parents=True, exist_ok=True)
+        for name, share in rows():
+            if any((row["model"], row["share"]) == (name, share) for row in found):
+                continue
+            data = Path(os.environ["TASTEMAKER_DATA"])
+            found.append(measure(name, share, data=data, place=options.runs / "transfer"))
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+            print(name, share, found[-1]["metrics"][VARIANTS[0].name]["ndcg@10"], flush=True)
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()
