@@ -29,6 +29,7 @@ from tastemaker.data.variants import of_shoppers
 from tastemaker.evaluate import Adaptation, Options, Variant
 from tastemaker.evaluate.cost import peak_mib
 from tastemaker.progress import bar
+from tastemaker.recommender import Aids
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results" / "transfer.json"
@@ -49,7 +50,8 @@ def learn(data: Path, place: Path) -> saved.SavedModel:
         split = leave_one_out(joined)
         pipeline = registry.build(config.read(str(CONFIG)))
         started = time.perf_counter()
-        evaluate.fit(pipeline, split, folder=place.with_suffix(".checkpoints"), progress=bar)
+        aids = Aids(folder=place.with_suffix(".checkpoints"))
+        evaluate.fit(pipeline, split, aids=aids, progress=bar)
         facts = {
             "data_fingerprint": joined.fingerprint,
             "protocol": split.protocol,

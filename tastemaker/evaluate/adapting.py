@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tastemaker import guards
@@ -13,8 +13,6 @@ from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Aids
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tastemaker.data.split import Split
     from tastemaker.pipeline import Pipeline
 
@@ -39,7 +37,7 @@ class Adaptation:
         pipeline: Pipeline,
         split: Split,
         *,
-        folder: Path | None = None,
+        aids: Aids | None = None,
         seed: int = 0,
         progress: Progress = silent,
         seconds: dict[str, float] | None = None,
@@ -68,8 +66,8 @@ class Adaptation:
             }
             if self.share:
                 part = split if self.share == 1 else of_shoppers(split, self.share, seed=seed)
-                aids = Aids(validation=part.validation, folder=folder)
-                anew = pipeline.tune(part.train, aids=aids, seed=seed, progress=progress)
+                given = replace(aids or Aids(), validation=part.validation)
+                anew = pipeline.tune(part.train, aids=given, seed=seed, progress=progress)
                 said |= {"tuned_on": "train", "tuned_on_interactions": len(part.train), "fitted_anew": anew}
         guards.check_fitted(pipeline, split)
         return said

@@ -10,7 +10,8 @@ that is a place's own target is left out there:
   which makes the sum an unbiased estimate of the whole one (Bengio and Senecal, 2008).
 - gbce: $-(\log \sigma(s_t)^\beta + \sum_K \log(1 - \sigma(s_k))) / (|K| + 1)$ with
   $\beta = \alpha (t (1 - 1 / \alpha) + 1 / \alpha)$ and $\alpha = |K| / (n - 1)$, t being the calibration (gSASRec;
-  Petrov and Macdonald, RecSys 2023, eq. 6 and 12).
+  Petrov and Macdonald, RecSys 2023, eq. 6 and 12). Here $s_j = h \cdot e_j - \log(n - 1)$: the offset changes no
+  order, and training need not begin by pushing the scores of all items down, in which it was seen to lose its way.
 - bpr: $-\log \sigma(s_t - s_k)$, the mean over K (Rendle et al., UAI 2009), or bpr_max:
   $-\log \sum_K \mathrm{softmax}_k(s_k) \sigma(s_t - s_k)$ (Hidasi and Karatzoglou, CIKM 2018).
 - infonce: softmax of $\cos(h, e_j) / \tau$ over K and the other places' targets, each item once.
@@ -18,6 +19,7 @@ that is a place's own target is left out there:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -95,7 +97,8 @@ def sampled_softmax(hidden: Tensor, table: Tensor, targets: Tensor, negatives: T
 
 def gbce(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *, calibration: float) -> Tensor:
     """Return the mean generalised binary cross-entropy over target and negatives."""
-    true, other = _scores(hidden, table, targets, negatives)
+    prior = math.log(max(1, len(table) - 1))  # log odds against an item of which nothing is known
+    true, other = (scores - prior for scores in _scores(hidden, table, targets, negatives))
     alpha = min(1.0, len(negatives) / max(1, len(table) - 1))
     beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
     return (softplus(other).sum(1) - beta * logsigmoid(true)).mean() / (len(negatives) + 1)

@@ -61,6 +61,7 @@ def obvious(name, hidden, table, targets, negatives):
         elif name == "gbce":
             alpha = len(negatives) / (n - 1)
             beta = alpha * (0.75 * (1 - 1 / alpha) + 1 / alpha)
+            true, others = true - math.log(n - 1), [one - math.log(n - 1) for one in others]
             total = torch.log(sigmoid(true) ** beta) + sum(torch.log(1 - sigmoid(one)) for one in others)
             parts.append(-total / (len(negatives) + 1))
         elif name == "bpr":
@@ -114,8 +115,8 @@ def test_sampled_softmax_with_every_item_is_the_whole_softmax():
 
 
 def test_gbce_by_hand():
-    """5 items and 2 negatives: alpha = 2 / 4, beta = 0.5 (0.75 (1 - 2) + 2) = 0.625; scores 1, 0 and -1."""
-    hidden, table = torch.ones(1, 1), torch.tensor([[1.0], [0.0], [-1.0], [0.0], [0.0]])
+    """5 items and 2 negatives: alpha = 2 / 4, beta = 0.5 (0.75 (1 - 2) + 2) = 0.625; scores 1, 0 and -1, less log 4."""
+    hidden, table = torch.ones(1, 1), math.log(4) + torch.tensor([[1.0], [0.0], [-1.0], [0.0], [0.0]])
     loss = losses.gbce(hidden, table, torch.tensor([0]), torch.tensor([1, 2]), calibration=0.75)
     by_hand = (0.625 * math.log(1 + math.exp(-1)) + math.log(2) + math.log(1 + math.exp(-1))) / 3
     assert float(loss) == pytest.approx(by_hand)

@@ -42,11 +42,13 @@ class BERT4RecConfig(AttentiveConfig):
         mask_share: of a history's items that are hidden, at least one of each history.
         newest_share: of the histories in which only the newest item is hidden.
         max_length: newest purchases that are read, the mask after them included.
+        dropout: of embedded histories and inside the network; the masks leave out much already.
     """
 
     mask_share: float = Field(default=0.3, gt=0, lt=1)
-    newest_share: float = Field(default=0.2, ge=0, le=1)
+    newest_share: float = Field(default=0.5, ge=0, le=1)
     max_length: int = Field(default=50, ge=2)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
 
 
 class ClozeNetwork(SequenceNetwork):
