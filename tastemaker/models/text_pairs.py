@@ -9,14 +9,13 @@ import numpy as np
 
 from tastemaker.data.queries import Queries
 from tastemaker.errors import DataError
-from tastemaker.models.similarity import on_grid
 from tastemaker.text.render import item_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tastemaker.data.entities import Entities
-    from tastemaker.types import Float32, Int64
+    from tastemaker.types import Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +116,3 @@ def steps(
             column[targets],
             (bought.row[mine].astype(np.int64), column[bought.col[mine]]),
         )
-
-
-def blended(profiles: Float32, wishes: Float32, weight: float) -> Float32:
-    """Return (1 - weight) * profile + weight * wish, of length 1, on the grid; where one of them is zero, the other."""
-    both = ((profiles != 0).any(axis=1) & (wishes != 0).any(axis=1))[:, None]
-    sums = np.where(both, (1 - weight) * profiles + weight * wishes, profiles + wishes)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return on_grid(np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0))

@@ -73,3 +73,11 @@ def mean_vectors(weights: csr_array, vectors: Float32) -> Float32:
     sums = np.asarray(weights @ vectors, dtype=np.float32)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     return on_grid(np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0))
+
+
+def blended(profiles: Float32, wishes: Float32, weight: float) -> Float32:
+    """Return (1 - weight) * profile + weight * wish, of length 1, on the grid; where one of them is zero, the other."""
+    both = ((profiles != 0).any(axis=1) & (wishes != 0).any(axis=1))[:, None]
+    sums = np.where(both, (1 - weight) * profiles + weight * wishes, profiles + wishes)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    return on_grid(np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0))

@@ -12,6 +12,7 @@ from tastemaker import evaluate, registry, saved
 from tastemaker.data import Dataset, Queries
 from tastemaker.data.split import leave_one_out
 from tastemaker.errors import ConfigError, DataError, MissingExtra
+from tastemaker.explain import Explainer
 from tastemaker.metrics import per_query
 from tastemaker.models import boosting
 from tastemaker.models.blending import FORMS, Opinions, _comparable
@@ -176,6 +177,21 @@ def test_what_trees_do_not_look_at_stands_below_in_the_old_order(monkeypatch):
     for row in range(40):
         assert set(ranking.items[row][:3]) == set(plain.items[row][:3])
         assert ranking.items[row][3:].tolist() == plain.items[row][3:].tolist()
+
+
+def test_reasons_come_from_the_members_with_a_weight():
+    split = leave_one_out(fickle_shop())
+    blend = fitted_trees(split, "popular", "transitions", "item_knn")
+    weights = {member.name: weight for member, weight in zip(blend.members, blend._weights, strict=True)}
+    assert [voice.name for voice in blend.voices] == [
+        name for name, weight in sorted(weights.items(), key=lambda one: -one[1]) if weight
+    ]
+    explainer = Explainer(blend)
+    history = split.test.queries.take(slice(0, 1)).items
+    item = int(blend.rank(split.test.queries.take(slice(0, 1)), 1).items[0, 0])
+    evidence = explainer.evidence(history, item)
+    assert evidence[0].kind == "history"
+    assert evidence[0].source in {"transitions", "item_knn"}
 
 
 def test_without_lightgbm_it_says_what_to_install(monkeypatch):

@@ -17,8 +17,8 @@ from pydantic import Field
 
 from tastemaker import configurable
 from tastemaker.configurable import under
-from tastemaker.models.similarity import age_weights, on_grid, products
-from tastemaker.models.text_vectors import encoded_items, encoder_or_default, item_vectors, mean_vectors
+from tastemaker.models.similarity import age_weights, products
+from tastemaker.models.text_vectors import blended, encoded_items, encoder_or_default, item_vectors, mean_vectors
 from tastemaker.progress import silent
 from tastemaker.recommender import Recommender
 
@@ -83,7 +83,7 @@ class TextKNN(Recommender):
             wishes, written = np.zeros_like(profiles), [row for row, text in enumerate(queries.texts) if text.strip()]
             if written:
                 wishes[written] = self.encoder.encode([queries.texts[row] for row in written], kind="query")
-            profiles = _blended(profiles, wishes, self.config.wish_weight)
+            profiles = blended(profiles, wishes, self.config.wish_weight)
         scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
         asked = np.flatnonzero(profiles.any(axis=1))
         scores[asked] = np.where(self.known, products(profiles[asked], self.vectors), -np.inf)
@@ -106,11 +106,3 @@ class TextKNN(Recommender):
 
     def _set(self, vectors: Float32) -> None:
         self.vectors, self.known = vectors, (vectors != 0).any(axis=1)
-
-
-def _blended(profiles: Float32, wishes: Float32, weight: float) -> Float32:
-    """Return (1 - weight) * profile + weight * wish, of length 1, on the grid; where one of them is zero, the other."""
-    both = ((profiles != 0).any(axis=1) & (wishes != 0).any(axis=1))[:, None]
-    sums = np.where(both, (1 - weight) * profiles + weight * wishes, profiles + wishes)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return on_grid(np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0))

@@ -31,9 +31,9 @@ from tastemaker.encoders.cache import CachedEncoder
 from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.errors import ConfigError
 from tastemaker.models.similarity import on_grid, products
-from tastemaker.models.text_pairs import Step, Titles, blended, steps, titles_of
+from tastemaker.models.text_pairs import Step, Titles, steps, titles_of
 from tastemaker.models.text_towers import Towers, judge_of, profiles_of
-from tastemaker.models.text_vectors import encoder_or_default
+from tastemaker.models.text_vectors import blended, encoder_or_default
 from tastemaker.neural import training
 from tastemaker.neural.schedules import Shape, TrainingConfig
 from tastemaker.neural.sentence_tuning import SentenceLayers

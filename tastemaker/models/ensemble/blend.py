@@ -86,6 +86,12 @@ class Blend(Recommender):
         return {str(number): member for number, member in enumerate(self.members)}
 
     @property
+    def voices(self) -> list[Recommender]:
+        """The members with a weight, the weightiest first."""
+        order = np.argsort(-self._weights, kind="stable")
+        return [self.members[number] for number in order if self._weights[number] > 0]
+
+    @property
     def calibration_size(self) -> int:
         """Validation questions that it wants."""
         return self.config.calibration
