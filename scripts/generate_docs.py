@@ -128,7 +128,6 @@ command line. Keys and passwords come from the environment only.
 def with_tables(readme: str) -> str:
     """Return the README with its tables made anew from benchmarks/results."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
-    import blend
     import floor
     import listwise
     import protocol
@@ -136,7 +135,7 @@ def with_tables(readme: str) -> str:
 
     tables = {
         "floor": floor.table(floor.load()),
-        "blend": blend.table(blend.load()),
+        "headline": accuracy_results.headline(),
         "protocol": protocol.table(protocol.load()),
         "listwise": listwise.table(listwise.load()),
         "speed": speed_table.table(),

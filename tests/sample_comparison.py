@@ -40,7 +40,7 @@ def sample(*, seed: int = 0, points: int = 1500) -> dict[str, Any]:
         "format": 1,
         "made_by": {
             "command": ["tastemaker", "compare", "sasrec.toml", "als", "--data", "shop dir/", "--seeds", "3"],
-            "tastemaker": "0.2.0",
+            "tastemaker": "0.3.0",
             "python": "3.11.9",
             "numpy": "2.4.6",
         },

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tastemaker import published
 from tastemaker.metrics import holm
 
 if TYPE_CHECKING:
@@ -115,6 +116,30 @@ def markdown(found: Results, order: Sequence[str]) -> str:
         ]
         parts.append("\n".join([*lines, *(_pair_line(pair) for pair in found["pairs"])]))
     return "\n\n".join(parts)
+
+
+def headline() -> str:
+    """Return recall@10 / NDCG@10 of the headline table by data set, beside the best published figure, in markdown."""
+    rows = load(place("headline"))["rows"]
+    cells = {(row["model"], _history(row), row["data"]): row for row in rows}
+    names = list(dict.fromkeys(row["data"] for row in rows))
+    lines = ["| recall@10 / NDCG@10 | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    models = ["transitions", *dict.fromkeys(row["model"] for row in rows if not row["floor"])]
+    for history in dict.fromkeys(key[1] for key in cells):
+        for model in models:
+            found = [cells.get((model, history, name)) for name in names]
+            shown = [f"{value(row, 'recall@10')} / {value(row, 'ndcg@10')}" if row else "-" for row in found]
+            lines.append(f"| {model}, {history} | " + " | ".join(shown) + " |")
+    best = [max(_comparable(name), key=lambda one: one.values["ndcg@10"]) for name in names]
+    shown = [f"{one.values['recall@10']:.4f} / {one.values['ndcg@10']:.4f} ({one.model})" for one in best]
+    lines.append("| best published, masked, by NDCG@10 | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def _comparable(name: str) -> list[published.TableRow]:
+    """Return published rows that were not made here, masked and fitted on train as far as they say."""
+    rows = published.joined(published.benchmarks()[name], None, ("ndcg@10",))
+    return [row for row in rows if row.kind != "floor check" and not row.differs and "recall@10" in row.values]
 
 
 def card(name: str) -> str:

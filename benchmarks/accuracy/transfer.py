@@ -32,7 +32,7 @@ from tastemaker.progress import bar
 from tastemaker.recommender import Aids
 
 FOLDER = Path(__file__).parent
-RESULTS = FOLDER / "results" / "transfer.json"
+RESULTS = FOLDER.parent / "results" / "transfer.json"
 SOURCES = ("amazon-office-2014", "amazon-toys-2014", "amazon-sports-2014", "amazon-games-2018")
 TARGET = "amazon-beauty-2014"
 CONFIG = FOLDER / "configs" / "transfer.toml"
@@ -141,7 +141,6 @@ def main() -> None:
                 continue
             data = Path(os.environ["TASTEMAKER_DATA"])
             found.append(measure(name, share, data=data, place=options.runs / "transfer"))
-            RESULTS.parent.mkdir(exist_ok=True)
             RESULTS.write_text(json.dumps(found, indent=1) + "\n")
             print(name, share, found[-1]["metrics"][VARIANTS[0].name]["ndcg@10"], flush=True)
     print(table(found))

@@ -1,0 +1,85 @@
+"""`data join`, `transfer`, `tune`, and `evaluate` of a saved model: the road from several shops to one more."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from tastemaker.data.write import write
+from tastemaker.testing import tiny_shop
+
+SMALL = ("--set", "stage.0.dim=8", "--set", "stage.0.layers=1", "--set", "stage.0.epochs=2")
+TEXT = ("--set", "stage.0.inputs=text")
+
+
+@pytest.fixture
+def others(tmp_path):
+    for seed in (1, 2):
+        write(tiny_shop(users=60, seed=seed), tmp_path / f"other{seed}")
+    return tmp_path / "other1", tmp_path / "other2"
+
+
+@pytest.fixture
+def source(tastemaker, others, tmp_path):
+    first, second = others
+    joined = tastemaker("data", "join", f"one={first}", f"two={second}", "--out", tmp_path / "both", "--json")
+    assert joined.json()["users"] == 120
+    fitted = tastemaker("fit", "sasrec", *SMALL, *TEXT, "--data", tmp_path / "both", "--out", tmp_path / "source")
+    assert fitted.code == 0, fitted.err
+    return tmp_path / "source"
+
+
+def test_zero_shot_few_shot_and_scratch_are_measured_alike(tastemaker, source, shop):
+    zero = tastemaker("evaluate", source, "--data", shop, "--json").json()
+    few = tastemaker("evaluate", source, "--data", shop, "--share", 0.5, "--json").json()
+    scratch = tastemaker("evaluate", "sasrec", *SMALL, *TEXT, "--data", shop, "--share", 0.5, "--json").json()
+    assert zero["protocol"]["tuned_on_share"] == 0
+    assert few["protocol"]["tuned_on_interactions"] < zero["protocol"]["train_interactions"]
+    assert scratch["protocol"]["learnt_from_share_of_shoppers"] == 0.5
+    assert len({one["protocol"]["test_queries"] for one in (zero, few, scratch)}) == 1
+    assert len({one["metrics"]["ndcg@10"]["value"] for one in (zero, few, scratch)}) == 3
+
+
+def test_a_transferred_model_recommends_the_other_shops_products(tastemaker, source, shop, tmp_path):
+    moved = tastemaker("transfer", source, "--data", shop, "--out", tmp_path / "moved", "--json")
+    assert moved.json()["transferred_from"]["data_fingerprint"] != moved.json()["data_fingerprint"]
+    listed = tastemaker("recommend", tmp_path / "moved", "--all", "--json").lines()
+    assert {item for line in listed for item in line["item_ids"]} <= set(
+        pl.read_parquet(shop / "items.parquet")["item_id"]
+    )
+
+
+def test_tuning_writes_a_new_model_and_names_what_was_fitted_anew(tastemaker, source, shop, tmp_path):
+    before = sorted((path.name, path.read_bytes()) for path in source.iterdir())
+    tuned = tastemaker("tune", source, "--data", shop, "--out", tmp_path / "tuned", "--share", 0.5, "--json").json()
+    assert tuned["protocol"]["tuned_on_share"] == 0.5
+    assert tuned["protocol"]["fitted_anew"] == ["popular"]  # the fallback
+    assert sorted((path.name, path.read_bytes()) for path in source.iterdir()) == before
+    everything = tastemaker("tune", source, "--data", shop, "--out", tmp_path / "all", "--split", "none", "--json")
+    assert everything.json()["protocol"]["split"] == "none"
+
+
+def test_mistakes_are_said(tastemaker, refused, source, shop, others, tmp_path):
+    assert "write NAME=FOLDER" in refused("data", "join", others[0], "--out", tmp_path / "x")
+    assert "needs at least two" in refused("data", "join", f"a={others[0]}", "--out", tmp_path / "x")
+    assert "is the model itself" in refused("transfer", source, "--data", shop, "--out", source)
+    assert "must be between 0 and 1" in refused("tune", source, "--data", shop, "--out", tmp_path / "x", "--share", 2)
+    assert "a saved model keeps its settings" in refused("evaluate", source, "--data", shop, *SMALL)
+    assert "a saved model is measured as it is" in refused("evaluate", source, "--data", shop, "--refit", "yes")
+    by_id = tmp_path / "by_id"
+    assert tastemaker("fit", "sasrec", *SMALL, "--data", others[0], "--out", by_id).code == 0
+    assert 'inputs = "text" or "both"' in refused("transfer", by_id, "--data", shop, "--out", tmp_path / "x")
+
+
+def test_a_model_that_learnt_everything_is_not_measured_on_the_same_shop(tastemaker, refused, shop, tmp_path):
+    for split in ("none", "leave-one-out"):
+        words = ("fit", "text_knn", "--data", shop, "--out", tmp_path / split, "--split", split)
+        assert tastemaker(*words).code == 0
+    assert "fitted on these very data" in refused("evaluate", tmp_path / "none", "--data", shop)
+    found = tastemaker("evaluate", tmp_path / "leave-one-out", "--data", shop, "--json").json()
+    plain = tastemaker("evaluate", "text_knn", "--data", shop, "--json").json()
+    assert found["metrics"]["ndcg@10"] == plain["metrics"]["ndcg@10"]
+
+
+def test_what_tuned_no_encoder_has_none_to_export(tastemaker, refused, source, tmp_path):
+    assert "no stage of it has tuned a sentence encoder" in refused("weights", "export", source, tmp_path / "encoder")
