@@ -37,6 +37,20 @@ def layers_of(model: SentenceTransformer) -> nn.ModuleList:
     return layers  # type: ignore[no-any-return]  # transformers does not say
 
 
+def put_layers(model: SentenceTransformer, arrays: dict[str, NDArray[Any]]) -> None:
+    """Put tuned layers over those of the pretrained `model`; its map, if there is one, stays out.
+
+    Raises:
+        RuntimeError, IndexError: they do not fit.
+    """
+    import torch
+
+    for number in sorted({int(name.split(".")[1]) for name in arrays if name.startswith("layer.")}):
+        start = f"layer.{number}."
+        own = {name.removeprefix(start): torch.from_numpy(arrays[name]) for name in arrays if name.startswith(start)}
+        layers_of(model)[number].load_state_dict(own)
+
+
 def put(model: SentenceTransformer, arrays: dict[str, NDArray[Any]], *, base: str) -> None:
     """Put tuned weights over those of the pretrained `model`, whose fingerprint is `base`.
 
@@ -54,10 +68,7 @@ def put(model: SentenceTransformer, arrays: dict[str, NDArray[Any]], *, base: st
                 f"tuned weights: they belong to the pretrained model {of[:12]}, and this one is {base[:12]}; "
                 "bring that model back, or fit again"
             )
-        for number in sorted({int(name.split(".")[1]) for name in tensors if name.startswith("layer.")}):
-            start = f"layer.{number}."
-            own = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
-            layers_of(model)[number].load_state_dict(own)
+        put_layers(model, arrays)
         weight, bias = tensors["map.weight"], tensors["map.bias"]
         model.append(Dense(len(weight), len(weight), True, torch.nn.Identity(), weight, bias))
         model.append(Normalize())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from tastemaker.recommender import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from tastemaker.data.queries import Queries
     from tastemaker.data.split import Holdout
@@ -96,6 +98,16 @@ class Towers(nn.Module):
         self.register_buffer("first_ages", torch.arange(max_length) * math.log(recency), persistent=False)
         self.first_ages: Tensor
         self._temperature = temperature
+
+    def begin(self, weights: dict[str, NDArray[Any]]) -> None:
+        """Begin with maps and weights of age that were learnt before, by the names of `plain_maps`, and "ages"."""
+        given = {name: torch.from_numpy(weights[name]) for name in ("map.weight", "map.bias", "onward", "ages")}
+        eye = torch.eye(len(self.map.weight))
+        with torch.no_grad():
+            self.map.weight.copy_((given["map.weight"] - eye) / MAP_PACE)
+            self.map.bias.copy_(given["map.bias"] / MAP_PACE)
+            self.onward.weight.copy_((given["onward"] - eye) / MAP_PACE)
+            self.ages.copy_((given["ages"].clamp(min=1e-9).log() - self.first_ages) / AGE_PACE)
 
     def forward(self, step: Step) -> Tensor:
         """Return the mean cross-entropy of a step's targets."""

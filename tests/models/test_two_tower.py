@@ -305,3 +305,26 @@ def test_histories_of_one_purchase_teach_nothing(folder):
     untrained = TwoTower(encoder=HashEncoder(), epochs=1).fit(single)
     vectors = HashEncoder().encode(titles_of(data.items, model="x").texts, kind="document")
     np.testing.assert_allclose(untrained.vectors[untrained.known], vectors, atol=1e-6)
+
+
+@pytest.mark.parametrize("tuned_layers", [0, 2])
+def test_tuning_begins_where_the_last_training_ended(folder, shop, tuned_layers):
+    encoder = TransformerEncoder(folder=folder)
+    model = TwoTower(encoder=encoder, tuned_layers=tuned_layers, **{**QUICK, "epochs": 2}).fit(shop)
+    queries = shop.queries().take(slice(0, 20))
+    before, ages = model.score(queries), model._ages
+    model.config = model.config.model_copy(update={"learning_rate": 1e-12, "epochs": 1})
+    model.tune(shop)
+    np.testing.assert_allclose(model.score(queries), before, atol=2e-3)
+    np.testing.assert_allclose(model._ages, ages, rtol=1e-4)
+
+
+def test_after_a_transfer_it_learns_on(folder, shop):
+    other = Dataset(shop.users, Entities(shop.items.frame.reverse()), shop.log)  # the same titles, numbered otherwise
+    model = TwoTower(encoder=TransformerEncoder(folder=folder), tuned_layers=0, **QUICK).fit(shop)
+    with pytest.raises(DataError, match="call transfer"):
+        model.tune(other)
+    model.transfer(other.items)
+    model.tune(other)
+    assert model.items is other.items
+    assert np.isfinite(model.score(other.queries().take(slice(0, 3)))).all()

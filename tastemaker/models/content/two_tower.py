@@ -26,6 +26,7 @@ import torch
 from pydantic import Field
 
 from tastemaker.configurable import array_text, text_array, under
+from tastemaker.encoders import tuned_weights
 from tastemaker.encoders.base import unit_rows
 from tastemaker.encoders.cache import CachedEncoder
 from tastemaker.encoders.transformer import TransformerEncoder
@@ -38,7 +39,7 @@ from tastemaker.neural import training
 from tastemaker.neural.schedules import Shape, TrainingConfig
 from tastemaker.neural.sentence_tuning import SentenceLayers
 from tastemaker.progress import silent
-from tastemaker.recommender import Recommender
+from tastemaker.recommender import Aids, Recommender, check_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,9 +137,21 @@ class TwoTower(Recommender):
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Train until validation gets no better, or for as many epochs as the last such fit found best."""
+        self._train(train, start=None, seed=seed, progress=progress)
+
+    def tune(self, train: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent) -> None:
+        """Go on training from the present weights; see `Tunable`."""
+        check_tuning(self, train)
+        self.aids, self._items = aids or Aids(), train.items
+        layers = {} if self._tuned is None else self._tuned.arrays()
+        start = {**layers, **self._map, "onward": self._onward, "ages": self._ages}
+        self._train(train, start=start, seed=seed, progress=progress)
+
+    def _train(self, train: Dataset, *, start: dict[str, NDArray[Any]] | None, seed: int, progress: Progress) -> None:
+        """Train from the pretrained encoder, or from weights that were learnt before."""
         config, titles = self.config, titles_of(train.items, model=self.name)
         self._tuned = self._untuned()
-        network = self._network(titles, progress)
+        network = self._network(titles, start, progress)
         histories = titles.asked(train.queries())
 
         def batches(rng: np.random.Generator) -> Iterator[Step]:
@@ -249,15 +262,21 @@ class TwoTower(Recommender):
         limit = min(self.config.max_tokens, given.config.max_length or self.config.max_tokens)
         return TransformerEncoder(**{**given.config.model_dump(), "max_length": limit})
 
-    def _network(self, titles: Titles, progress: Progress) -> Towers:
-        """Make the network at its start: the encoder as it is, the identity as map, weights of age by `recency`."""
+    def _network(self, titles: Titles, start: dict[str, NDArray[Any]] | None, progress: Progress) -> Towers:
+        """Make the network at its start.
+
+        That is the encoder as it is, the identity as map and weights of age by `recency`, or what `start` says of them.
+        """
         layers = None
         if self._tuned is None or not self.config.tuned_layers:
-            encoder = self._tuned or self.encoder.fit(titles.texts)
+            encoder = self._tuned or (self.encoder if start else self.encoder.fit(titles.texts))
             vectors = torch.from_numpy(encoder.encode(titles.texts, kind="document", progress=progress))
         else:
+            model = self._tuned.load()
+            if start:
+                tuned_weights.put_layers(model, start)
             layers = SentenceLayers(
-                self._tuned.load(),
+                model,
                 titles.texts,
                 tuned=self.config.tuned_layers,
                 prompt=self._tuned.prompt("document"),
@@ -266,13 +285,16 @@ class TwoTower(Recommender):
             vectors = layers.start
         with torch.random.fork_rng(devices=[]):  # modules draw weights when they are made, though these are overwritten
             config = self.config
-            return Towers(
+            towers = Towers(
                 vectors,
                 layers,
                 max_length=config.max_length,
                 recency=config.recency,
                 temperature=config.temperature,
             )
+        if start:
+            towers.begin(start)
+        return towers
 
     def _encode(self, texts: list[str], kind: Kind, progress: Progress) -> Float32:
         """Return unit vectors of texts after tuning, on the grid."""
