@@ -68,11 +68,15 @@ class Opinions:
 
 
 def ndcg(scores: Float32, items: Int32, first: Int32) -> float:
-    """Return NDCG@10 of scored candidates [B, C] against one target each; a target that nobody names counts as 0."""
+    """Return NDCG@10 of scored candidates [B, C] against one target each; a target that nobody names counts as 0.
+
+    Of equal scores the lower item number goes first, as in lists.
+    """
     target = items == first[:, None]
     answered = target.any(axis=1)
-    true = scores[target]
-    ahead = (scores[answered] > true[:, None]).sum(axis=1)
+    true = scores[target][:, None]
+    given, lower = scores[answered], items[answered] < first[answered][:, None]
+    ahead = ((given > true) | ((given == true) & lower & (items[answered] >= 0))).sum(axis=1)
     return float((1 / np.log2(ahead[ahead < CHOSEN_AT] + 2)).sum() / max(1, len(first)))
 
 

@@ -1,7 +1,13 @@
 r"""Boosted trees that put candidates in order by what members say of them and by plain facts of items and histories.
 
 LambdaMART (Burges, "From RankNet to LambdaRank to LambdaMART", MSR-TR-2010-82) as in LightGBM. A weighted sum trusts a
-member alike for every shopper and product; trees learn where to trust which, e.g. counts for products bought often.
+member alike for every shopper and product; trees learn where to trust which, by how sure the members are, how many
+agree, and how long the history is.
+
+Facts of items (how often and how lately they were bought) help too, and are left out unless asked for: in data that
+keep only products with, say, 5 purchases, a product with 4 in the training part is sure to be among the held-out
+ones, and where products are held out as new ones, a count of 0 gives them away. Trees would learn that, which is worth
+nothing in a shop.
 """
 
 from __future__ import annotations
@@ -29,7 +35,7 @@ LEAVES, RATE, ROUNDS, PATIENCE = 15, 0.05, 400, 40
 LEAST_IN_LEAF = 100
 """Candidates that a leaf stands for at least; small calibration sets get smaller leaves."""
 ITEM_FACTS = ("log count", "share of purchases that are newest", "mean place", "log mean age", "log history length")
-QUERY_FACTS = ("log length", "log count of newest", "mean log count", "mean place of newest")
+QUERY_FACTS = ("log count of newest", "mean log count", "mean place of newest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +69,16 @@ class Facts:
         newest = queries.items[queries.offsets[1:][asked] - 1]
         counts = self.items[:, 0]
         sums = np.bincount(queries.rows, counts[queries.items], minlength=len(queries))
-        found[:, 0] = np.log1p(queries.lengths)
-        found[asked, 1], found[asked, 3] = counts[newest], self.items[newest, 2]
-        found[asked, 2] = sums[asked] / queries.lengths[asked]
+        found[asked, 0], found[asked, 2] = counts[newest], self.items[newest, 2]
+        found[asked, 1] = sums[asked] / queries.lengths[asked]
         return found
 
 
-def names(members: Sequence[str]) -> list[str]:
-    """Return what each number of a candidate says, in the order of `features`."""
+def names(members: Sequence[str], *, facts: bool) -> list[str]:
+    """Return what each number of a candidate says, in the order of `Asked.features`."""
     said = [f"{form} of {member}" for form in FORMS for member in members]
-    return ["weighted sum", *said, "members that name it", "best rank", *ITEM_FACTS, *QUERY_FACTS]
+    told = [*ITEM_FACTS, *QUERY_FACTS] if facts else []
+    return ["weighted sum", *said, "members that name it", "best rank", "log length of the history", *told]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +88,13 @@ class Asked:
     Attributes:
         opinions: what the members say of the candidates.
         weighted: the weighted sum of it, [B, C].
-        facts: of the items.
+        facts: of the items, or None.
         queries: the histories.
     """
 
     opinions: Opinions
     weighted: Float32
-    facts: Facts
+    facts: Facts | None
     queries: Queries
 
     def take(self, rows: Int64) -> Asked:
@@ -107,51 +113,53 @@ class Asked:
         said = {
             form: np.take_along_axis(values, columns[:, :, None], 1) for form, values in self.opinions.forms.items()
         }
-        of_queries = self.facts.of_queries(self.queries)[:, None, :]
         parts = [
             np.where(items >= 0, np.take_along_axis(self.weighted, columns, 1), 0)[:, :, None],
             *(said[form] for form in FORMS),
             (said["rank"] > 0).sum(axis=2, keepdims=True),
             said["rank"].max(axis=2, keepdims=True),
-            self.facts.items[np.maximum(items, 0)],
-            np.broadcast_to(of_queries, (*items.shape, len(QUERY_FACTS))),
+            _spread(np.log1p(self.queries.lengths)[:, None], depth),
         ]
+        if self.facts is not None:
+            parts += [self.facts.items[np.maximum(items, 0)], _spread(self.facts.of_queries(self.queries), depth)]
         return columns, np.concatenate(parts, axis=2, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """Candidates to learn from: numbers [Q, D, F], and which one is the target, [Q, D], one a row."""
+    """Candidates to learn from, one question's after the other's.
+
+    Attributes:
+        numbers: of each candidate, float32 [N, F].
+        target: which candidate is a target, [N].
+        sizes: candidates of each question, [Q].
+    """
 
     numbers: Float32
     target: Bool
+    sizes: Int64
 
     @classmethod
     def of(cls, asked: Asked, first: Int32) -> Lists:
         """Keep the questions whose target is among the candidates that are looked at."""
         columns, numbers = asked.features()
         target = np.take_along_axis(hits(asked.opinions.items, first), columns, 1)
-        answered = target.any(axis=1)
-        return cls(numbers[answered], target[answered])
+        answered: Bool = np.asarray(target.any(axis=1))
+        there: Bool = (np.take_along_axis(asked.opinions.items, columns, 1) >= 0) & answered[:, None]
+        return cls(numbers[there], target[there], there.sum(axis=1)[answered])
 
     def data(self, *, beside: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
         """Return them as LightGBM reads them."""
         import lightgbm
 
-        questions, depth, width = self.numbers.shape
-        return lightgbm.Dataset(
-            self.numbers.reshape(questions * depth, width),
-            self.target.reshape(-1).astype(np.int32),
-            group=np.full(questions, depth),
-            reference=beside,
-        )
+        return lightgbm.Dataset(self.numbers, self.target.astype(np.int32), group=self.sizes, reference=beside)
 
 
 def grow(lists: Lists, *, judge: Lists | None, rounds: int = ROUNDS, seed: int) -> lightgbm.Booster:
     """Grow trees; with `judge`, stop where its NDCG@10 gets no better."""
     import lightgbm
 
-    least = max(1, min(LEAST_IN_LEAF, lists.target.size // 1000))
+    least = max(1, min(LEAST_IN_LEAF, len(lists.target) // 1000))
     settings = {
         "objective": "lambdarank",
         "metric": "ndcg",
@@ -182,10 +190,10 @@ def order(trees: lightgbm.Booster, asked: Asked) -> Float32:
     if not numbers.size:
         return asked.weighted
     found = np.asarray(trees.predict(numbers.reshape(size * depth, width)), dtype=np.float64).reshape(size, depth)
-    scores = asked.weighted - 1 + found.min(axis=1, keepdims=True)  # a weighted sum is at most 1
-    there = np.take_along_axis(asked.opinions.items, columns, 1) >= 0
-    np.put_along_axis(scores, columns, np.where(there, found, -np.inf), 1)
-    return np.asarray(scores, dtype=np.float32)
+    places = np.argsort(np.argsort(-asked.weighted, axis=1, kind="stable"), axis=1, kind="stable")
+    scores = found.min(axis=1, keepdims=True) - 1 - places
+    np.put_along_axis(scores, columns, found, 1)
+    return np.where(asked.opinions.items >= 0, scores, -np.inf).astype(np.float32)
 
 
 def read(text: str) -> lightgbm.Booster:
@@ -212,3 +220,8 @@ def require_lightgbm() -> None:
         import lightgbm  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtra('blend with combine = "trees"', "lightgbm", "ranking") from error
+
+
+def _spread(of_queries: NDArray[Any], depth: int) -> NDArray[Any]:
+    """Return what is said of each question beside each of its candidates, [B, f] -> [B, depth, f]."""
+    return np.broadcast_to(of_queries[:, None, :], (len(of_queries), depth, of_queries.shape[1]))

@@ -10,11 +10,11 @@ import pytest
 
 from tastemaker import evaluate, registry, saved
 from tastemaker.data import Dataset, Queries
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.split import SPLITS, leave_one_out
 from tastemaker.errors import ConfigError, DataError, MissingExtra
 from tastemaker.explain import Explainer
 from tastemaker.metrics import per_query
-from tastemaker.models import boosting
+from tastemaker.models import blending, boosting
 from tastemaker.models.blending import FORMS, Opinions, _comparable
 from tastemaker.models.ensemble.blend import Blend
 from tastemaker.pipeline import Pipeline, Stage
@@ -123,7 +123,7 @@ def test_trees_are_kept_only_where_they_beat_the_weights():
         evaluate.fit(Pipeline([Stage(blend)]), split)
         found[combine] = blend
     values = found["trees"].report()["ndcg@10_on_validation"]
-    assert values["trees, held-out questions"] > values["weights, held-out questions"]
+    assert values["trees, judging questions"] > values["weights, judging questions"]
     assert found["trees"].report()["trees_look_at"]
     measured = {
         combine: float(per_query(blend.rank(split.test.queries, 10), split.test.targets, (10,))["ndcg@10"].mean())
@@ -162,7 +162,7 @@ def test_facts_of_items_and_histories_by_hand():
     asked = facts.of_queries(Queries.from_lists([[], [2, 1]]))
     assert not asked[0].any()
     counts = np.log1p([2, 3, 1])
-    expected = [np.log1p(2), counts[1], (counts[2] + counts[1]) / 2, 1 / 3]
+    expected = [counts[1], (counts[2] + counts[1]) / 2, 1 / 3]
     np.testing.assert_allclose(asked[1], expected, rtol=1e-6)
 
 
@@ -192,6 +192,40 @@ def test_reasons_come_from_the_members_with_a_weight():
     evidence = explainer.evidence(history, item)
     assert evidence[0].kind == "history"
     assert evidence[0].source in {"transitions", "item_knn"}
+
+
+def test_equal_scores_favour_nobody():
+    items, scores = np.array([[0, 1, 2, -1]], dtype=np.int32), np.array([[0.5, 0.5, 0.5, -np.inf]], dtype=np.float32)
+    found = [blending.ndcg(scores, items, np.array([target], dtype=np.int32)) for target in (0, 1, 2)]
+    assert found == pytest.approx(1 / np.log2([2, 3, 4]))
+
+
+@pytest.mark.parametrize("combine", ["weights", "trees"])
+def test_the_length_of_the_list_does_not_change_its_head(combine):
+    split = leave_one_out(fickle_shop())
+    blend = Blend(members=[model(name) for name in ("transitions", "popular", "item_knn")], pool=15, combine=combine)
+    evaluate.fit(Pipeline([Stage(blend)]), split)
+    queries = split.test.queries.take(slice(0, 50))
+    np.testing.assert_array_equal(blend.rank(queries, 5).items, blend.rank(queries, 30).items[:, :5])
+
+
+def test_trees_cannot_tell_held_out_products_by_their_count():
+    split = SPLITS["item-cold"](tiny_shop(users=500, seed=2), seed=0)
+    for facts in (False, True):
+        blend = Blend(members=[model("text_knn"), model("random")], pool=40, combine="trees", item_facts=facts)
+        evaluate.fit(Pipeline([Stage(blend)]), split)
+        values = blend.report()["ndcg@10_on_validation"]
+        gained = values["trees, judging questions"] - values["weights, judging questions"]
+        assert (gained > 0.1) == facts, values
+
+
+def test_a_blend_can_what_its_members_can():
+    plain = Blend(members=[model("transitions"), model("item_knn")])
+    reading = Blend(members=[model("transitions"), model("text_knn")])
+    assert not plain.heeds_wish() and reading.heeds_wish()
+    assert not plain.ranks_cold_items and reading.ranks_cold_items
+    assert not plain.answers_empty_history
+    assert Blend(members=[model("popular"), model("item_knn")]).answers_empty_history
 
 
 def test_without_lightgbm_it_says_what_to_install(monkeypatch):

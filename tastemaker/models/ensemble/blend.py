@@ -39,21 +39,24 @@ if TYPE_CHECKING:
 
 LEAST = 20
 """Fewer validation questions choose nothing."""
-HELD_OUT = 5
-"""One question in so many judges the trees and takes no part in growing them."""
+PARTS = 10
+"""Two of so many parts of the questions take no part in growing trees that are judged."""
 
 
 class BlendConfig(configurable.Config):
     """Settings of `blend`.
 
     Attributes:
-        pool: candidates that each member gives.
+        pool: candidates that each member gives; lists are no longer than what all of them give together.
         combine: "weights", or "trees" that learn where to trust which member; they need thousands of questions.
+        item_facts: whether trees also see how often and how lately a product was bought. Not for data that keep only
+            products with a number of purchases, nor where new products are held out: there it gives answers away.
         calibration: validation questions on which forms, weights and trees are chosen.
     """
 
     pool: int = Field(default=100, ge=1)
     combine: Literal["weights", "trees"] = "weights"
+    item_facts: bool = False
     calibration: int = Field(default=20_000, ge=LEAST)
 
 
@@ -92,6 +95,21 @@ class Blend(Recommender):
         return [self.members[number] for number in order if self._weights[number] > 0]
 
     @property
+    def reads_wish(self) -> bool:  # type: ignore[override]  # of its members
+        """Whether any member uses a wish in words."""
+        return any(member.heeds_wish() for member in self.members)
+
+    @property
+    def ranks_cold_items(self) -> bool:  # type: ignore[override]  # of its members
+        """Whether any member can rank a product that nobody has bought."""
+        return any(member.ranks_cold_items for member in self.members)
+
+    @property
+    def answers_empty_history(self) -> bool:  # type: ignore[override]  # of its members
+        """Whether any member ranks for a shopper without history."""
+        return any(member.answers_empty_history for member in self.members)
+
+    @property
     def calibration_size(self) -> int:
         """Validation questions that it wants."""
         return self.config.calibration
@@ -105,7 +123,7 @@ class Blend(Recommender):
         """Fit every member on the same data; without validation all count alike, by rank."""
         if not self.aids.keep_choices:
             self._choose_nothing()
-        self._facts = boosting.Facts.of(train.queries(), train.n_items)
+        self._facts = boosting.Facts.of(train.queries(), train.n_items) if self.config.item_facts else None
         for name, member in self.parts.items():
             member.fit(train, aids=self.aids.of_part(name), seed=seed, progress=progress)
 
@@ -140,17 +158,21 @@ class Blend(Recommender):
             self._grow(asked, first, seed=seed)
 
     def _grow(self, asked: Asked, first: Int32, *, seed: int) -> None:
-        """Grow trees on most questions; keep them if they beat the weights on the rest, then grow them on all."""
-        held_out = np.random.default_rng(seed).permutation(len(first)) % HELD_OUT == 0
-        learnt, judged = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        """Grow trees on most questions; keep them if they beat the weights on the rest, then grow them on all.
+
+        The rest is halved: one half says when to stop growing, the other one judges. The judge is told how the trees do
+        on questions that nothing of them was chosen on; the weights were chosen on all questions, which favours them.
+        """
+        part = np.random.default_rng(seed).permutation(len(first)) % PARTS
+        learnt, stop, judged = (np.flatnonzero(rows) for rows in (part > 1, part == 0, part == 1))
         judge = asked.take(judged)
-        lists, unseen = Lists.of(asked.take(learnt), first[learnt]), Lists.of(judge, first[judged])
-        if not len(lists.target) or not len(unseen.target):
+        lists, ending = Lists.of(asked.take(learnt), first[learnt]), Lists.of(asked.take(stop), first[stop])
+        if not len(lists.sizes) or not len(ending.sizes):
             return  # no member names a single target: nothing to learn from
-        trees = boosting.grow(lists, judge=unseen, seed=seed)
+        trees = boosting.grow(lists, judge=ending, seed=seed)
         by_weights = blending.ndcg(judge.weighted, judge.opinions.items, first[judged])
         by_trees = blending.ndcg(boosting.order(trees, judge), judge.opinions.items, first[judged])
-        self._trials |= {"weights, held-out questions": by_weights, "trees, held-out questions": by_trees}
+        self._trials |= {"weights, judging questions": by_weights, "trees, judging questions": by_trees}
         if by_trees > by_weights:
             rounds = max(1, trees.best_iteration)
             self._trees = boosting.grow(Lists.of(asked, first), judge=None, rounds=rounds, seed=seed)
@@ -165,9 +187,8 @@ class Blend(Recommender):
         for rows in chunks(len(queries), 8 * self.config.pool * len(self.members)):
             asked = queries.take(rows)
             offered = None if candidates is None else candidates.take(rows)
-            width = max(k, self.config.pool)
             opinions = Opinions.of(
-                [member.rank(asked, width, candidates=offered, seen=seen) for member in self.members]
+                [member.rank(asked, self.config.pool, candidates=offered, seen=seen) for member in self.members]
             )
             told = self._asked(opinions, asked)
             scores = told.weighted if self._trees is None else boosting.order(self._trees, told)
@@ -191,7 +212,11 @@ class Blend(Recommender):
         if self._trees is None:
             return {}
         gains = self._trees.feature_importance("gain")
-        named = zip(boosting.names(self._member_names()), gains / max(gains.sum(), 1e-12), strict=True)
+        named = zip(
+            boosting.names(self._member_names(), facts=self._facts is not None),
+            gains / max(gains.sum(), 1e-12),
+            strict=True,
+        )
         return {name: round(float(gain), 4) for name, gain in sorted(named, key=lambda one: -one[1])[:10]}
 
     def _member_names(self) -> list[str]:
@@ -200,7 +225,9 @@ class Blend(Recommender):
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return weights, forms, trees in LightGBM's text format, facts of items, and the members' arrays."""
         chosen = json.dumps({"forms": self._forms, "trials": self._trials})
-        own = {"weights": self._weights, "chosen": text_array(chosen), "facts": self._facts.items}
+        own = {"weights": self._weights, "chosen": text_array(chosen)}
+        if self._facts is not None:
+            own["facts"] = self._facts.items
         if self._trees is not None:
             own["trees"] = text_array(self._trees.model_to_string())
         return own | {
@@ -218,5 +245,6 @@ class Blend(Recommender):
         self._weights = arrays["weights"].reshape(len(self.members))
         chosen = json.loads(array_text(arrays["chosen"]))
         self._forms, self._trials = chosen["forms"], chosen["trials"]
-        self._facts = boosting.Facts(arrays["facts"].reshape(len(self.items), len(boosting.ITEM_FACTS)))
+        facts = arrays.get("facts")
+        self._facts = None if facts is None else boosting.Facts(facts.reshape(len(self.items), -1))
         self._trees = boosting.read(array_text(arrays["trees"])) if "trees" in arrays else None
