@@ -36,6 +36,7 @@ from tastemaker.data.ranking import Ranking
 from tastemaker.data.split import leave_one_out
 from tastemaker.evaluate.cost import peak_mib
 from tastemaker.neural.batches import by_length
+from tastemaker.models.sequence import RANKED_BYTES
 from tastemaker.recommender import chunks
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def encode(model: SequenceModel, queries: Queries) -> Float32:
 
 def search(vectors: Float32, table: Float32, k: int) -> Ranking:
     """Return the k items with the largest inner products, in blocks as `rank` takes them."""
-    parts = [top_k(vectors[rows] @ table.T, k) for rows in chunks(len(vectors), len(table))]
+    parts = [top_k(vectors[rows] @ table.T, k) for rows in chunks(len(vectors), len(table), size=RANKED_BYTES)]
     return Ranking.stack(parts, k)
 
 

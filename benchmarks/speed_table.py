@@ -101,6 +101,32 @@ def rows() -> list[tuple[str, str, str, str, str]]:
                 "choice_likelihood.py",
             )
         )
+    if training := load("training_speed"):
+        seconds = {
+            name: statistics.median(run["epoch_seconds"] for run in runs) for name, runs in training["runs"].items()
+        }
+        for peer, name in (("recbole", "RecBole"), ("rectools", "RecTools")):
+            found.append(
+                (
+                    "an epoch of SASRec on Beauty, equal settings, full cross-entropy",
+                    f"{seconds['tastemaker']:.1f} s",
+                    f"{name} {seconds[peer]:.0f} s (from some of its steps)",
+                    f"{training['times_faster'][peer]:.0f}",
+                    "training_speed.py",
+                )
+            )
+    if retrieval := load("retrieval_speed"):
+        for row in retrieval["speed"]:
+            found.append(
+                (
+                    f"top {retrieval['k']} of {retrieval['items']:,} vectors for {retrieval['users']:,} histories, "
+                    f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}",
+                    f"{row['seconds']['search']:.2f} s",
+                    f"faiss IndexFlatIP {row['seconds']['faiss']:.2f} s",
+                    f"{row['times_faster_than_faiss']:.2f}",
+                    "retrieval_speed.py",
+                )
+            )
     return found
 
 
