@@ -35,8 +35,8 @@ from tastemaker.data import readers, top_k
 from tastemaker.data.ranking import Ranking
 from tastemaker.data.split import leave_one_out
 from tastemaker.evaluate.cost import peak_mib
+from tastemaker.models.sequence_ranker import RANKED_BYTES
 from tastemaker.neural.batches import by_length
-from tastemaker.models.sequence import RANKED_BYTES
 from tastemaker.recommender import chunks
 
 if TYPE_CHECKING:

@@ -54,11 +54,11 @@ def models_page() -> str:
         parts.append(f"## {name}\n")
         parts.append(f"```text\n{inspect.getdoc(sys.modules[kind.__module__])}\n```\n")
         words = {True: "yes", False: "no"}
-        cold = facts["cold_items"]
+        history, cold, wish = (words.get(facts[key], facts[key]) for key in ("empty_history", "cold_items", "wish"))
         parts.append(
             f"Needs: {', '.join(facts['needs']) or 'nothing'}. Unseen shoppers: yes. "
-            f"No history: {words[facts['empty_history']]}. Unsold products: {words.get(cold, cold)}. "
-            f"Wish in words: {words[facts['wish']]}. Tunable on validation: {words[facts['tunable']]}. "
+            f"No history: {history}. Unsold products: {cold}. "
+            f"Wish in words: {wish}. Tunable on validation: {words[facts['tunable']]}. "
             f"Can also: {', '.join(facts['can']) or '-'}.\n"
         )
         if kind.Config.model_fields:
@@ -135,7 +135,7 @@ def with_tables(readme: str) -> str:
 
     tables = {
         "floor": floor.table(floor.load()),
-        "headline": accuracy_results.headline(),
+        "headline": accuracy().headline(),
         "protocol": protocol.table(protocol.load()),
         "listwise": listwise.table(listwise.load()),
         "speed": speed_table.table(),

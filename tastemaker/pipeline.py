@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -166,7 +166,8 @@ class Pipeline(Recommender):
     ) -> list[str]:
         """Let every part that can go on learning do so; the others, counts mostly, are fitted anew on `train`.
 
-        A fallback that rests since `transfer` is fitted too and comes back.
+        Those keep what they chose on validation, such as the weights of a blend, as tuning makes no such choices. A
+        fallback that rests since `transfer` is fitted too and comes back.
 
         Returns:
             The names of those that were fitted anew.
@@ -182,7 +183,8 @@ class Pipeline(Recommender):
             if isinstance(part, Tunable):
                 part.tune(train, aids=aids.of_part(name), seed=seed, progress=progress)
             else:
-                part.fit(train, aids=aids.of_part(name), seed=seed, progress=progress)
+                kept = replace(aids.of_part(name), keep_choices=True)
+                part.fit(train, aids=kept, seed=seed, progress=progress)
                 anew.append(part.name)
         return anew
 

@@ -16,7 +16,16 @@ def fitted(model="text_knn", seed=1):
     elsewhere = leave_one_out(tiny_shop(seed=seed))
     pipeline = registry.build({"stage": [{"model": model}]})
     evaluate.fit(pipeline, elsewhere)
-    return pipeline, {"data_fingerprint": "elsewhere", "protocol": elsewhere.protocol}
+    return pipeline, facts_of(elsewhere)
+
+
+def facts_of(split, **more):
+    """What an artifact says of a model that learnt the train part of `split`."""
+    fingerprints = {
+        "data_fingerprint": split.protocol["data_fingerprint"],
+        "train_fingerprint": split.train.fingerprint,
+    }
+    return {**fingerprints, "protocol": {**split.protocol, "choices": "none"}, **more}
 
 
 def test_a_share_of_the_shoppers_is_all_that_is_learnt_from():
@@ -59,10 +68,69 @@ def test_what_cannot_be_tuned_is_fitted_anew_and_named():
 
 def test_the_same_data_under_another_split_are_a_leak():
     pipeline, facts = fitted()
-    split = leave_one_out(tiny_shop(seed=1)).with_facts(data_fingerprint="elsewhere")
+    split = leave_one_out(tiny_shop(seed=1))
     with pytest.raises(LeakError, match="fitted on these very data"):
         Adaptation({**facts, "protocol": {"split": "none"}}).apply(pipeline, split)
-    assert Adaptation(facts).apply(pipeline, split)["fitted_on"] == "train, and saved"
+    said = Adaptation(facts).apply(pipeline, split)
+    assert (said["fitted_on"], said["fitted_on_other_data"]) == ("train, and saved", None)
+    assert said["choices"] == "as saved: none"
+
+
+@pytest.mark.parametrize(
+    ("learnt", "asked"),
+    [
+        ({"split": "user-cold"}, {"split": "user-cold", "seed": 3}),
+        ({}, {"repeats": "exclude"}),
+        ({}, {"ties": "shuffled"}),
+    ],
+)
+def test_another_train_part_of_the_same_data_is_a_leak(learnt, asked):
+    """The names of the splits are the same; what the model learnt from holds what is asked now."""
+    shop = tiny_shop(seed=1)
+    pipeline, _ = fitted()
+    facts = facts_of(evaluate.prepare(shop, **learnt))
+    with pytest.raises(LeakError, match="another train part of them"):
+        Adaptation(facts).apply(pipeline, evaluate.prepare(shop, **asked))
+    with pytest.raises(LeakError, match="does not say which part"):
+        Adaptation({**facts, "train_fingerprint": None}).apply(pipeline, evaluate.prepare(shop, **learnt))
+    assert Adaptation(facts).apply(pipeline, evaluate.prepare(shop, **learnt))["fitted_on"] == "train, and saved"
+
+
+def test_what_a_model_learnt_before_it_moved_or_was_tuned_is_not_forgotten():
+    pipeline, there = fitted()
+    here = leave_one_out(tiny_shop(seed=2))
+    whole = {"data_fingerprint": here.protocol["data_fingerprint"], "protocol": {"split": "none"}}
+    for facts in (facts_of(here, tuned_from=whole), {**there, "tuned_from": {**there, "transferred_from": whole}}):
+        with pytest.raises(LeakError, match="learnt under the split 'none'"):
+            Adaptation(facts).apply(pipeline, here)
+    moved = {**whole, "transferred_from": there}  # has seen the catalogue only
+    said = Adaptation(moved).apply(pipeline, here)
+    assert said["fitted_on"] == "other data, and saved"
+    assert said["fitted_on_other_data"] == there["data_fingerprint"]
+    said = Adaptation(facts_of(here, tuned_from=moved)).apply(pipeline, here)
+    assert said["fitted_on"] == "other data and train, and saved"
+    assert said["fitted_on_other_data"] == there["data_fingerprint"]
+    assert Adaptation({}).apply(pipeline, here)["fitted_on"] == "unknown data, and saved"
+
+
+BLEND = {"model": "blend", "calibration": 25, "member": [{"model": "transitions"}, {"model": "popular"}]}
+
+
+@pytest.mark.parametrize(
+    ("stage", "count"), [({"model": "popular"}, 0), (BLEND, 25), ({**BLEND, "calibration": 9_999}, 999)]
+)
+def test_a_record_says_how_many_validation_targets_were_learnt_from(stage, count):
+    split = leave_one_out(tiny_shop(users=80))
+    found = evaluate.evaluate(registry.build({"stage": [stage]}), split, ks=(5,))
+    count = min(count, len(split.validation))
+    assert found.protocol["choices"] == (f"validation: {count} questions" if count else "none")
+
+
+def test_the_end_of_training_is_a_choice_on_all_validation_questions():
+    split = leave_one_out(tiny_shop(users=80))
+    network = registry.build({"stage": [{"model": "lightgcn", "epochs": 1}]})
+    assert network.stops_early
+    assert evaluate.choices_of(network, split.validation) == f"validation: {len(split.validation)} questions"
 
 
 def test_a_saved_model_is_not_refitted():

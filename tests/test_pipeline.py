@@ -19,6 +19,7 @@ from tastemaker.models.collaborative.popular import Popular
 from tastemaker.models.collaborative.random import Random
 from tastemaker.models.collaborative.transitions import Transitions
 from tastemaker.models.content.text_knn import TextKNN
+from tastemaker.models.ensemble.blend import Blend
 from tastemaker.models.llm.listwise import Listwise
 from tastemaker.pipeline import Pipeline, Stage, append_below
 from tastemaker.recommender import Recommender
@@ -210,3 +211,17 @@ def test_a_stage_that_cannot_move_is_named_and_nothing_changes():
     assert issubclass(TextKNN, Transferable) and issubclass(Listwise, Transferable)
     with pytest.raises(NotFitted):
         Pipeline([Stage(TextKNN())]).transfer(kitchen().items)
+
+
+def test_tuning_keeps_the_weights_of_what_is_fitted_anew():
+    """It makes no choices on validation, so without them a blend would count all members alike."""
+    split = leave_one_out(tiny_shop(users=80))
+    blend = Blend(members=[Transitions(), Random()])
+    pipeline = Pipeline([Stage(blend)], fallback=Popular()).fit(split.train)
+    pipeline.calibrate(split.validation)
+    weights = [member["weight"] for member in blend.report()["members"]]
+    assert len(set(weights)) > 1
+    before = pipeline.rank(split.test.queries, 5).items.tolist()
+    assert pipeline.tune(split.refit) == ["blend", "popular"]
+    assert [member["weight"] for member in blend.report()["members"]] == weights
+    assert pipeline.rank(split.test.queries, 5).items.tolist() != before, "the counts are those of the new log"

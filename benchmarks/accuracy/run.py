@@ -152,12 +152,13 @@ def run(table: Table, folder: Path, *, out: Path, runs: Path, quick: bool, again
 
 
 def made_by() -> dict[str, Any]:
-    """Return what made a figure: the commit, whether the package was changed since, version and processor cores."""
+    """Return what made a figure: commit, whether package, tables or configurations were changed, version, cores."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", str(ROOT), *words], check=True, capture_output=True, text=True).stdout
 
-    changed = bool(git("status", "--porcelain", "--", "tastemaker").strip())
+    made = [f":!benchmarks/accuracy/{name}" for name in ("results", "runs")]
+    changed = bool(git("status", "--porcelain", "--", "tastemaker", "benchmarks/accuracy", *made).strip())
     return {
         "commit": git("rev-parse", "HEAD").strip(),
         "changed_since": changed,

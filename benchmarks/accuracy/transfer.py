@@ -3,8 +3,8 @@
 The sources (Toys, Sports, Office, Games) are joined and learnt from with configs/transfer.toml, split leave-one-out;
 their own validation parts end training. Then Beauty, leave-one-out, is ranked without having been seen (zero-shot), and
 after tuning on the train part of 1 %, 10 % and all of its shoppers, beside the same configuration trained on these
-shoppers alone (scratch), all items ranked, masked and unmasked, test shoppers all. Rows that are there are not run
-again; the model of the sources is kept under --runs.
+shoppers alone (scratch), all items ranked, masked and unmasked, test shoppers all. Rows that are there with the same
+settings are not run again; the model of the sources is kept under --runs, one for each configuration.
 
     TASTEMAKER_DATA=... python benchmarks/accuracy/transfer.py           # what is missing, then the table
     python benchmarks/accuracy/transfer.py --table                       # the table only
@@ -13,15 +13,17 @@ again; the model of the sources is kept under --runs.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import accuracy_results as results
 from run import made_by
 
-from tastemaker import config, evaluate, registry, saved
+from tastemaker import config, evaluate, guards, registry, saved
 from tastemaker.data import readers
 from tastemaker.data.join import join
 from tastemaker.data.split import leave_one_out
@@ -31,6 +33,9 @@ from tastemaker.evaluate.cost import peak_mib
 from tastemaker.progress import bar
 from tastemaker.recommender import Aids
 
+if TYPE_CHECKING:
+    from tastemaker.data.split import Split
+
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER.parent / "results" / "transfer.json"
 SOURCES = ("amazon-office-2014", "amazon-toys-2014", "amazon-sports-2014", "amazon-games-2018")
@@ -39,51 +44,67 @@ CONFIG = FOLDER / "configs" / "transfer.toml"
 FLOOR = ("popular", "text_knn")
 SHARES = (0.0, 0.01, 0.1, 1.0)
 VARIANTS = [Variant(masking=True), Variant(masking=False)]
-MEASURES = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
 
 
-def learn(data: Path, place: Path) -> saved.SavedModel:
-    """Return the model of the sources, learnt now if it is not there."""
+def settings_of(name: str) -> dict[str, Any]:
+    """Return the configuration of a row."""
+    if name in FLOOR:
+        encoder = {"encoder": {"model": "transformer"}} if name == "text_knn" else {}
+        return {"stage": [{"model": name}], **encoder}
+    return config.read(str(CONFIG))
+
+
+def asked_of(name: str, share: float) -> dict[str, Any]:
+    """Return all that decides a row but for the code: where it is another, the row is run again."""
+    sources = list(SOURCES) if name == "transferred" else []
+    return {"model": name, "share": share, "settings": settings_of(name), "sources": sources, "target": TARGET}
+
+
+def learn(data: Path, runs: Path, target: Split) -> saved.SavedModel:
+    """Return the model of the sources, learnt now if it is not there; they must not hold what `target` holds out."""
+    facts = json.dumps([settings_of("transferred"), SOURCES, TARGET], sort_keys=True)
+    place = runs / f"transfer-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
     if not place.exists():
         shops = {name.split("-")[1]: readers.read(str(data / name))[0] for name in SOURCES}
         joined = join(shops)
         split = leave_one_out(joined)
-        pipeline = registry.build(config.read(str(CONFIG)))
+        guards.check_other_shop(split, target)
+        pipeline = registry.build(settings_of("transferred"))
         started = time.perf_counter()
-        aids = Aids(folder=place.with_suffix(".checkpoints"))
-        evaluate.fit(pipeline, split, aids=aids, progress=bar)
+        checkpoints = place.with_suffix(".checkpoints")
+        evaluate.fit(pipeline, split, aids=Aids(folder=checkpoints), progress=bar)
         facts = {
             "data_fingerprint": joined.fingerprint,
-            "protocol": split.protocol,
+            "train_fingerprint": split.train.fingerprint,
+            "protocol": {**split.protocol, "choices": evaluate.choices_of(pipeline, split.validation)},
             "fit_seconds": round(time.perf_counter() - started, 1),
         }
         saved.save(place, saved.SavedModel(pipeline, joined.users, split.refit.queries(), facts))
+        evaluate.forget_checkpoints(checkpoints)
     return saved.load(place)
 
 
-def measure(name: str, share: float, *, data: Path, place: Path) -> dict[str, Any]:
+def measure(name: str, share: float, *, data: Path, runs: Path) -> dict[str, Any]:
     """Return one row: a floor model, the transferred model, or the configuration from scratch."""
     shop, _ = readers.read(str(data / TARGET))
     split = evaluate.prepare(shop)
     adapt = None
     if name == "transferred":
-        source = learn(data, place)
+        source = learn(data, runs, split)
         pipeline, adapt = source.pipeline, Adaptation(source.facts, share)
-    elif name == "scratch":
-        pipeline = registry.build(config.read(str(CONFIG)))
-        split = split if share == 1 else of_shoppers(split, share)
     else:
-        encoder = {"encoder": {"model": "transformer"}} if name == "text_knn" else {}
-        pipeline = registry.build({"stage": [{"model": name}], **encoder})
+        pipeline = registry.build(settings_of(name))
+        split = split if share == 1 else of_shoppers(split, share)
     found = evaluate.evaluate_variants(pipeline, split, VARIANTS, options=Options(), adapt=adapt, progress=bar)
-    results = {one.variant.name: one for one in found}
-    first = next(iter(results.values()))
+    by_variant = {one.variant.name: one for one in found}
+    first = next(iter(by_variant.values()))
     return {
         "model": name,
         "share": share,
+        "asked": asked_of(name, share),
         "metrics": {
-            variant: {measure: one.to_dict()["metrics"][measure] for measure in MEASURES}
-            for variant, one in results.items()
+            variant: {measure: one.to_dict()["metrics"][measure] for measure in results.MEASURES}
+            for variant, one in by_variant.items()
         },
         "seconds": first.cost["fit_seconds"],
         "peak_mib": peak_mib(),
@@ -102,7 +123,13 @@ def rows() -> list[tuple[str, float]]:
 
 def load() -> list[dict[str, Any]]:
     """Return the rows that are there."""
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    return results.load(RESULTS).get("rows", [])
+
+
+def keep(row: dict[str, Any]) -> None:
+    """Write a row in the place of the one that was there."""
+    others = [one for one in load() if (one["model"], one["share"]) != (row["model"], row["share"])]
+    results.write(RESULTS, {"rows": [*others, row]})
 
 
 def table(found: list[dict[str, Any]]) -> str:
@@ -133,17 +160,15 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table of what is there")
     parser.add_argument("--runs", type=Path, default=FOLDER / "runs", help="folder for the model of the sources")
     options = parser.parse_args()
-    found = load()
     if not options.table:
         options.runs.mkdir(parents=True, exist_ok=True)
         for name, share in rows():
-            if any((row["model"], row["share"]) == (name, share) for row in found):
+            if any(row["asked"] == asked_of(name, share) for row in load()):
                 continue
-            data = Path(os.environ["TASTEMAKER_DATA"])
-            found.append(measure(name, share, data=data, place=options.runs / "transfer"))
-            RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-            print(name, share, found[-1]["metrics"][VARIANTS[0].name]["ndcg@10"], flush=True)
-    print(table(found))
+            row = measure(name, share, data=Path(os.environ["TASTEMAKER_DATA"]), runs=options.runs)
+            keep(row)
+            print(name, share, row["metrics"][VARIANTS[0].name]["ndcg@10"], flush=True)
+    print(table(load()))
 
 
 if __name__ == "__main__":

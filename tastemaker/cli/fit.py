@@ -79,12 +79,12 @@ def fit(
     started = time.perf_counter()
     try:
         with curves.opened(sinks or ()) as on_epoch:
-            histories, protocol = _fit(pipeline, shop, split, aids=replace(aids, on_epoch=on_epoch), seed=seed)
+            histories, learnt = _fit(pipeline, shop, split, aids=replace(aids, on_epoch=on_epoch), seed=seed)
     except KeyboardInterrupt:
         if checkpoints is not None:
             note(f"stopped; the same command goes on from {checkpoints}")
         raise
-    facts = {"protocol": protocol, "data": read, "data_fingerprint": shop.fingerprint, "seed": seed}
+    facts = {**learnt, "data": read, "data_fingerprint": shop.fingerprint, "seed": seed}
     saved.save(out, saved.SavedModel(pipeline, shop.users, histories, facts))
     if checkpoints is not None:
         evaluate.forget_checkpoints(checkpoints)
@@ -104,19 +104,23 @@ def fit(
 
 
 def _fit(pipeline: Pipeline, shop: Dataset, split: str, *, aids: Aids, seed: int) -> tuple[Queries, dict[str, Any]]:
-    """Fit as the split says; return the histories that recommend is to answer, and the protocol."""
+    """Fit as the split says; return the histories that recommend is to answer, and facts of what was learnt from."""
     if split == "none":
         evaluate.fit_on_all(pipeline, shop, aids=aids, seed=seed, progress=bar)
-        histories, protocol = shop.queries(), {"split": "none", "interactions": len(shop)}
-    else:
-        parts = split_data(shop, split)
-        evaluate.fit(pipeline, parts, aids=aids, seed=seed, progress=bar)
-        histories, protocol = parts.refit.queries(), parts.protocol
-        note(
-            f"note: fitted on the train part of a {split} split, so that recommend and evaluate agree; "
-            "for production, learn from everything with --split none"
-        )
-    return histories, protocol
+        return shop.queries(), {
+            "protocol": {"split": "none", "interactions": len(shop)},
+            "train_fingerprint": shop.fingerprint,
+        }
+    parts = split_data(shop, split, seed=seed)
+    evaluate.fit(pipeline, parts, aids=aids, seed=seed, progress=bar)
+    note(
+        f"note: fitted on the train part of a {split} split, so that recommend and evaluate agree; "
+        "for production, learn from everything with --split none"
+    )
+    return parts.refit.queries(), {
+        "protocol": {**parts.protocol, "choices": evaluate.choices_of(pipeline, parts.validation)},
+        "train_fingerprint": parts.train.fingerprint,
+    }
 
 
 def _threads(word: str | None) -> int | Literal["measure"] | None:

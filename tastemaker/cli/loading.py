@@ -35,8 +35,8 @@ def build_pipeline(source: str, overrides: list[str] | None) -> Pipeline:
     return registry.build(config.read(source, overrides=overrides), place=source)
 
 
-def split_data(data: Dataset, name: str) -> Split:
-    """Split by the protocol of this name.
+def split_data(data: Dataset, name: str, *, seed: int = 0) -> Split:
+    """Split by the protocol of this name; `seed` is that of random splits.
 
     Raises:
         ConfigError: no such protocol.
@@ -44,4 +44,4 @@ def split_data(data: Dataset, name: str) -> Split:
     """
     if name not in SPLITS:
         raise ConfigError(f"--split {name}: unknown{did_you_mean(name, SPLITS)}")
-    return SPLITS[name](data)
+    return SPLITS[name](data, seed=seed)

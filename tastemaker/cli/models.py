@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -10,7 +11,10 @@ from tastemaker import registry
 from tastemaker.cli.output import JSON_OPTION, print_json, print_table
 from tastemaker.errors import MissingExtra
 
-ABILITIES = {"ratings": "predict", "attribution": "contributions", "transfer": "transfer"}
+if TYPE_CHECKING:
+    from tastemaker.recommender import Recommender
+
+ABILITIES = {"ratings": "predict", "attribution": "contributions", "transfer": "transfer", "tuning": "tune"}
 """Optional ability -> the method that a model has if it can do it."""
 
 COLUMNS = {
@@ -48,22 +52,31 @@ def describe(name: str) -> dict[str, Any]:
         kind = registry.model_class(name)
     except MissingExtra as error:
         return {**facts, "needs": [str(error)]}
-    cold: bool | str = kind.ranks_cold_items
-    if not cold and "alpha" in kind.Config.model_fields and kind(alpha=0.5).ranks_cold_items:
-        cold = "with texts"
     return {
         **facts,
         "needs": [*kind.takes, *([f"extra '{kind.extra}'"] if kind.extra else [])],
         "retrieves": kind.retrieves,
         "unseen_shoppers": True,
-        "empty_history": kind.answers_empty_history,
-        "cold_items": cold,
-        "wish": kind.reads_wish,
+        "empty_history": _can(kind, "answers_empty_history"),
+        "cold_items": _can(kind, "ranks_cold_items"),
+        "wish": _can(kind, "reads_wish"),
         "tunable": hasattr(kind, "calibrate"),
         "can": [ability for ability, method in ABILITIES.items() if hasattr(kind, method)],
         "config": {key: field.default for key, field in kind.Config.model_fields.items()},
         "about": (kind.__doc__ or "").strip().splitlines()[0],
     }
+
+
+def _can(kind: type[Recommender], ability: str) -> bool | str:
+    """Return whether a model has an ability, or when it has."""
+    if isinstance(inspect.getattr_static(kind, ability), property):
+        return "as its members"
+    if getattr(kind, ability):
+        return True
+    for settings in ({"alpha": 0.5}, {"inputs": "text"}):
+        if settings.keys() <= kind.Config.model_fields.keys() and getattr(kind(**settings), ability):
+            return "with texts"
+    return False
 
 
 def _short(value: Any) -> Any:  # noqa: ANN401  # any table value

@@ -77,7 +77,7 @@ def search(
         raise ConfigError("--masking both: a search makes one figure larger; choose masked or unmasked")
     require_known(split=split, ties="file", repeats=repeats)
     settings = config_file.read(config, overrides=overrides)
-    registry.build(settings, place=config)
+    calibrates = registry.build(settings, place=config).wants_calibration
     plan = searching.Plan(
         settings=settings,
         space=space_of(config, settings, tried or []),
@@ -87,7 +87,13 @@ def search(
     )
     shop, read = read_data(data, format=format, max_bad=max_bad)
     asked = searching.Asked.of(
-        shop, split=split, repeats=cast(Any, repeats), masked=masked[0], sample=sample, seed=seed
+        shop,
+        split=split,
+        repeats=cast(Any, repeats),
+        masked=masked[0],
+        calibrates=calibrates,
+        sample=sample,
+        seed=seed,
     )
     announce(plan, asked)
     done, ended = searching.search(

@@ -80,16 +80,19 @@ def tune(
             pipeline.transfer(shop.items)
         pipeline.tune(shop, seed=seed, progress=bar)
         histories, protocol = shop.queries(), {"split": "none", "interactions": len(shop)}
+        learnt = shop
     else:
-        parts = split_data(shop, split).with_facts(data_fingerprint=shop.fingerprint)
+        parts = split_data(shop, split, seed=seed).with_facts(data_fingerprint=shop.fingerprint)
         adaptation = evaluate.Adaptation(loaded.facts, evaluate.check_share(share))
         said = adaptation.apply(pipeline, parts, seed=seed, progress=bar)
         histories, protocol = parts.refit.queries(), {**parts.protocol, **said}
+        learnt = parts.train
     facts = {
         "tuned_from": loaded.facts,
         "protocol": protocol,
         "data": read,
         "data_fingerprint": shop.fingerprint,
+        "train_fingerprint": learnt.fingerprint,
         "seed": seed,
     }
     saved.save(out, saved.SavedModel(pipeline, shop.users, histories, facts))

@@ -4,7 +4,7 @@ from tastemaker.evaluate.adapting import Adaptation, check_share
 from tastemaker.evaluate.fitting import fit, fit_on_all, forget_checkpoints
 from tastemaker.evaluate.lists import BLOCK
 from tastemaker.evaluate.outcome import Evaluation
-from tastemaker.evaluate.protocol import DEFAULT_KS, Options, Variant, prepare
+from tastemaker.evaluate.protocol import DEFAULT_KS, Options, Variant, choices_of, prepare
 from tastemaker.evaluate.run import evaluate, evaluate_variants
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Options",
     "Variant",
     "check_share",
+    "choices_of",
     "evaluate",
     "evaluate_variants",
     "fit",

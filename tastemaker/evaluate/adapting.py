@@ -9,10 +9,13 @@ from tastemaker import guards
 from tastemaker.data.variants import of_shoppers
 from tastemaker.errors import DataError, LeakError
 from tastemaker.evaluate.fitting import timed
+from tastemaker.evaluate.protocol import chosen_on
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Aids
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tastemaker.data.split import Split
     from tastemaker.pipeline import Pipeline
 
@@ -25,7 +28,7 @@ class Adaptation:
     """How a fitted pipeline comes to rank the shop that is asked.
 
     Attributes:
-        facts: what its artifact says of how it was fitted.
+        facts: what its artifact says of how it was fitted, with those of the models that it comes from.
         share: share of the shop's shoppers whose train part it is tuned on; 0 leaves it as it is.
     """
 
@@ -49,44 +52,78 @@ class Adaptation:
 
         Raises:
             ConfigError: a stage cannot rank the catalogue of another shop.
-            LeakError: the pipeline was fitted on what this split holds out.
+            LeakError: the pipeline, or one that it comes from, learnt from another train part of the same data.
             DataError: the share leaves nobody to learn from.
         """
-        self._check_origin(split)
+        _check_origin(self.facts, split)
         with timed(seconds, ADAPTED):
             notes: list[str] = []
-            here = self.facts.get("data_fingerprint") == split.protocol.get("data_fingerprint")
             if pipeline.items.digest != split.train.items.digest:
                 notes = pipeline.transfer(split.train.items)
             said: dict[str, Any] = {
-                "fitted_on": "train, and saved" if here else "other data, and saved",
-                "fitted_on_other_data": None if here else self.facts.get("data_fingerprint"),
+                **_origin(self.facts, split),
                 "transfer": notes,
                 "tuned_on_share": self.share,
             }
             if self.share:
                 part = split if self.share == 1 else of_shoppers(split, self.share, seed=seed)
                 given = replace(aids or Aids(), validation=part.validation)
+                ends_early = pipeline.stops_early
                 anew = pipeline.tune(part.train, aids=given, seed=seed, progress=progress)
                 said |= {"tuned_on": "train", "tuned_on_interactions": len(part.train), "fitted_anew": anew}
+                if ends_early and len(part.validation):
+                    said["choices"] = f"{chosen_on(part.validation)}; before that {said['choices']}"
         guards.check_fitted(pipeline, split)
         return said
 
-    def _check_origin(self, split: Split) -> None:
-        """Refuse a pipeline that has seen this shop under another split.
 
-        Raises:
-            LeakError: it has.
-        """
-        if self.facts.get("data_fingerprint") != split.protocol.get("data_fingerprint"):
-            return
-        fitted = self.facts.get("protocol", {}).get("split")
-        if fitted != split.protocol["split"]:
-            raise LeakError(
-                "the saved model was fitted on these very data",
-                [f"it learnt under the split {fitted!r}; the split asked is {split.protocol['split']!r}"],
-                "Fit it under the same --split, or measure the configuration instead of the saved model",
-            )
+def _lessons(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the facts of each step at which a saved model learnt something, the last first."""
+    link: dict[str, Any] | None = facts
+    while link:
+        if "transferred_from" not in link:
+            yield link
+        link = link.get("tuned_from") or link.get("transferred_from")
+
+
+def _check_origin(facts: dict[str, Any], split: Split) -> None:
+    """Refuse a model that learnt from these data anything but the train part that is asked about.
+
+    Raises:
+        LeakError: it did, or does not say what it learnt from.
+    """
+    asked = split.protocol["split"]
+    for step in _lessons(facts):
+        if step.get("data_fingerprint") != split.protocol.get("data_fingerprint"):
+            continue
+        name, learnt = step.get("protocol", {}).get("split"), step.get("train_fingerprint")
+        if name == asked and learnt == split.train.fingerprint:
+            continue
+        if name != asked:
+            why = f"it learnt under the split {name!r}; the split asked is {asked!r}"
+        elif learnt is None:
+            why = "it does not say which part of them it learnt from, as an older version saved it"
+        else:
+            why = "it learnt from another train part of them: the seed of the split, ties or repeats differ"
+        raise LeakError(
+            "the saved model was fitted on these very data",
+            [why],
+            "Fit it under the same --split and --seed, or measure the configuration instead of the saved model",
+        )
+
+
+def _origin(facts: dict[str, Any], split: Split) -> dict[str, Any]:
+    """Say what a saved model learnt from, and what its choices were made on."""
+    steps = list(_lessons(facts))
+    learnt = [step.get("data_fingerprint") for step in steps]
+    here = split.protocol.get("data_fingerprint")
+    other = dict.fromkeys(one for one in learnt if one not in (None, here))
+    words = {(True, True): "other data and train", (True, False): "other data", (False, True): "train"}
+    return {
+        "fitted_on": f"{words.get((bool(other), here in learnt), 'unknown data')}, and saved",
+        "fitted_on_other_data": ", ".join(other) or None,
+        "choices": f"as saved: {steps[0].get('protocol', {}).get('choices', 'unknown')}" if steps else "as saved",
+    }
 
 
 def check_share(share: float) -> float:

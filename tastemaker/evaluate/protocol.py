@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from tastemaker.abilities import Calibrated
 from tastemaker.data import variants
 from tastemaker.data.split import SPLITS
 from tastemaker.errors import ConfigError, did_you_mean
@@ -12,6 +13,7 @@ from tastemaker.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.split import Holdout, Split
+    from tastemaker.pipeline import Pipeline
 
 Ties = Literal["file", "shuffled"]
 Repeats = Literal["count", "exclude", "novel"]
@@ -124,8 +126,30 @@ def require_known(*, split: str, ties: str, repeats: str) -> None:
             raise ConfigError(f"{word} {given}: unknown{did_you_mean(given, names)}")
 
 
+def choices_of(pipeline: Pipeline, validation: Holdout) -> str:
+    """Say which validation questions a pipeline makes choices on: weights and trees, or when training ends."""
+    if pipeline.stops_early:
+        return chosen_on(validation)
+    models = (stage.recommender for stage in pipeline.stages)
+    wanted = max((model.calibration_size for model in models if isinstance(model, Calibrated)), default=0)
+    return chosen_on(validation, wanted=wanted) if wanted else "none"
+
+
+def chosen_on(validation: Holdout, *, wanted: int | None = None) -> str:
+    """Say that choices were made on validation questions, at most so many as are wanted."""
+    count = len(validation) if wanted is None else min(wanted, len(validation))
+    return f"validation: {count:,} questions"
+
+
 def stated(
-    split: Split, test: Holdout, variant: Variant, options: Options, *, seed: int, source: Split | None = None
+    split: Split,
+    test: Holdout,
+    variant: Variant,
+    options: Options,
+    *,
+    seed: int,
+    choices: str,
+    source: Split | None = None,
 ) -> dict[str, Any]:
     """Say every choice that moves the figures; what the split says of itself has the last word.
 
@@ -135,6 +159,7 @@ def stated(
         variant: masking, refit and ties.
         options: sample and seed.
         seed: of fitting.
+        choices: what choices were made on; see `choices_of`.
         source: the shop that was learnt from, where it is another.
     """
     sampled = options.sample is not None and options.sample < len(split.test)
@@ -144,6 +169,7 @@ def stated(
         "items_ranked": "all",
         "history_masked": variant.masking,
         "fitted_on": fitted_on if source is None else f"{fitted_on} of another shop",
+        "choices": choices,
         "history_at_test": "train + validation",
         "order_of_ties": "file",
         "order_of_equal_scores": "lower item number first",

@@ -11,7 +11,7 @@ from tastemaker.evaluate import cost, measures, trust
 from tastemaker.evaluate.fitting import AGAIN, fit, fit_again
 from tastemaker.evaluate.lists import rank_all
 from tastemaker.evaluate.outcome import Evaluation
-from tastemaker.evaluate.protocol import DEFAULT_KS, Options, Variant, stated
+from tastemaker.evaluate.protocol import DEFAULT_KS, Options, Variant, choices_of, stated
 from tastemaker.evaluate.vectors import text_vectors
 from tastemaker.metrics import Catalogue, everything, gaps
 from tastemaker.progress import Progress, silent
@@ -107,6 +107,7 @@ def evaluate_variants(
     shop = Shop(split, test, catalogue, measures.groupings(test, split, catalogue, options))
     learnt_from = source or split
     chooses = pipeline.wants_calibration or pipeline.stops_early
+    choices = choices_of(pipeline, learnt_from.validation)
     seconds: dict[str, float] = {}
     fitting: cost.Usages = []
     tried: trust.Tried | None = None
@@ -129,7 +130,7 @@ def evaluate_variants(
         if refit:
             shop = shop.after_refit(options)
         for variant in sorted(one for one in set(variants) if one.refit == refit):
-            said = {**stated(split, test, variant, options, seed=seed, source=source), **facts}
+            said = stated(split, test, variant, options, seed=seed, choices=choices, source=source) | facts
             outcome, tried = _assess(
                 pipeline, shop, variant, options=options, said=said, tried=tried, progress=progress
             )

@@ -8,30 +8,26 @@ nobody has bought and another shop's catalogue, and a wish in words turns the fo
 from __future__ import annotations
 
 import copy
-import json
-from abc import abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.queries import Queries
-from tastemaker.data.ranking import Ranking, top_k
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.models import cooccurrence
-from tastemaker.models.sequence_network import SequenceConfig, SequenceNetwork
-from tastemaker.models.text_vectors import encoded_items, encoder_or_default, item_vectors
+from tastemaker.models.sequence_ranker import SequenceRanker
+from tastemaker.models.shopper_texts import shopper_vectors
+from tastemaker.models.text_vectors import encoded_items, item_vectors
 from tastemaker.neural import losses, training
 from tastemaker.neural.batches import Batch, batch_of, by_length
 from tastemaker.neural.blocks import initialise
-from tastemaker.neural.item_inputs import ItemInputs
-from tastemaker.neural.judging import ASKED, Jury
+from tastemaker.neural.identity import training_identity
+from tastemaker.neural.judging import Jury
 from tastemaker.progress import silent
-from tastemaker.recommender import Aids, Recommender, check_queries, check_tuning, chunks
-from tastemaker.text.render import user_texts
+from tastemaker.recommender import Aids, check_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,40 +36,12 @@ if TYPE_CHECKING:
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.entities import Entities
-    from tastemaker.encoders.base import Encoder
     from tastemaker.progress import Progress
     from tastemaker.types import Float32
 
-RANKED_BYTES = 8 * 2**20
-"""Size of a block of scores that is ranked at once; small enough to stay near the processor."""
 
-
-class SequenceModel(Recommender):
+class SequenceModel(SequenceRanker):
     """A recommender that reads a history in order."""
-
-    takes = ("encoder",)
-    extra = "neural"
-    Config = SequenceConfig
-    config: Any  # SequenceConfig, or a subclass with the layers' own settings
-
-    _network: SequenceNetwork
-    _table: Tensor
-    _course: dict[str, Any]
-    _bought: Tensor
-
-    def __init__(self, *, encoder: Encoder | None = None, **settings: Any) -> None:  # noqa: ANN401  # checked by the base
-        super().__init__(encoder=encoder, **settings)
-        reads_texts = self.config.inputs != "id"
-        if reads_texts or self.config.shopper_texts:
-            self.encoder = encoder_or_default(encoder)
-        self.ranks_cold_items = reads_texts  # texts make vectors for items that nobody has bought
-        self.reads_wish = reads_texts
-        self.stops_early = bool(self.config.patience)
-        self._course = {}
-
-    @abstractmethod
-    def layers(self) -> nn.Module:
-        """Return the layers between embedded histories and forecasts, [b, L, d] -> [b, L, d]."""
 
     @property
     def learnt_length(self) -> int:
@@ -81,14 +49,22 @@ class SequenceModel(Recommender):
         return int(self.config.max_length) + 1
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
-        """Train until validation gets no better, or for as many epochs as the last such fit found best."""
-        texts = None
+        """Train until validation gets no better, or for as many epochs as the last such fit found best.
+
+        Raises:
+            DataError: no shopper has two purchases, or texts are to be read and there are none.
+        """
+        self._check_pairs(train)
+        texts = shoppers = None
         if self.config.inputs != "id":
             texts = item_vectors(train.items, self._reader, model=self.name, progress=progress)
-        shoppers = self._shopper_vectors(train.users, progress) if self.config.shopper_texts else None
+        if self.config.shopper_texts:
+            self._shopper_reader = copy.deepcopy(self._reader)
+            shoppers = self._shopper_vectors(train.users, progress, fit=True)
         self._build(train.n_items, texts, shoppers, seed=seed)
+        self._know(train.popularity > 0)
         self._start(train, seed=seed)
-        self._train(train, seed=seed, progress=progress)
+        self._train(train, "fit", seed=seed, progress=progress)
 
     def transfer(self, items: Entities) -> None:
         """Rank another shop's catalogue by its texts; vectors of the old products and texts of shoppers are left out.
@@ -107,24 +83,42 @@ class SequenceModel(Recommender):
         if network.shoppers is not None:
             network.read_shoppers(np.zeros((0, len(network.shopper_texts[0])), dtype=np.float32))
         self._network, self._items = network, items
+        self._know(np.zeros(len(items), dtype=np.bool_))
         self._freeze()
 
     def tune(self, train: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent) -> None:
-        """Go on training from the present weights; see `Tunable`."""
-        check_tuning(self, train)
-        self.aids, self._items = aids or Aids(), train.items
-        if self.config.inputs != "id":
-            texts = encoded_items(train.items, self._reader, model=self.name, progress=progress)
-            self._network.inputs.read(texts)
-            self._network.inputs.known(train.popularity > 0)
-        if self._network.shoppers is not None:
-            self._network.read_shoppers(self._shopper_vectors(train.users, progress))
-        self._train(train, seed=seed, progress=progress)
+        """Go on training from the present weights; see `Tunable`. A tuning that fails leaves the model as it was.
 
-    def _train(self, train: Dataset, *, seed: int, progress: Progress) -> None:
+        Raises:
+            DataError: no shopper has two purchases, or shopper texts are to be read and there are none.
+        """
+        check_tuning(self, train)
+        self._check_pairs(train)
+        before = dict(vars(self))
+        try:
+            self.aids, self._items = aids or Aids(), train.items
+            self._network = copy.deepcopy(self._network)  # training works in place
+            if self.config.inputs != "id":
+                texts = encoded_items(train.items, self._reader, model=self.name, progress=progress)
+                self._network.inputs.read(texts)
+            if self._network.shoppers is not None:
+                self._network.read_shoppers(self._shopper_vectors(train.users, progress))
+            self._know(self._bought | (train.popularity > 0))
+            self._train(train, "tune", seed=seed, progress=progress)
+        except BaseException:
+            vars(self).update(before)
+            raise
+
+    def _check_pairs(self, train: Dataset) -> None:
+        if train.queries().lengths.max(initial=0) < 2:
+            raise DataError(
+                f"{self.name}: no shopper has 2 purchases in the training part, so there is no order to learn; "
+                "use popular or text_knn"
+            )
+
+    def _train(self, train: Dataset, verb: str, *, seed: int, progress: Progress) -> None:
         before = self._course if self.aids.keep_choices else {}
-        histories = train.queries()
-        self._bought = torch.from_numpy(np.flatnonzero(train.popularity > 0))
+        histories, checkpoint = train.queries(), self.aids.checkpoint(self.name)
         rows = np.flatnonzero(histories.lengths > 1)
         lengths = np.minimum(histories.lengths[rows], self.learnt_length)
 
@@ -143,8 +137,8 @@ class SequenceModel(Recommender):
             self.config.course(judged=judge is not None, epochs=before.get("best_epoch", 0)),
             seed=seed,
             judge=judge,
-            checkpoint=self.aids.checkpoint(self.name),
-            identity=f"{self.name} {self.config!r} {train.fingerprint}",
+            checkpoint=checkpoint,
+            identity="" if checkpoint is None else self._identity(train, verb),
             device=self.aids.device,
             threads=before.get("threads", "measure") if self.aids.threads == "measure" else self.aids.threads,
             on_epoch=self.aids.listener(self.name),
@@ -159,101 +153,15 @@ class SequenceModel(Recommender):
         }
         self._freeze()
 
-    def score(self, queries: Queries) -> Float32:
-        """Return the inner product of each history's forecast with every item; no opinion without a history."""
-        return self._scores(*self._states(queries))
+    def _identity(self, train: Dataset, verb: str) -> str:
+        """Return what decides the course of a training, for its checkpoint."""
+        readers = [self._reader] if self.config.inputs != "id" else []
+        readers += [self._shopper_reader] if self._network.shoppers is not None else []
+        facts = (self.name, verb, repr(self.config), train.fingerprint, *(reader.identity() for reader in readers))
+        return training_identity(*facts, network=self._network, validation=self.aids.validation)
 
-    def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
-        """Rank items for each query; all histories are read before the first is ranked, which keeps batches full."""
-        if candidates is not None:
-            return super().rank(queries, k, candidates=candidates, seen=seen)
-        check_queries(queries, len(self.items), k)
-        states, known = self._states(queries)
-        lists = [
-            top_k(self._scores(states[rows], known[rows]), k, exclude=None if seen else queries.take(rows))
-            for rows in chunks(len(queries), len(self.items), size=RANKED_BYTES)
-        ]
-        return Ranking.stack(lists, k)
-
-    def _states(self, queries: Queries) -> tuple[Float32, NDArray[np.bool_]]:
-        """Return what each query points at in the space of items, [B, d], and whether it says anything, [B]."""
-        states = np.zeros((len(queries), self.config.dim), dtype=np.float32)
-        known = queries.lengths > 0
-        with torch.inference_mode():
-            for rows in by_length(np.minimum(queries.lengths, self.config.max_length), ASKED):
-                rows = rows[known[rows]]
-                if len(rows):
-                    states[rows] = self._forecasts(queries, rows, self._table).numpy()
-            wishes = queries.texts if self.reads_wish and queries.texts is not None else ()
-            for row, wish in enumerate(wishes):
-                if wish.strip():
-                    states[row] = self._towards(wish, states[row])
-                    known[row] = True
-        return states, known
-
-    def _towards(self, wish: str, state: Float32) -> Float32:
-        """Turn a forecast, [d], towards the item vector that the wish would have; its length stays."""
-        wished = self._network.inputs.embed(self._reader.encode([wish], kind="query"))[0].numpy()
-        length, own = float(np.linalg.norm(state)), float(np.linalg.norm(wished))
-        if not length or not own:
-            return state if length else wished
-        weight = self.config.wish_weight
-        return np.asarray((1 - weight) * state + weight * length / own * wished, dtype=np.float32)
-
-    def _scores(self, states: Float32, known: NDArray[np.bool_]) -> Float32:
-        scores: Float32 = states @ self._table.numpy().T
-        scores[~known] = -np.inf
-        return scores
-
-    def report(self) -> dict[str, Any]:
-        """Return how training went."""
-        return dict(self._course)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the network's weights, the item table, shopper vectors, the encoder, and how training went."""
-        found = {f"network.{name}": value.numpy() for name, value in self._network.state_dict().items()}
-        found |= {"table": self._table.numpy(), "course": text_array(json.dumps(self._course))}
-        if self._network.shoppers is not None:
-            found["shoppers"] = self._network.shopper_texts[:-1].numpy()
-        if self.config.inputs != "id":
-            found |= {f"encoder.{name}": array for name, array in self._reader.arrays().items()}
-        return found
-
-    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take them back; item texts are not needed to rank, as the table holds what was made of them."""
-        width = ItemInputs.text_width(under(arrays, "network.inputs"))
-        texts = np.zeros((len(self.items), width), dtype=np.float32) if width else None
-        self._network = self._make_network(len(self.items), texts, arrays.get("shoppers"))
-        weights = {name: torch.from_numpy(value) for name, value in under(arrays, "network").items()}
-        try:
-            self._network.load_state_dict(weights)
-        except RuntimeError as error:  # a weight is missing or has another shape
-            raise ValueError(str(error)) from error
-        if self.config.inputs != "id":
-            self._reader.restore(under(arrays, "encoder"))
-        self._network.eval()
-        self._table = torch.from_numpy(arrays["table"].reshape(len(self.items), self.config.dim))
-        self._course = json.loads(array_text(arrays["course"]))
-
-    @property
-    def _reader(self) -> Encoder:
-        if self.encoder is None:
-            raise ConfigError(f"{self.name}: needs an encoder to read texts")
-        return self.encoder
-
-    def _shopper_vectors(self, users: Entities, progress: Progress) -> Float32:
-        """Return the vectors of what is known of each shopper, [n_users, t]; zeros where that is nothing.
-
-        Raises:
-            DataError: nothing is known of anybody.
-        """
-        texts = user_texts(users)
-        if not any(texts):
-            raise DataError(f"{self.name}: shopper_texts = true, but the table of users says nothing of any shopper")
-        encoder = copy.deepcopy(self._reader).fit(texts)  # words about people, not about products
-        vectors = np.array(encoder.encode(texts, kind="document", progress=progress))
-        vectors[[not text for text in texts]] = 0
-        return vectors
+    def _shopper_vectors(self, users: Entities, progress: Progress, *, fit: bool = False) -> Float32:
+        return shopper_vectors(users, self._shopper_reader, model=self.name, progress=progress, fit=fit)
 
     def _build(self, n_items: int, texts: Float32 | None, shoppers: Float32 | None, *, seed: int) -> None:
         """Make the network with weights drawn by seed."""
@@ -271,28 +179,9 @@ class SequenceModel(Recommender):
         if self.config.start == "cooccurrence":
             vectors = cooccurrence.vectors(train.queries(), train.n_items, self.config.dim, seed=seed)
         if self.config.inputs != "id":
-            inputs.known(train.popularity > 0)
             inputs.start(vectors)
         elif inputs.own is not None and vectors is not None:
             inputs.own.weight.data.copy_(torch.from_numpy(vectors))
-
-    def _make_network(self, n_items: int, texts: Float32 | None, shoppers: Float32 | None = None) -> SequenceNetwork:
-        inputs = ItemInputs(n_items, self.config, texts=texts)
-        width = 0 if shoppers is None else shoppers.shape[1]
-        network = self.network_of(inputs, shopper_width=width)
-        if shoppers is not None:
-            network.read_shoppers(shoppers)
-        return network
-
-    def network_of(self, inputs: ItemInputs, *, shopper_width: int) -> SequenceNetwork:
-        """Put item inputs and layers together."""
-        return SequenceNetwork(inputs, self.layers(), self.config, shopper_width=shopper_width)
-
-    def _freeze(self) -> None:
-        """Make the table that scores are read from."""
-        self._network.eval()
-        with torch.inference_mode():
-            self._table = self._network.inputs().clone()
 
     def _jury(self, train: Dataset, *, seed: int) -> Jury | None:
         """Return the questions that may end training, if there shall be any."""
@@ -314,15 +203,13 @@ class SequenceModel(Recommender):
         """
         if self.config.inputs == "id":
             return item_loss(states, table, targets)
-        bought = self._bought.to(table.device)
+        bought = torch.from_numpy(np.flatnonzero(self._bought)).to(table.device)
         return item_loss(states, table[bought], torch.searchsorted(bought, targets))
-
-    def _forecasts(self, queries: Queries, rows: NDArray[np.int64], table: Tensor) -> Tensor:
-        """Return the last state of the histories at `rows`, [b, d]."""
-        batch = batch_of(queries, rows, self.config.max_length, device=str(table.device))
-        return self._network(table, batch)[batch.last]  # type: ignore[no-any-return]
 
     def _scorer(self) -> Callable[[Queries, NDArray[np.int64]], Tensor]:
         """Return what scores queries under the present weights."""
         table = self._network.inputs()
-        return lambda queries, rows: self._forecasts(queries, rows, table) @ table.t()
+        unknown = torch.from_numpy(~self._rankable).to(table.device)
+        return lambda queries, rows: (self._forecasts(queries, rows, table) @ table.t()).masked_fill_(
+            unknown, -torch.inf
+        )

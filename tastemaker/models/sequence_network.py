@@ -79,8 +79,9 @@ class SequenceNetwork(nn.Module):
         self.register_buffer("shopper_texts", torch.zeros(1, shopper_width), persistent=False)
 
     def read_shoppers(self, texts: Float32) -> None:
-        """Take the vectors of all shoppers' texts, [n_users, t]; shopper -1 is one of whom nothing is known."""
-        self.shopper_texts = torch.from_numpy(np.concatenate([texts, np.zeros_like(texts[:1])]))
+        """Take the vectors of all shoppers' texts, [n_users, t]; of any other number, -1 too, nothing is known."""
+        unknown = np.zeros((1, texts.shape[1]), dtype=np.float32)
+        self.shopper_texts = torch.from_numpy(np.concatenate([texts, unknown]))
 
     def forward(self, table: Tensor, batch: Batch) -> Tensor:
         """Return the forecast at each place of each history, [b, L, d]."""
@@ -90,7 +91,9 @@ class SequenceNetwork(nn.Module):
         """Return what the layers make of embedded histories, [b, L, d], their places and their shoppers."""
         embedded = known + self.places(batch.ages)
         if self.shoppers is not None and batch.shoppers is not None:
-            embedded = embedded + self.shoppers(self.shopper_texts[batch.shoppers])[:, None, :]
+            there = batch.shoppers < len(self.shopper_texts) - 1
+            texts = self.shopper_texts[batch.shoppers.masked_fill(~there, -1)]
+            embedded = embedded + self.shoppers(texts)[:, None, :]
         found: Tensor = self.layers(self.dropout(embedded), *self.hints(batch))
         return found
 

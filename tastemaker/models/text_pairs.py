@@ -82,6 +82,9 @@ def steps(
 ) -> Iterator[Step]:
     """Yield the steps of one epoch: every purchase but a shopper's first is a target once, in random order.
 
+    Only texts of products that somebody bought take part: the others could never be targets, and as negatives in every
+    step they, and all texts like them, would be pushed away.
+
     Args:
         histories: rows of texts of each shopper, see `Titles.asked`.
         n_texts: in the catalogue.
@@ -94,8 +97,8 @@ def steps(
     """
     starts = histories.offsets[:-1][histories.rows]
     places = rng.permutation(np.flatnonzero(np.arange(len(histories.items)) > starts))[:most]
-    owned = histories.matrix(n_texts)
-    turns = np.resize(rng.permutation(n_texts), refreshed * -(-len(places) // size))
+    owned, known = histories.matrix(n_texts), np.unique(histories.items)
+    turns = np.resize(rng.permutation(known), refreshed * -(-len(places) // size))
     column = np.full(n_texts, -1, dtype=np.int64)
     for number, at in enumerate(range(0, len(places), size)):
         here = places[at : at + size]
@@ -103,7 +106,7 @@ def steps(
         real = before >= starts[here][:, None]
         read, targets = histories.items[np.maximum(before, 0)], histories.items[here]
         fresh = np.unique(turns[number * refreshed : (number + 1) * refreshed])
-        drawn = rng.choice(n_texts, min(negatives, n_texts), replace=False)
+        drawn = rng.choice(known, min(negatives, len(known)), replace=False)
         texts = np.unique(np.concatenate([fresh, drawn, read[real], targets])).astype(np.int64)
         column[:] = -1
         column[texts] = np.arange(len(texts))

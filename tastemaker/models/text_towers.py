@@ -13,46 +13,33 @@ from torch import Tensor, nn
 from tastemaker.encoders.base import unit_rows
 from tastemaker.models.similarity import on_grid, products
 from tastemaker.models.text_vectors import mean_vectors
-from tastemaker.recommender import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from tastemaker.data.queries import Queries
-    from tastemaker.data.split import Holdout
     from tastemaker.models.text_pairs import Step, Titles
+    from tastemaker.neural.judging import Scores
     from tastemaker.neural.sentence_tuning import SentenceLayers
-    from tastemaker.types import Float32
+    from tastemaker.types import Float32, Int64
 
-JUDGED_AT = 10
-"""Validation questions are judged by NDCG at this length, with the history masked."""
 MAP_PACE, AGE_PACE = 10.0, 100.0
 """AdamW moves every parameter by about the learning rate a step; the map and the weights of age move so much faster."""
 
 
-def judge_of(network: Towers, titles: Titles, validation: Holdout) -> Callable[[], float]:
-    """Return a function that measures NDCG of the first target under the present weights, history masked."""
-    known = validation.queries
-    asked, answers = titles.asked(known), titles.of_item[validation.targets.items[validation.targets.offsets[:-1]]]
+def scorer_of(network: Towers, titles: Titles) -> Scores:
+    """Return what scores queries under the present weights; products without a text get -inf."""
+    told = titles.of_item >= 0
+    texts = on_grid(network.mapped(network.vectors).cpu().numpy())
+    table = np.where(told[:, None], texts[titles.of_item], 0)  # [n, d]
+    ages, onward = network.age_weights().cpu().numpy(), network.plain_maps()["onward"].cpu().numpy()
 
-    def ndcg() -> float:
-        with torch.inference_mode():
-            table = network.mapped(network.vectors).cpu().numpy()
-            onward = network.plain_maps()["onward"].cpu().numpy()
-            profiles = profiles_of(asked, network.age_weights().cpu().numpy(), table, onward)
-        total, answered = 0.0, (asked.lengths > 0) & (answers >= 0)
-        for rows in chunks(len(asked), len(table)):
-            scores = profiles[rows] @ table.T
-            true = np.take_along_axis(scores, np.maximum(answers[rows], 0)[:, None], 1)
-            bought = asked.take(rows)
-            scores[bought.rows, bought.items] = -np.inf
-            ahead = (scores > true).sum(axis=1)[answered[rows]]
-            total += float((1 / np.log2(ahead[ahead < JUDGED_AT] + 2)).sum())
-        return total / len(known)
+    def scores(queries: Queries, rows: Int64) -> Tensor:
+        profiles = profiles_of(queries.take(rows), ages, table, onward)
+        asked = profiles.any(axis=1, keepdims=True)
+        return torch.from_numpy(np.where(told & asked, products(profiles, table), np.float32(-np.inf)))
 
-    return ndcg
+    return scores
 
 
 def profiles_of(queries: Queries, ages: Float32, vectors: Float32, onward: Float32) -> Float32:

@@ -83,7 +83,10 @@ class Bidirectional(nn.Module):
 
 
 def initialise(module: nn.Module, *, generator: torch.Generator, deviation: float = 0.02) -> None:
-    """Draw all weights anew from `generator`: matrices normal with this deviation, offsets 0, norms 1."""
+    """Draw linear layers and embeddings anew: matrices normal with this deviation, offsets 0; set norms to 1.
+
+    Any other parameter, such as those of a GRU, stays as its module made it.
+    """
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):
             part.weight.data.normal_(0, deviation, generator=generator)

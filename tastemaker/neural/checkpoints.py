@@ -47,6 +47,11 @@ class Course:
     steps: int = 0
     threads: int = 0
 
+    def report(self, *, not_judged: str = "") -> dict[str, Any]:
+        """Return what a model tells of its training; with `not_judged`, why no validation question could end it."""
+        said = {"best_epoch": self.best_epoch, "learning_curve": self.curve, "threads": self.threads}
+        return {**said, "not_judged": not_judged} if not_judged else said
+
 
 @dataclass(slots=True)
 class State:
@@ -95,6 +100,8 @@ def write(file: Path, state: State, *, identity: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         on_cpu = {name: value.detach().contiguous().cpu() for name, value in tensors.items()}
         save_file(on_cpu, draft, {"facts": json.dumps(facts)})
+        with draft.open("rb+") as written:
+            os.fsync(written.fileno())  # else a power cut may leave the name of the file without its content
         os.replace(draft, file)
     except (OSError, SafetensorError) as error:
         raise TrainingFailed(f"{file}: the checkpoint cannot be written ({error}); choose another folder") from error

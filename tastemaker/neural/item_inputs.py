@@ -143,6 +143,13 @@ class ItemInputs(nn.Module):
         if self.config.inputs == "both":
             self.bought.copy_(torch.from_numpy(bought)[:, None])
 
+    @property
+    def has_text(self) -> Bool:
+        """Which items have a text, bool [n]; none with inputs = "id"."""
+        if self.own is not None and self.adapter is None:
+            return np.zeros(self.own.num_embeddings, dtype=np.bool_)
+        return self.there[:, 0].cpu().numpy()
+
     def start(self, vectors: Float32 | None = None) -> None:
         """Set the weights where training shall begin; to be called after they were drawn at random, and after `known`.
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from tastemaker.neural.batches import by_length
+from tastemaker.recommender import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
     from tastemaker.types import Int64
 
     Scores = Callable[[Queries, Int64], Tensor]
-    """From queries and rows of them to scores [b, n] on any device, which may be overwritten."""
+    """From queries and rows of them to scores [b, n] on any device, -inf for no opinion; they may be overwritten."""
 
 JUDGED = 10_000
 """Questions, drawn at random, that are judged."""
 JUDGED_AT = 10
 """They are judged by NDCG at this length, with the history masked."""
 ASKED = 512
-"""Questions that are asked at once."""
+"""At most so many questions are asked at once; fewer where the catalogue is so large that scores would fill memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,13 @@ class Jury:
     Attributes:
         questions: a sample of the validation part.
         rows: those with a history and a target.
-        answerable: number of these whose first target the model can learn to rank.
+        n_items: size of the catalogue.
+        answerable: number of `rows` whose first target the model can learn to rank, and the history does not hide.
     """
 
     questions: Holdout
     rows: Int64
+    n_items: int
     answerable: int
 
     @classmethod
@@ -51,8 +54,11 @@ class Jury:
         drawn = validation.sample(JUDGED, seed=seed)
         rows = np.flatnonzero((drawn.queries.lengths > 0) & (drawn.targets.lengths > 0))
         first = drawn.targets.items[drawn.targets.offsets[rows]]
-        answerable = len(rows) if ranks_cold_items else int(np.isin(first, train.log["item"].to_numpy()).sum())
-        return cls(drawn, rows, answerable)
+        n, known = train.n_items, drawn.queries
+        within = ~np.isin(rows * n + first, known.rows * n + known.items)
+        if not ranks_cold_items:
+            within &= train.popularity[first] > 0
+        return cls(drawn, rows, n, int(within.sum()))
 
     @property
     def silent(self) -> str:
@@ -60,10 +66,16 @@ class Jury:
         if self.answerable:
             return ""
         asked = len(self.questions)
-        return f"none of {asked} validation questions has a history and a target that was bought in the training part"
+        return (
+            f"none of {asked} validation questions has a history and a target beyond it "
+            "that was bought in the training part"
+        )
 
     def ndcg(self, scorer: Callable[[], Scores], *, max_length: int) -> Callable[[], float]:
-        """Return a function that measures NDCG of the first target, history masked; no history counts 0.
+        """Return a function that measures NDCG of the first target in the list that `Recommender.rank` would give.
+
+        So the history is masked, equal scores stand in the order of item numbers, and a target that is masked or has
+        no score counts 0, as does a question without history.
 
         Args:
             scorer: called once a judgement; returns what scores questions under the present weights.
@@ -71,7 +83,9 @@ class Jury:
         """
         queries, truth = self.questions.queries, self.questions.targets
         lengths = np.minimum(queries.lengths, max_length)[self.rows]
-        groups = [self.rows[group] for group in by_length(lengths, ASKED)]
+        groups = [
+            self.rows[group[part]] for group in by_length(lengths, ASKED) for part in chunks(len(group), self.n_items)
+        ]
 
         def measure() -> float:
             total = 0.0
@@ -79,15 +93,23 @@ class Jury:
                 scores_of = scorer()
                 for rows in groups:
                     scores = scores_of(queries, rows)
-                    first = torch.from_numpy(truth.items[truth.offsets[rows]].astype(np.int64))
-                    true = scores.gather(1, first[:, None].to(scores.device))
                     asked = queries.take(rows)
-                    seen = (
-                        torch.from_numpy(one.astype(np.int64)).to(scores.device) for one in (asked.rows, asked.items)
+                    first, seen_by, seen = (
+                        torch.from_numpy(numbers.astype(np.int64)).to(scores.device)
+                        for numbers in (truth.items[truth.offsets[rows]], asked.rows, asked.items)
                     )
-                    scores[tuple(seen)] = -torch.inf
-                    ahead = (scores > true).sum(1)
-                    total += float((1.0 / torch.log2(ahead[ahead < JUDGED_AT] + 2.0)).sum())
+                    scores[seen_by, seen] = -torch.inf
+                    total += float(_gains(scores, first).sum())
             return total / len(self.questions)
 
         return measure
+
+
+def _gains(scores: Tensor, targets: Tensor) -> Tensor:
+    """Return what the place of each row's target is worth, [b], from scores [b, n] and item numbers [b]."""
+    targets = targets[:, None]
+    true = scores.gather(1, targets)  # [b, 1]
+    lower = torch.arange(scores.shape[1], device=scores.device) < targets
+    ahead = ((scores > true) | ((scores == true) & lower)).sum(1)
+    listed = torch.isfinite(true[:, 0]) & (ahead < JUDGED_AT)
+    return torch.where(listed, 1.0 / torch.log2(ahead + 2.0), 0.0)

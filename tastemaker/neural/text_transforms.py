@@ -13,6 +13,8 @@ import torch
 from sklearn.covariance import ledoit_wolf_shrinkage
 from torch import Tensor, nn
 
+from tastemaker.errors import ConfigError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -39,6 +41,9 @@ class TextTransform(nn.Module):
         shrinkage: share of the mean variance in every direction's variance, so that directions with little or none,
             as in a catalogue with fewer texts than t, are not blown up; None: as Ledoit and Wolf (2004) estimate it
             from the texts, much for few of them and little for many.
+
+    Raises:
+        ConfigError: there are more groups than numbers in a text vector.
     """
 
     mean: Tensor
@@ -48,6 +53,10 @@ class TextTransform(nn.Module):
         self, text_width: int, kind: Transform, *, dim: int = 0, groups: int = 1, shrinkage: float | None = None
     ) -> None:
         super().__init__()
+        if groups > text_width:
+            raise ConfigError(
+                f"text_groups = {groups}: a text vector has only {text_width} numbers; set at most {text_width}"
+            )
         self.kind, self.groups, self.shrinkage = kind, groups, shrinkage
         self.width = min(dim or text_width, text_width) if kind != "none" else text_width
         self.register_buffer("mean", torch.zeros(text_width))

@@ -29,7 +29,7 @@ from tastemaker.progress import Progress, silent
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Course", "Loss", "Schedule", "Threads", "TrainingConfig", "train"]
+__all__ = ["Course", "Loss", "Schedule", "Threads", "TrainingConfig", "timeless", "train"]
 
 Loss = Callable[[Any], "Tensor"]
 """From a batch to the scalar that is made smaller."""
@@ -109,6 +109,11 @@ def train(
         finally:
             network.to("cpu").eval()
     return state.course
+
+
+def timeless(curve: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Return a learning curve as models save it: without seconds, so that equal trainings give equal bytes."""
+    return [{name: value for name, value in entry.items() if name != "seconds"} for entry in curve]
 
 
 def _epoch(

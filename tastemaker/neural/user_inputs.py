@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class UserTexts(nn.Module):
-    """One vector a shopper, [b, t] -> [b, dim], to be added to each state, or put before the oldest item.
+    """One vector a shopper, [b, t] -> [b, dim], to be added to each state.
 
     A shopper without a text has zeros, so nothing is added. In training some shoppers are left out at random, so that
     the network also works for those without a text. After `start` all vectors are zero: a network begins as if there
@@ -33,11 +33,6 @@ class UserTexts(nn.Module):
         self.left_out = left_out
         self.transform = TextTransform(text_width, "whiten")
         self.map = nn.Linear(text_width, dim)
-
-    @staticmethod
-    def text_width(weights: dict[str, Float32]) -> int:
-        """Return the length of the text vectors that saved weights of shopper texts were made for, 0 for none."""
-        return weights["transform.mean"].shape[0] if "transform.mean" in weights else 0
 
     def fit(self, texts: Float32) -> None:
         """Take the statistics of the whitening from the texts of all shoppers, [n_users, t]; zeros are no text."""

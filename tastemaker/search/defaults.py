@@ -55,8 +55,8 @@ USUAL: dict[str, Callable[[Any], Values]] = {
 }
 """Setting -> rule, from the value that is set to what is tried around it."""
 
-LEFT_ALONE = frozenset({"feedback", "inputs", "mode", "profile", "start", "wish_weight"})
-"""Settings that say what the data are or what is read of them, and not how well."""
+LEFT_ALONE = frozenset({"combine", "feedback", "inputs", "mode", "profile", "start", "wish_weight"})
+"""Settings that say what the data are, what is read of them or which package is needed, and not how well."""
 
 
 def default_space(settings: Mapping[str, Any]) -> Space:

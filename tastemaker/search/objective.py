@@ -63,8 +63,9 @@ class Asked:
 
     Attributes:
         train: what is learnt from.
-        validation: what may end training and set weights, all questions.
-        judged: what the figure is measured on: `validation`, or a sample of it.
+        validation: what may end training and set weights: all questions, or one half of them where `apart`.
+        judged: what the figure is measured on: all questions, the other half where `apart`, or a sample of these.
+        apart: whether nobody in `judged` is in `validation`, as weights fitted to questions flatter themselves there.
         masked: whether products of the history are left out of the lists.
         facts: data and protocol, as JSON values.
     """
@@ -72,6 +73,7 @@ class Asked:
     train: Dataset
     validation: Holdout
     judged: Holdout
+    apart: bool
     masked: bool
     facts: dict[str, Any]
 
@@ -83,6 +85,7 @@ class Asked:
         split: str = "leave-one-out",
         repeats: Repeats = "count",
         masked: bool = True,
+        calibrates: bool = False,
         sample: int | None = None,
         seed: int = 0,
     ) -> Asked:
@@ -93,8 +96,10 @@ class Asked:
             split: a name in `SPLITS`.
             repeats: see `evaluate.prepare`.
             masked: whether products of the history are left out of the lists.
+            calibrates: whether the pipeline chooses weights or trees on validation questions
+                (`Pipeline.wants_calibration`); it does so on a random half of them, and is judged on the other.
             sample: judge on so many random validation questions.
-            seed: of random splits and of the sample.
+            seed: of random splits, of the halves and of the sample.
 
         Raises:
             ConfigError: an unknown name.
@@ -102,7 +107,8 @@ class Asked:
         """
         parts = prepare(data, split=split, repeats=repeats, seed=seed)
         train, validation = parts.train, parts.validation
-        judged = validation if sample is None else validation.sample(sample, seed=seed)
+        learnt, others = _halves(validation, seed=seed) if calibrates else (validation, validation)
+        judged = others if sample is None else others.sample(sample, seed=seed)
         if len(judged) < LEAST_QUESTIONS:
             raise DataError(
                 f"{len(judged)} validation questions cannot tell settings apart; needs {LEAST_QUESTIONS}: "
@@ -120,7 +126,16 @@ class Asked:
             "questions": len(judged),
             "repeated_targets": int(variants.in_history(judged).sum()),
         }
-        return cls(train, validation, judged, masked, facts)
+        if calibrates:
+            facts["choices"] = f"weights and the end of training: {len(learnt):,} other validation questions"
+        return cls(train, learnt, judged, calibrates, masked, facts)
+
+
+def _halves(questions: Holdout, *, seed: int) -> tuple[Holdout, Holdout]:
+    """Return two random halves; a shopper asks one question, so nobody is in both."""
+    order = np.random.default_rng(seed).permutation(len(questions))
+    first, second = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
+    return questions.take(first), questions.take(second)
 
 
 def measure_settings(
@@ -131,7 +146,7 @@ def measure_settings(
     seed: int = 0,
     on_epoch: Callable[[str, Mapping[str, float]], None] | None = None,
 ) -> Figure:
-    """Fit a pipeline on train, let it make its own choices on validation, and measure it there.
+    """Fit a pipeline on train, let it make its own choices on validation, and measure it on what is judged.
 
     Args:
         settings: of the pipeline.
@@ -142,8 +157,14 @@ def measure_settings(
 
     Raises:
         TastemakerError: the settings, or the data with them, do not work.
+        ConfigError: the pipeline chooses weights or trees, and `asked` keeps no questions for that.
     """
     pipeline = registry.build(settings, place="trial")
+    if pipeline.wants_calibration and not asked.apart:
+        raise ConfigError(
+            "this trial chooses weights on validation questions, and none were kept apart for that, as the "
+            "configuration as it stands chooses none; begin with one that does"
+        )
     pipeline.fit(asked.train, aids=Aids(validation=asked.validation, on_epoch=on_epoch), seed=seed)
     if pipeline.wants_calibration:
         pipeline.calibrate(asked.validation, seed=seed)

@@ -80,28 +80,24 @@ def item_texts(items: Entities, *, template: str = DEFAULT_TEMPLATE, max_length:
     return [cut(_fill(fields, row), max_length) for row in zip(*cells, strict=True)]
 
 
-def user_texts(users: Entities, *, columns: Sequence[str] | None = None, max_length: int = 600) -> list[str]:
+def user_texts(users: Entities, *, max_length: int = 600) -> list[str]:
     """Describe every shopper in one line, from the describing columns: "age: 25-34; household size: 2".
+
+    These are all columns but the id and what names a person instead of describing one: in a table of 20 shoppers and
+    more, columns in which over half of the values occur once (e-mail, street, birthday).
 
     Args:
         users: the shoppers.
-        columns: what is shown; None shows all but the id and what names a person instead of describing one: in a table
-            of 20 shoppers and more, columns in which over half of the values occur once (e-mail, street, birthday).
         max_length: characters of a whole text; a longer one is cut at a word border.
 
     Returns:
         One string a shopper, in number order; "" for a shopper of whom nothing is known.
 
     Raises:
-        ConfigError: a column is not in `users`, or holds what a text cannot show.
+        ConfigError: a column holds what a text cannot show.
     """
     frame = users.frame
     shown = [column for column in frame.columns if column != "id" and not _names(frame, column)]
-    if columns is not None:
-        for column in columns:
-            if column not in frame.columns:
-                raise ConfigError(f"users: no column {column!r} to describe them{did_you_mean(column, frame.columns)}")
-        shown = list(columns)
     labels = [re.sub(r"[\W_]+", " ", column).strip() for column in shown]
     cells = [_values(frame, column, FIELD_LENGTH) for column in shown]
     rows = zip(*cells, strict=True) if cells else [()] * len(users)

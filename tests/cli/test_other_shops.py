@@ -81,5 +81,36 @@ def test_a_model_that_learnt_everything_is_not_measured_on_the_same_shop(tastema
     assert found["metrics"]["ndcg@10"] == plain["metrics"]["ndcg@10"]
 
 
+def test_fit_and_evaluate_draw_one_split_by_seed(tastemaker, refused, shop, tmp_path):
+    cold = ("--data", shop, "--split", "user-cold", "--seed", 3)
+    saved = tastemaker("fit", "text_knn", *cold, "--out", tmp_path / "cold", "--json").json()
+    assert saved["protocol"]["split_seed"] == 3
+    found = tastemaker("evaluate", tmp_path / "cold", *cold, "--json").json()
+    assert found["protocol"]["fitted_on"] == "train, and saved"
+    plain = tastemaker("evaluate", "text_knn", *cold, "--json").json()
+    assert found["metrics"]["ndcg@10"] == plain["metrics"]["ndcg@10"]
+    assert "another train part of them" in refused("evaluate", tmp_path / "cold", *cold[:-1], 4)
+
+
+def test_a_detour_makes_no_model_forget_the_shop(tastemaker, refused, shop, others, tmp_path):
+    everything, away, back = (tmp_path / name for name in ("everything", "away", "back"))
+    assert tastemaker("fit", "text_knn", "--data", shop, "--out", everything, "--split", "none").code == 0
+    assert tastemaker("tune", everything, "--data", others[0], "--out", away).code == 0
+    assert tastemaker("transfer", away, "--data", shop, "--out", back).code == 0
+    for model in (away, back):
+        assert "fitted on these very data" in refused("evaluate", model, "--data", shop)
+    assert "fitted on these very data" in refused("tune", away, "--data", shop, "--out", tmp_path / "tuned")
+
+
+def test_a_model_that_only_moved_here_has_learnt_nothing_here(tastemaker, source, shop, tmp_path):
+    assert tastemaker("transfer", source, "--data", shop, "--split", "none", "--out", tmp_path / "moved").code == 0
+    found = tastemaker("evaluate", tmp_path / "moved", "--data", shop, "--json").json()
+    straight = tastemaker("evaluate", source, "--data", shop, "--json").json()
+    assert found["protocol"]["fitted_on"] == straight["protocol"]["fitted_on"] == "other data, and saved"
+    assert found["metrics"]["ndcg@10"] == straight["metrics"]["ndcg@10"]
+    assert found["protocol"]["choices"] == straight["protocol"]["choices"]
+    assert found["protocol"]["choices"].startswith("as saved: validation: ")
+
+
 def test_what_tuned_no_encoder_has_none_to_export(tastemaker, refused, source, tmp_path):
     assert "no stage of it has tuned a sentence encoder" in refused("weights", "export", source, tmp_path / "encoder")

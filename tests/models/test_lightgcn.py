@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 
 from tastemaker.data.dataset import Dataset
+from tastemaker.data.holdout import Holdout
 from tastemaker.data.queries import Queries
 from tastemaker.data.split import leave_one_out
+from tastemaker.errors import DataError, TrainingFailed
 from tastemaker.recommender import Aids
 from tastemaker.testing import HashEncoder, checkerboard, tiny_shop
 
@@ -16,6 +18,7 @@ pytest.importorskip("torch")
 
 import torch
 
+from tastemaker.models.collaborative import lightgcn
 from tastemaker.models.collaborative.lightgcn import Graph, LightGCN, questions
 
 SMALL = {"dim": 8, "epochs": 4, "batch_size": 16}
@@ -227,13 +230,67 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path):
 
 def test_one_item_histories_are_no_training_data():
     data = Dataset.from_frames(pl.DataFrame({"user_id": list("abc"), "item_id": list("xyz")}))
-    scores = LightGCN(**SMALL).fit(data).score(Queries.from_lists([[0], [1, 2]]))
-    assert np.isfinite(scores).all()
-    assert scores[0].argmax() == 0, "an item is most like itself"
+    with pytest.raises(DataError, match="lightgcn: no shopper has 2 purchases in the training part; use popular"):
+        LightGCN(**SMALL).fit(data)
 
 
-@pytest.mark.parametrize("histories", [["a", "b"], ["a", "a", "b"]])
-def test_a_shop_with_one_product_can_be_learnt(histories):
-    data = Dataset.from_frames(pl.DataFrame({"user_id": histories, "item_id": ["x"] * len(histories)}))
+def test_a_shop_with_one_product_can_be_learnt():
+    data = Dataset.from_frames(pl.DataFrame({"user_id": ["a", "a", "b"], "item_id": ["x"] * 3}))
     ranking = LightGCN(**SMALL).fit(data).rank(data.queries(), 1, seen=True)
     assert ranking.items.tolist() == [[0], [0]]
+
+
+@pytest.mark.parametrize(("inputs", "rivals"), [("id", 23), ("text", 20), ("both", 20)])
+def test_of_products_known_by_text_only_bought_ones_compete(monkeypatch, inputs, rivals):
+    competing = set()
+
+    def noted(states, table, wanted):
+        competing.add(len(table))
+        return full_softmax(states, table, wanted)
+
+    full_softmax = lightgcn.full_softmax
+    monkeypatch.setattr(lightgcn, "full_softmax", noted)
+    LightGCN(encoder=HashEncoder(), inputs=inputs, **SMALL).fit(described_shop())
+    assert competing == {rivals}
+
+
+def interrupted(folder, validation, train):
+    def kill(name, entry):
+        raise Killed(name)
+
+    aids = Aids(folder=folder, on_epoch=kill, validation=validation)
+    with pytest.raises(Killed):
+        LightGCN(encoder=HashEncoder(), inputs="text", **SMALL).fit(train, aids=aids)
+
+
+def test_a_checkpoint_of_other_texts_or_other_questions_is_refused(tmp_path):
+    split = leave_one_out(tiny_shop())
+    interrupted(tmp_path, split.validation, split.train)
+    fewer = Aids(folder=tmp_path, validation=split.validation.take(slice(0, 20)))
+    with pytest.raises(TrainingFailed, match="another training"):
+        LightGCN(encoder=HashEncoder(), inputs="text", **SMALL).fit(split.train, aids=fewer)
+    same = Aids(folder=tmp_path, validation=split.validation)
+    with pytest.raises(TrainingFailed, match="another training"):
+        LightGCN(inputs="text", **SMALL).fit(split.train, aids=same)
+    LightGCN(encoder=HashEncoder(), inputs="text", **SMALL).fit(split.train, aids=same)
+
+
+def test_questions_that_cannot_judge_are_told():
+    data = tiny_shop()
+    questions = Holdout(Queries.from_lists([[1], []]), Queries.from_lists([[1], [2]]))  # a hidden target, no history
+    said = LightGCN(patience=1, **SMALL).fit(data, aids=Aids(validation=questions)).report()
+    assert said["not_judged"].startswith("none of 2 validation questions")
+    assert said["best_epoch"] == len(said["learning_curve"]) == 4
+
+
+def test_the_number_of_threads_is_heeded():
+    before = torch.get_num_threads()
+    assert LightGCN(**SMALL).fit(tiny_shop(), aids=Aids(threads=before + 1)).report()["threads"] == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_equal_fits_are_saved_as_equal_bytes():
+    one, other = (LightGCN(**SMALL).fit(tiny_shop(), seed=2).arrays() for _ in range(2))
+    assert {name: array.tobytes() for name, array in one.items()} == {
+        name: array.tobytes() for name, array in other.items()
+    }

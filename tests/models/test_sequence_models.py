@@ -10,7 +10,7 @@ import torch
 from tastemaker import evaluate, registry
 from tastemaker.data import Dataset, Queries
 from tastemaker.data.split import Holdout, leave_one_out
-from tastemaker.errors import ConfigError, NotFitted, TrainingFailed
+from tastemaker.errors import ConfigError, DataError, NotFitted, TrainingFailed
 from tastemaker.models.sequential.bert4rec import cloze
 from tastemaker.neural import losses
 from tastemaker.neural.batches import batch_of
@@ -79,9 +79,13 @@ def test_text_alone_ranks_a_product_that_nobody_bought():
         model = registry.model_class("sasrec")(inputs=inputs, own_dropout=0.5, epochs=30, **SMALL)
         asked = Queries.from_lists([[1, 2, 3], [2, 3], [5, 0, 1, 2, 3]])
         ranking = model.fit(Dataset.from_frames(log, items)).rank(asked, 13)
-        places[inputs] = (ranking.items == 12).argmax(axis=1).mean()
-    assert places["text"] < 4 < places["id"], places
-    assert places["both"] < places["id"], places
+        if inputs == "id":  # nothing is known of it: neither purchases nor, to this model, a text
+            assert (ranking.items != 12).all()
+            assert (ranking.lengths > 0).all()
+        else:
+            places[inputs] = (ranking.items == 12).argmax(axis=1).mean()
+    assert places["text"] < 4, places
+    assert places["both"] < 6, places
 
 
 def test_heads_must_divide_dim():
@@ -89,10 +93,11 @@ def test_heads_must_divide_dim():
         registry.model_class("sasrec")(dim=16, heads=3)
 
 
-def test_one_item_histories_are_no_training_data():
+@pytest.mark.parametrize("name", MODELS)
+def test_one_item_histories_are_no_training_data(name):
     log = pl.DataFrame({"user_id": list("abc"), "item_id": list("xyz")})
-    model = registry.model_class("sasrec")(epochs=2, **SMALL).fit(Dataset.from_frames(log))
-    assert np.isfinite(model.score(Queries.from_lists([[0]]))).all()
+    with pytest.raises(DataError, match=f"{name}: no shopper has 2 purchases in the training part"):
+        registry.model_class(name)(epochs=2, **SMALL).fit(Dataset.from_frames(log))
 
 
 class Killed(Exception):
@@ -121,7 +126,7 @@ def test_a_killed_fit_goes_on_to_the_same_bits(name, tmp_path):
     again = registry.model_class(name)(**settings)
     again.fit(split.train, aids=Aids(validation=split.validation, folder=tmp_path), seed=2)
     for key, array in whole.arrays().items():
-        assert key == "course" or array.tobytes() == again.arrays()[key].tobytes(), key
+        assert array.tobytes() == again.arrays()[key].tobytes(), key
 
 
 def test_a_killed_fit_of_two_steps_goes_on_in_the_second(tmp_path):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
 from tastemaker.abilities import Transferable, Tunable
 from tastemaker.data import Dataset, Entities, Queries
-from tastemaker.errors import ConfigError, DataError, NotFitted
+from tastemaker.data.split import Holdout
+from tastemaker.encoders.tfidf import TfidfEncoder
+from tastemaker.errors import ConfigError, DataError, NotFitted, TrainingFailed
 from tastemaker.models.sequential.bert4rec import BERT4Rec
 from tastemaker.models.sequential.sasrec import SASRec
-from tastemaker.testing import HashEncoder
+from tastemaker.recommender import Aids
+from tastemaker.testing import HashEncoder, tiny_shop
 
 COLOURS = ["red", "green", "blue", "black", "white", "brown"]
 NEXT = {"tent": "stove", "stove": "lamp", "lamp": "tent"}
@@ -112,6 +117,79 @@ def test_tuning_goes_on_from_what_was_learnt():
     assert right["tuned"] > max(0.9, right["scratch"])
 
 
+@pytest.mark.parametrize("inputs", ["id", "text", "both"])
+def test_tuning_that_hardly_moves_keeps_the_lists_of_a_shop(inputs):
+    """What was bought before and not in the tuning data keeps its own vector."""
+    data = camping("alps")
+    model = SASRec(encoder=HashEncoder(), **{**SMALL, "inputs": inputs, "epochs": 3}).fit(data)
+    before, bought = model.rank(data.queries(), 9), model.arrays()["bought"]
+    model.config = model.config.model_copy(update={"learning_rate": 1e-12})
+    few = data.with_log(data.log.filter(pl.col("user") < 3))
+    assert (few.popularity == 0).any()
+    model.tune(few)
+    after = model.rank(data.queries(), 9)
+    np.testing.assert_array_equal(after.items, before.items)
+    np.testing.assert_array_equal(model.arrays()["bought"], bought)
+
+
+@pytest.mark.parametrize("failure", ["listener", "loss"])
+def test_a_tuning_that_fails_leaves_the_model_as_it_was(failure):
+    model, other = fitted(inputs="both", epochs=2), camping("fjord", users=20)
+    model.transfer(other.items)
+    before = model.arrays()
+
+    def ended(part, entry):
+        raise ZeroDivisionError
+
+    aids = Aids(on_epoch=ended if failure == "listener" else None)
+    if failure == "loss":
+        model.config = model.config.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(ZeroDivisionError if failure == "listener" else TrainingFailed):
+        model.tune(other, aids=aids)
+    assert model.arrays().keys() == before.keys()
+    for name, array in model.arrays().items():
+        assert array.tobytes() == before[name].tobytes(), name
+
+
+def test_a_checkpoint_of_a_fit_is_none_of_a_tuning(tmp_path):
+    aids, data = Aids(folder=tmp_path), camping("alps", users=20)
+    model = SASRec(encoder=HashEncoder(), **{**SMALL, "inputs": "text", "epochs": 2}).fit(data, aids=aids)
+    with pytest.raises(TrainingFailed, match="a checkpoint after 2 epochs of another training"):
+        model.tune(data, aids=aids)
+    with pytest.raises(TrainingFailed, match="another training"):
+        asked = Holdout(Queries.from_lists([[0]]), Queries.from_lists([[1]]))
+        model.fit(data, aids=Aids(folder=tmp_path, validation=asked))
+    with pytest.raises(TrainingFailed, match="another training"):
+        SASRec(encoder=TfidfEncoder(), **model.config.model_dump()).fit(data, aids=aids)
+
+
+@pytest.mark.parametrize("inputs", ["id", "text", "both"])
+def test_of_what_nothing_is_known_no_opinion_is_had(inputs):
+    data = tiny_shop()
+    unnamed = data.items.frame.with_columns(
+        pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.col(column)).alias(column)
+        for column in data.items.frame.columns
+        if column != "id"
+    )
+    shop = replace(data, items=Entities(unnamed))
+    model = SASRec(encoder=HashEncoder(), **{**SMALL, "inputs": inputs, "epochs": 1}).fit(shop)
+    bought, told = shop.popularity > 0, np.arange(shop.n_items) % 2 == 0
+    expected = {"id": bought, "text": told, "both": bought | told}[inputs]
+    assert not expected.all()
+    np.testing.assert_array_equal(np.isfinite(model.score(Queries.from_lists([[0, 2]])))[0], expected)
+    listed = model.rank(Queries.from_lists([[0, 2]]), shop.n_items, seen=True).items[0]
+    assert set(listed[listed >= 0].tolist()) == set(np.flatnonzero(expected).tolist())
+
+
+def test_a_wish_of_unknown_words_says_nothing():
+    model = SASRec(encoder=TfidfEncoder(), **{**SMALL, "inputs": "text", "epochs": 2}).fit(camping("alps"))
+    nothing = Queries(np.array([0, 0, 0]), np.zeros(0, dtype=np.int32), ("qwxyz", "red lamp"), None)
+    assert model.rank(nothing, 3).lengths.tolist() == [0, 3]
+    plain = history(camping("alps"), "alps-lamp-red")
+    wished = Queries(plain.offsets, plain.items, ("qwxyz",), plain.users)
+    np.testing.assert_array_equal(model.rank(wished, 5).scores, model.rank(plain, 5).scores)
+
+
 def test_tuning_on_another_catalogue_says_what_comes_first():
     model = fitted(epochs=1)
     with pytest.raises(DataError, match="call transfer"):
@@ -172,6 +250,29 @@ def test_what_is_known_of_a_shopper_decides_where_the_history_does_not():
     assert (model.rank(unknown, 1).lengths == 1).all()
     again = SASRec(encoder=HashEncoder(), **model.config.model_dump()).attach(model.items, model.arrays())
     np.testing.assert_array_equal(model.rank(queries, 5).scores, again.rank(queries, 5).scores)
+
+
+def test_shoppers_of_another_shop_are_unknown_until_tuned_and_read_by_the_same_encoder():
+    data = clubs()
+    items = data.items.frame.with_columns(title=pl.col("id"))
+    shop = replace(data, items=Entities(items))
+    settings = {**SMALL, "inputs": "text", "shopper_texts": True, "epochs": 3}
+    model = SASRec(encoder=TfidfEncoder(), **settings).fit(shop)
+    unknown = shop.queries().take([0])
+    unknown, asked = (replace(unknown, users=users) for users in (None, np.array([5], dtype=np.int32)))
+    assert model.rank(asked, 5).scores.tobytes() != model.rank(unknown, 5).scores.tobytes()
+    encoder = model._shopper_reader.identity()
+    vectors = model.arrays()["shoppers"]
+    model.tune(shop)
+    np.testing.assert_array_equal(model.arrays()["shoppers"], vectors)
+    few = replace(shop, users=Entities(shop.users.frame[:9]), log=shop.log.filter(pl.col("user") < 9))
+    model.tune(few)
+    assert model._shopper_reader.identity() == encoder
+    np.testing.assert_allclose(model.arrays()["shoppers"], vectors[:9], atol=1e-6)
+    again = SASRec(encoder=TfidfEncoder(), **model.config.model_dump()).attach(model.items, model.arrays())
+    assert again._shopper_reader.identity() == encoder
+    model.transfer(shop.items)
+    np.testing.assert_array_equal(model.rank(asked, 5).scores, model.rank(unknown, 5).scores)
 
 
 def test_a_table_of_users_that_says_nothing_is_refused():

@@ -7,8 +7,13 @@ import time
 import pytest
 import torch
 
+from tastemaker import registry
 from tastemaker.errors import ConfigError
 from tastemaker.neural import devices
+from tastemaker.recommender import Aids
+from tastemaker.testing import HashEncoder, tiny_shop
+
+NEURAL = [name for name in registry.names() if registry.model_class(name).extra == "neural"]
 
 
 def test_the_processor_is_always_there():
@@ -75,3 +80,10 @@ def test_equal_times_go_to_fewer_threads(monkeypatch):
 
 def test_one_thread_is_not_measured():
     assert devices.fastest_threads(lambda: 1 / 0, most=1) == 1
+
+
+@pytest.mark.parametrize("name", NEURAL)
+def test_every_network_heeds_the_device(name):
+    model = registry.model_class(name)(encoder=HashEncoder(), epochs=1)
+    with pytest.raises(ConfigError, match=r"device 'cuda:7': not on this machine"):
+        model.fit(tiny_shop(), aids=Aids(device="cuda:7"))

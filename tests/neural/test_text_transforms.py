@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tastemaker.errors import ConfigError
 from tastemaker.neural.text_transforms import TextTransform
 
 
@@ -110,3 +111,9 @@ def test_few_texts_are_whitened_carefully():
         scales = fitted(texts(5, t=64), "whiten", shrinkage=shrinkage).matrix.norm(dim=0)
         spans.append(scales.max() / scales.min())
     assert spans[0] < 0.2 * spans[1]
+
+
+def test_more_groups_than_numbers_are_refused():
+    with pytest.raises(ConfigError, match="text_groups = 7: a text vector has only 6 numbers; set at most 6"):
+        TextTransform(6, "whiten", groups=7)
+    assert np.isfinite(moved(fitted(texts(), "whiten", groups=6), texts()).numpy()).all()

@@ -302,3 +302,12 @@ def test_the_network_goes_to_the_device_and_comes_back(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         train(layers, lambda rows: 1 / 0, batches, Schedule(epochs=1), seed=0, device="elsewhere")
     assert layers.moves[2:] == ("meta", "cpu")
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_takes_its_place(monkeypatch, tmp_path):
+    done = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda number: (done.append("sync"), sync(number)))
+    monkeypatch.setattr(os, "replace", lambda *files: (done.append("replace"), replace(*files)))
+    fit(network(), 2, checkpoint=tmp_path / "part.checkpoint")
+    assert done == ["sync", "replace"] * 2

@@ -122,7 +122,7 @@ def test_usual_ranges_hold_the_configuration_as_it_stands():
 def test_usual_ranges():
     space = default_space(BLEND)
     assert list(space) == [
-        "stage.0.combine",
+        "stage.0.item_facts",
         *(f"stage.0.member.0.{name}" for name in ("window", "gap_decay", "backward", "row_power", "column_power")),
         "stage.0.member.0.recency",
         "stage.0.member.1.reg",

@@ -18,6 +18,7 @@ import pytest
 from tastemaker import config, evaluate, registry
 from tastemaker.data.split import Holdout, leave_one_out
 from tastemaker.errors import ConfigError, DataError, LeakError, TrainingFailed
+from tastemaker.models.ensemble.blend import Blend
 from tastemaker.recommender import Aids
 from tastemaker.search import (
     Asked,
@@ -34,7 +35,7 @@ from tastemaker.search import (
     suggest,
     trials_csv,
 )
-from tastemaker.search.objective import Figure
+from tastemaker.search.objective import LEAST_QUESTIONS, Figure
 from tastemaker.testing import tiny_shop
 
 NDCG = Measure("ndcg", 10)
@@ -261,13 +262,50 @@ def test_the_test_part_decides_nothing():
     assert (items != log["item"].to_numpy()).any()
     other = shop.with_log(log.with_columns(item=items.astype(log["item"].to_numpy().dtype)))
     assert not np.array_equal(leave_one_out(shop).test.targets.items, leave_one_out(other).test.targets.items)
-    one, two = Asked.of(shop), Asked.of(other)
+    one, two = Asked.of(shop, calibrates=True), Asked.of(other, calibrates=True)
     settings = {"stage": [{"model": "blend", "member": [{"model": "transitions"}, {"model": "ease"}]}]}
     assert measure_settings(settings, one, NDCG) == measure_settings(settings, two, NDCG)
-    assert {field.name for field in fields(Asked)} == {"train", "validation", "judged", "masked", "facts"}
+    names = {"train", "validation", "judged", "apart", "masked", "facts"}
+    assert {field.name for field in fields(Asked)} == names
     assert len(one.train) == len(leave_one_out(shop).train)
+    validation = leave_one_out(shop).validation
     holdouts = [value for value in (getattr(one, field.name) for field in fields(Asked)) if isinstance(value, Holdout)]
-    assert all(np.array_equal(part.targets.items, leave_one_out(shop).validation.targets.items) for part in holdouts)
+    for part in holdouts:
+        theirs = validation.take(np.flatnonzero(np.isin(validation.who(), part.who())))
+        assert np.array_equal(part.targets.items, theirs.targets.items)
+
+
+def test_what_chooses_weights_is_judged_on_other_shoppers(asked, monkeypatch):
+    shop = tiny_shop(users=80)
+    apart = Asked.of(shop, calibrates=True, seed=3)
+    chosen, judged = set(apart.validation.who().tolist()), set(apart.judged.who().tolist())
+    assert not chosen & judged
+    assert chosen | judged == set(leave_one_out(shop).validation.who().tolist())
+    assert abs(len(chosen) - len(judged)) <= 1
+    assert apart.facts["questions"] == len(judged)
+    assert apart.facts["choices"] == f"weights and the end of training: {len(chosen)} other validation questions"
+    assert "choices" not in asked.facts
+    assert set(Asked.of(shop, calibrates=True, seed=4).judged.who().tolist()) != judged
+    asked_of_blend = []
+    calibrate = Blend.calibrate
+
+    def noting(self, validation, **given):
+        asked_of_blend.extend(validation.who().tolist())
+        calibrate(self, validation, **given)
+
+    monkeypatch.setattr(Blend, "calibrate", noting)
+    blend = {"stage": [{"model": "blend", "member": [{"model": "transitions"}, {"model": "ease"}]}]}
+    measure_settings(blend, apart, NDCG)
+    assert set(asked_of_blend) == chosen
+    with pytest.raises(ConfigError, match="none were kept apart"):
+        measure_settings(blend, asked, NDCG)
+
+
+def test_half_of_the_questions_must_be_enough():
+    shop = tiny_shop(users=40)
+    assert len(Asked.of(shop).judged) < 2 * LEAST_QUESTIONS
+    with pytest.raises(DataError, match="cannot tell settings apart"):
+        Asked.of(shop, calibrates=True)
 
 
 def test_the_value_is_the_one_that_evaluate_would_find(asked):

@@ -27,35 +27,33 @@ from pydantic import Field
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from tastemaker import metrics
 from tastemaker.configurable import array_text, text_array
 from tastemaker.data.queries import Queries
+from tastemaker.errors import DataError
 from tastemaker.models import cooccurrence
 from tastemaker.models.similarity import on_grid, products, with_data
 from tastemaker.models.text_vectors import encoder_or_default, item_vectors
 from tastemaker.neural import training
 from tastemaker.neural.blocks import initialise
+from tastemaker.neural.identity import training_identity
 from tastemaker.neural.item_inputs import ItemInputConfig, ItemInputs
+from tastemaker.neural.judging import Jury
 from tastemaker.neural.losses import full_softmax
 from tastemaker.recommender import Recommender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.split import Holdout
+    from tastemaker.neural.judging import Scores
     from tastemaker.progress import Progress
     from tastemaker.types import Float32, Int64
 
     Batch = tuple[Int64, Queries, Int64]
     """Shoppers of a training step, what each question reads, and the items that answer them."""
 
-JUDGED = 10_000
-"""Validation questions, drawn at random, that decide when training stops."""
-JUDGED_AT = 10
-"""They are judged by NDCG at this length, with the history masked."""
 ABSENT = 0.1
 """Largest share of the shoppers that a training step asks and takes out of the graph."""
 
@@ -84,8 +82,9 @@ class Graph:
             layers: steps from items to shoppers and back.
             without: shoppers who are left out of the graph; degrees stay as they are.
         """
-        total = vectors
-        absent = None if without is None else _both_ways(csr_array(self._edges[without]))
+        total, place = vectors, vectors.device
+        self._down, self._up = self._down.to(place), self._up.to(place)  # the graph follows the vectors
+        absent = None if without is None else [one.to(place) for one in _both_ways(csr_array(self._edges[without]))]
         for _ in range(layers):
             smoothed = torch.sparse.mm(self._up, torch.sparse.mm(self._down, vectors))
             if absent is not None:
@@ -140,46 +139,64 @@ class LightGCN(Recommender):
     Config = LightGCNConfig
     config: LightGCNConfig
 
-    _best_epoch = 0
-
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401  # checked by the base
         super().__init__(**settings)
         self.ranks_cold_items = self.config.inputs != "id"  # texts make vectors for items that nobody has bought
         self.stops_early = bool(self.config.patience)
+        self._course: dict[str, Any] = {}
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Train until validation gets no better, or for as many epochs as the last such fit found best."""
-        config, texts = self.config, None
+        config, histories, texts, encoder = self.config, train.queries(), None, None
+        if not (histories.lengths > 1).any():
+            raise DataError(f"{self.name}: no shopper has 2 purchases in the training part; use popular or text_knn")
         if config.inputs != "id":
-            texts = item_vectors(train.items, encoder_or_default(self.encoder), model=self.name, progress=progress)
+            encoder = encoder_or_default(self.encoder)
+            texts = item_vectors(train.items, encoder, model=self.name, progress=progress)
         known = train.popularity > 0 if texts is None else (train.popularity > 0) | texts.any(axis=1)
         inputs, graph = _item_inputs(train, config, texts, seed=seed), Graph(train.matrix())
+        rivals = None if texts is None else torch.from_numpy(np.flatnonzero(train.popularity > 0))
 
         def freeze() -> None:
             with torch.inference_mode():
-                table = graph.propagate(inputs(), layers=config.layers).numpy()
+                table = graph.propagate(inputs(), layers=config.layers).cpu().numpy()
             self._set(np.where(known[:, None], table, 0).astype(np.float32), graph.links)
 
-        validation = self.aids.validation if self.stops_early else None
-        epochs = self._best_epoch if self.aids.keep_choices and self._best_epoch else config.epochs
+        def scorer() -> Scores:
+            freeze()
+            return lambda queries, rows: torch.from_numpy(self.score(queries.take(rows)))
+
+        before, jury, judge = self._course if self.aids.keep_choices else {}, None, None
+        if self.aids.validation is not None and self.stops_early:
+            jury = Jury.of(self.aids.validation, train, ranks_cold_items=self.ranks_cold_items, seed=seed)
+            judge = None if jury.silent else jury.ndcg(scorer, max_length=config.max_length)
         course = training.train(
             inputs,
-            partial(self._loss, inputs, graph),
-            partial(self._batches, train.queries()),
+            partial(self._loss, inputs, graph, rivals),
+            partial(self._batches, histories),
             training.Schedule(
-                epochs=epochs,
+                epochs=before.get("best_epoch") or config.epochs,
                 learning_rate=config.learning_rate,
                 weight_decay=config.weight_decay,
-                patience=0 if validation is None else config.patience,
+                patience=0 if judge is None else config.patience,
             ),
             seed=seed,
-            judge=None if validation is None else self._judge(validation.sample(JUDGED, seed=seed), freeze),
+            judge=judge,
             checkpoint=self.aids.checkpoint(self.name),
-            identity=f"{self.name} {config!r} {train.fingerprint} {seed}",
+            identity=training_identity(
+                self.name,
+                repr(config),
+                "" if encoder is None else encoder.identity(),
+                train.fingerprint,
+                network=inputs,
+                validation=None if jury is None else jury.questions,
+            ),
+            device=self.aids.device,
+            threads=before.get("threads", "measure") if self.aids.threads == "measure" else self.aids.threads,
             on_epoch=self.aids.listener(self.name),
             progress=progress,
         )
-        self._best_epoch, self._curve = course.best_epoch, course.curve
+        self._course = course.report(not_judged="" if jury is None else jury.silent)
         freeze()
 
     def score(self, queries: Queries) -> Float32:
@@ -195,19 +212,18 @@ class LightGCN(Recommender):
 
     def report(self) -> dict[str, Any]:
         """Return how training went."""
-        return {"best_epoch": self._best_epoch, "learning_curve": self._curve}
+        return dict(self._course)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the items' final vectors, the weights of links to them, and how training went."""
-        course = json.dumps({"best_epoch": self._best_epoch, "curve": self._curve})
-        return {"table": self._table, "links": self._links, "course": text_array(course)}
+        course = {**self._course, "learning_curve": training.timeless(self._course["learning_curve"])}
+        return {"table": self._table, "links": self._links, "course": text_array(json.dumps(course))}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take them back."""
         n = len(self.items)
         self._set(arrays["table"].reshape(n, self.config.dim), arrays["links"].reshape(n))
-        course = json.loads(array_text(arrays["course"]))
-        self._best_epoch, self._curve = course["best_epoch"], course["curve"]
+        self._course = json.loads(array_text(arrays["course"]))
 
     def _set(self, table: Float32, links: Float32) -> None:
         """Hold what was learnt; both `learn` and `restore` end here, so they cannot differ."""
@@ -235,27 +251,24 @@ class LightGCN(Recommender):
             shoppers = np.sort(rows[begin : begin + size])
             yield shoppers, *questions(histories.take(shoppers), self.config.targets, self.config.max_length, rng)
 
-    def _loss(self, inputs: ItemInputs, graph: Graph, batch: Batch) -> Tensor:
-        """Return the mean loss of a training step."""
+    def _loss(self, inputs: ItemInputs, graph: Graph, rivals: Tensor | None, batch: Batch) -> Tensor:
+        """Return the mean loss of a training step.
+
+        Of items that are known by text only `rivals`, those that somebody has bought, compete: the others would be
+        pushed down at every step, and with them all whose texts are like theirs.
+        """
         config, (shoppers, asked, answers) = self.config, batch
         table = graph.propagate(inputs(), layers=config.layers, without=shoppers)
         read = nn.functional.dropout(table, config.dropout)
-        states = torch.sparse.mm(_sparse(self._weights(asked, graph.links)), read)
+        states = torch.sparse.mm(_sparse(self._weights(asked, graph.links)).to(read.device), read)
         if config.score == "cosine":
             states = nn.functional.normalize(states, dim=1) / config.temperature
             table = nn.functional.normalize(table, dim=1)
-        wanted = torch.from_numpy(answers)
+        wanted = torch.from_numpy(answers).to(table.device)
+        if rivals is not None:
+            rivals = rivals.to(table.device)
+            table, wanted = table[rivals], torch.searchsorted(rivals, wanted)
         return full_softmax(states, table, wanted) if config.loss == "softmax" else _bpr(states, table, wanted)
-
-    def _judge(self, validation: Holdout, freeze: Callable[[], None]) -> Callable[[], float]:
-        """Return a function that measures NDCG under the present weights, history masked."""
-
-        def ndcg() -> float:
-            freeze()
-            ranking = self.rank(validation.queries, JUDGED_AT)
-            return float(metrics.per_query(ranking, validation.targets, (JUDGED_AT,))[f"ndcg@{JUDGED_AT}"].mean())
-
-        return ndcg
 
 
 def questions(histories: Queries, size: int, max_length: int, rng: np.random.Generator) -> tuple[Queries, Int64]:

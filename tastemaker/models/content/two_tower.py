@@ -33,9 +33,11 @@ from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.errors import ConfigError
 from tastemaker.models.similarity import on_grid, products
 from tastemaker.models.text_pairs import Step, Titles, steps, titles_of
-from tastemaker.models.text_towers import Towers, judge_of, profiles_of
+from tastemaker.models.text_towers import Towers, profiles_of, scorer_of
 from tastemaker.models.text_vectors import blended, encoder_or_default
 from tastemaker.neural import training
+from tastemaker.neural.identity import training_identity
+from tastemaker.neural.judging import Jury
 from tastemaker.neural.schedules import Shape, TrainingConfig
 from tastemaker.neural.sentence_tuning import SentenceLayers
 from tastemaker.progress import silent
@@ -52,9 +54,6 @@ if TYPE_CHECKING:
     from tastemaker.encoders.base import Encoder, Kind
     from tastemaker.progress import Progress
     from tastemaker.types import Float32, Int32
-
-JUDGED = 10_000
-"""Validation questions, drawn at random, that decide when training stops."""
 
 
 class TwoTowerConfig(TrainingConfig):
@@ -111,13 +110,12 @@ class TwoTower(Recommender):
     Config = TwoTowerConfig
     config: TwoTowerConfig
 
-    _best_epoch = 0
-
     def __init__(self, *, encoder: Encoder | None = None, **settings: Any) -> None:  # noqa: ANN401  # checked by the base
         super().__init__(encoder=encoder_or_default(encoder), **settings)
         self.encoder: Encoder
         self.stops_early = bool(self.config.patience)
         self._tuned = self._untuned()
+        self._course: dict[str, Any] = {}
 
     @property
     def tuned_encoder(self) -> TransformerEncoder:
@@ -166,21 +164,34 @@ class TwoTower(Recommender):
                 rng=rng,
             )
 
-        validation = self.aids.validation if self.stops_early else None
+        before = self._course if self.aids.keep_choices else {}
+        jury, judge = None, None
+        if self.aids.validation is not None and self.stops_early:
+            jury = Jury.of(self.aids.validation, train, ranks_cold_items=True, seed=seed)
+            judge = None if jury.silent else jury.ndcg(lambda: scorer_of(network, titles), max_length=config.max_length)
         course = training.train(
             network,
             network,
             batches,
-            config.course(judged=validation is not None, epochs=self._best_epoch if self.aids.keep_choices else 0),
+            config.course(judged=judge is not None, epochs=before.get("best_epoch", 0)),
             seed=seed,
-            judge=None if validation is None else judge_of(network, titles, validation.sample(JUDGED, seed=seed)),
+            judge=judge,
             checkpoint=self.aids.checkpoint(self.name),
-            identity=f"{self.name} {config!r} {self.encoder.identity()} {train.fingerprint}",
+            identity=training_identity(
+                self.name,
+                "tune" if start else "fit",
+                repr(config),
+                self.encoder.identity(),
+                train.fingerprint,
+                network=network,
+                validation=None if jury is None else jury.questions,
+            ),
             device=self.aids.device,
+            threads=before.get("threads", "measure") if self.aids.threads == "measure" else self.aids.threads,
             on_epoch=self.aids.listener(self.name),
             progress=progress,
         )
-        self._best_epoch, self._curve = course.best_epoch, course.curve
+        self._course = course.report(not_judged="" if jury is None else jury.silent)
         with torch.inference_mode():
             self._ages = network.age_weights().numpy().astype(np.float32)
             self._map = {name: value.numpy() for name, value in network.plain_maps().items()}
@@ -227,16 +238,17 @@ class TwoTower(Recommender):
     def report(self) -> dict[str, Any]:
         """Return how training went, and what a purchase weighs by its steps back from the newest."""
         weights = [round(float(weight), 4) for weight in self._ages / self._ages[0]]
-        return {"best_epoch": self._best_epoch, "learning_curve": self._curve, "age_weights": weights}
+        return {**self._course, "age_weights": weights}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the products' vectors, [n, d], the weights of age, the tuned weights, and how training went."""
         learnt = (self._tuned or self.encoder).arrays()
+        course = {**self._course, "learning_curve": training.timeless(self._course["learning_curve"])}
         return {
             "vectors": self.vectors,
             "ages": self._ages,
             "onward": self._onward,
-            "course": text_array(json.dumps({"best_epoch": self._best_epoch, "curve": self._curve})),
+            "course": text_array(json.dumps(course)),
             **self._map,
             **{f"encoder.{name}": array for name, array in learnt.items()},
         }
@@ -245,8 +257,7 @@ class TwoTower(Recommender):
         """Take back what `arrays` returned; a transformer is loaded when a text is to be encoded, not before."""
         self._ages, self._onward = arrays["ages"].reshape(self.config.max_length), arrays["onward"]
         self._map = {name: arrays[name] for name in ("map.weight", "map.bias")}
-        course = json.loads(array_text(arrays["course"]))
-        self._best_epoch, self._curve = course["best_epoch"], course["curve"]
+        self._course = json.loads(array_text(arrays["course"]))
         (self._tuned or self.encoder).restore(under(arrays, "encoder"))
         self._set(arrays["vectors"].reshape(len(self.items), -1))
 

@@ -3,7 +3,8 @@ r"""Attention without softmax, gated: the layer of generative recommenders.
 Zhai et al., "Actions Speak Louder than Words: Trillion-Parameter Sequential Transducers for Generative
 Recommendations", ICML 2024: with $[u, v, q, k] = \mathrm{SiLU}(W x)$, a layer gives
 $x + W' (\mathrm{norm}(\mathrm{SiLU}(q k^T + r) v / n) \odot u)$, r a learnt number for each distance between two
-places and n the number of places so far. Times between purchases, which the paper also uses, are left out.
+places and n the number of places so far. Deviations: affinities $q k^T$ are divided by $\sqrt{d_h}$, d_h the width of
+a head; times between purchases, which the paper also uses, are left out.
 """
 
 from __future__ import annotations
