@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -119,7 +120,7 @@ def _measured(
     config: str, overrides: list[str] | None, share: float | None
 ) -> tuple[Pipeline, evaluation.Adaptation | None]:
     """Return the pipeline of a configuration, or a saved one and how it comes to rank the shop that is asked."""
-    if not Path(config).is_dir():
+    if not os.path.isdir(config):  # of any string, also one that is no path
         return build_pipeline(config, overrides), None
     if overrides:
         raise ConfigError("--set: a saved model keeps its settings; give its configuration to change them")

@@ -179,7 +179,7 @@ def _our_protocol(benchmark: Benchmark, comparison: Mapping[str, Any], row: Mapp
         masked=said["history_masked"],
         split=said["split"],
         sampled=said["items_ranked"] != "all",
-        refit=said["fitted_on"] != "train",
+        refit="validation" in said["fitted_on"],
         data="; ".join(other),
         ties="random" if order.startswith("at random") else "file",
     )
