@@ -21,7 +21,14 @@ ENTRY_POINT_GROUP = "tastemaker.models"
 KEYS = frozenset({"stage", "encoder", "lm", "fallback"})
 """What a configuration may hold."""
 
-EXTRA_OF_MODULE = {"implicit": "implicit", "torch": "neural", "sentence_transformers": "text", "transformers": "lm"}
+EXTRA_OF_MODULE = {
+    "faiss": "indexing",
+    "implicit": "implicit",
+    "peft": "lm",
+    "sentence_transformers": "text",
+    "torch": "neural",
+    "transformers": "lm",
+}
 """Which optional dependency group brings a module that a model file imports."""
 
 
