@@ -4,6 +4,9 @@ The number of threads changes in which order floating-point numbers are summed, 
 weight. So nothing is measured unless it is asked for: by default training runs with torch's present number, and the
 same seed gives the same bits. Where the number is measured, it is told with the results and kept in the checkpoint, so
 that a training that is resumed goes on alike and can be repeated with that number given.
+
+All this holds on the processor. A graphics card sums some gradients in no fixed order, so there the same seed gives the
+same course of training but for rounding.
 """
 
 from __future__ import annotations

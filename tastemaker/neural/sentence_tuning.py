@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from sentence_transformers.util import batch_to_device
 from torch import Tensor, nn
 
 from tastemaker.encoders.tuned_weights import layers_of
@@ -64,9 +65,11 @@ class SentenceLayers(nn.Module):
         if tuned > len(layers):
             raise ConfigError(f"tuned_layers = {tuned}: the encoder has {len(layers)} layers")
         self.first = len(layers) - tuned
-        self.layers = nn.ModuleList(deepcopy(layer).float() for layer in layers[self.first :])
-        self._tail = [deepcopy(module).float().requires_grad_(False) for module in list(model)[1:]]
-        self.requires_grad_(True).eval()
+        self.layers = nn.ModuleList(deepcopy(layer).float().cpu() for layer in layers[self.first :])
+        self.tail = nn.ModuleList(deepcopy(module).float().cpu() for module in list(model)[1:])
+        self.layers.requires_grad_(True)
+        self.tail.requires_grad_(False)
+        self.eval()
         self._keep(model, texts, prompt, progress)
 
     def train(self, mode: bool = True) -> SentenceLayers:
@@ -100,9 +103,11 @@ class SentenceLayers(nn.Module):
             with torch.no_grad():
                 for at in progress(range(0, len(texts), TEXTS), label="encode texts"):
                     rows = order[at : at + TEXTS]
-                    features = model.preprocess([texts[row] for row in rows], prompt=prompt, task="document")
-                    sentences = model.forward(features, task="document")["sentence_embedding"].float()
-                    state, mask = caught.pop(), features["attention_mask"].bool()
+                    features = batch_to_device(
+                        model.preprocess([texts[row] for row in rows], prompt=prompt, task="document"), model.device
+                    )
+                    sentences = model.forward(features, task="document")["sentence_embedding"].float().cpu()
+                    state, mask = caught.pop().cpu(), features["attention_mask"].bool().cpu()
                     if not at and not torch.allclose(self._vectors(state, mask), sentences, atol=CLOSE, rtol=0):
                         raise ConfigError(
                             f"{type(first).__name__}: its last layers cannot be run alone; set tuned_layers = 0"
@@ -122,7 +127,7 @@ class SentenceLayers(nn.Module):
         real = places < self._lengths[rows][:, None]
         at = np.where(real, self._offsets[rows][:, None] + places, 0)
         device = next(self.parameters()).device
-        return self._states[torch.from_numpy(at)].float().to(device), torch.from_numpy(real).to(device)
+        return self._states[torch.from_numpy(at)].to(device).float(), torch.from_numpy(real).to(device)
 
     def _vectors(self, states: Tensor, real: Tensor) -> Tensor:
         """Run the tuned layers and all that follows them."""
@@ -131,7 +136,7 @@ class SentenceLayers(nn.Module):
             made = layer(states, attention_mask=hidden[:, None, None, :])
             states = made[0] if isinstance(made, tuple) else made
         features: dict[str, Any] = {"token_embeddings": states, "attention_mask": real.long()}
-        for module in self._tail:
+        for module in self.tail:
             features = module(features)
         sentences: Tensor = features["sentence_embedding"]
         return sentences

@@ -103,6 +103,12 @@ def test_threads_are_given_back(folder):
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_an_absent_device_is_refused(folder, device):
+    with pytest.raises(ConfigError, match=f"transformer.device: '{device}': not on this machine"):
+        TransformerEncoder(folder=str(folder), device=device).encode(["red"], kind="query")
+
+
 def test_bfloat16_is_near(folder):
     full, half = (
         TransformerEncoder(folder=str(folder), precision=precision).encode(TEXTS, kind="document")

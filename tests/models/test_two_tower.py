@@ -121,6 +121,17 @@ def test_layers_alone_give_the_vectors_of_the_whole_model(folder):
     assert not any(module.training for module in layers.modules())
 
 
+def test_what_follows_the_layers_goes_where_they_go_and_is_not_trained(folder, shop, tmp_path):
+    tuned = TwoTower(encoder=TransformerEncoder(folder=folder), **{**QUICK, "epochs": 1}).fit(shop).tuned_encoder
+    mapped = TransformerEncoder(folder=str(export(tuned, tmp_path / "mapped")))  # a linear map stands behind its layers
+    layers = SentenceLayers(mapped.load(), ["printer acme", "tea"], tuned=1)
+    behind = [parameter for name, parameter in layers.named_parameters() if name.startswith("tail.")]
+    assert {tuple(parameter.shape) for parameter in behind} == {(32, 32), (32,)}
+    assert not any(parameter.requires_grad for parameter in behind)
+    assert all(parameter.requires_grad for parameter in layers.layers.parameters())
+    assert {parameter.dtype for parameter in layers.double().parameters()} == {torch.float64}
+
+
 def test_the_pretrained_model_stays_as_it_was(folder, shop):
     encoder = TransformerEncoder(folder=folder)
     before = encoder.encode(["printer acme"], kind="document")
