@@ -14,6 +14,9 @@ installed: PYTHONPATH=. python benchmarks/accuracy/run.py ...).
 Rows that the table names as `paired` are tested against each other on the same questions; where the code has changed
 since one of them was run, that one is run again, because a test needs both lists.
 
+--jobs N runs N fits at once, each in a process of its own, and --device says where networks are trained; both are told
+with the results. --data and --row take only some cells of the table.
+
 --quick tries the machinery on the smallest set: 2 epochs at most, its result beside the runs and in no document.
 """
 
@@ -24,7 +27,8 @@ import os
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +87,7 @@ class Table:
         data: sets, smallest first.
         rows: cheapest first.
         split: a name in `SPLITS`.
+        sample: so many random test questions, the same for all rows, where all would take too long.
         paired: pairs of rows that are tested against each other; the second may be of the floor.
     """
 
@@ -93,6 +98,7 @@ class Table:
     rows: tuple[Row, ...]
     split: str = "leave-one-out"
     paired: tuple[tuple[str, str], ...] = ()
+    sample: int | None = None
 
     @classmethod
     def read(cls, name: str) -> Table:
@@ -111,6 +117,21 @@ class Table:
                 raise ConfigError(f"{name}.toml: paired {[a, b]}: name two rows with the same number of seeds")
         return table
 
+    def part(self, data: Sequence[str] | None, rows: Sequence[str] | None) -> Table:
+        """Return only some data sets and rows of the table; None for all.
+
+        Raises:
+            SystemExit: the table has none of them.
+        """
+        names = tuple(one for one in self.data if data is None or one in data)
+        kept = tuple(row for row in self.rows if rows is None or row.name in rows)
+        if not names or not kept:
+            sys.exit(f"{self.name}: has no such row or data set; rows: {[row.name for row in self.rows]}, {self.data}")
+        pairs = tuple(
+            pair for pair in self.paired if all(one in FLOOR or one in [r.name for r in kept] for one in pair)
+        )
+        return replace(self, data=names, rows=kept, paired=pairs)
+
     def partners(self, row: Row) -> list[Row]:
         """Return the earlier rows that this one is tested against."""
         earlier = self.rows[: self.rows.index(row)]
@@ -122,50 +143,127 @@ class Table:
         return [pair for pair in self.paired if row.name in pair and set(pair) <= there]
 
 
-def run(table: Table, folder: Path, *, out: Path, runs: Path, quick: bool, again: bool) -> int:
-    """Run the cells that are missing, and write the results after each; return how many could not be run."""
-    found = {} if again else results.load(out)
-    failed = 0
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a table is made on.
+
+    Attributes:
+        device: where networks are trained.
+        jobs: fits at once.
+        commit: of the code, where the checkout cannot tell; None asks git.
+    """
+
+    device: str = "cpu"
+    jobs: int = 1
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A row of a table on a data set.
+
+    Attributes:
+        row: the row.
+        data: name of the data set.
+        asked: the rows that are run together, with their settings: those it is tested against, and itself at the end.
+        pairs: that are tested.
+    """
+
+    row: Row
+    data: str
+    asked: tuple[tuple[Row, dict[str, Any]], ...]
+    pairs: list[tuple[str, str]]
+
+    def plan(self, table: Table, folder: Path, *, device: str) -> Plan:
+        """Return the comparison that makes it."""
+        return Plan(
+            entries=(*entries([]), *(Entry(one.name, settings) for one, settings in self.asked)),
+            data=Source(str(folder / self.data)),
+            split=table.split,
+            maskings=(True, False),
+            seeds=tuple(range(self.row.seeds)),
+            options=Options(device=device, sample=table.sample),
+        )
+
+
+def missing(table: Table, found: results.Results, *, quick: bool) -> tuple[list[Cell], int]:
+    """Return the cells that are not among the results, cheapest rows first, and how many cannot be run."""
+    cells, failed = [], 0
     for row in table.rows:
         for data in (QUICK_DATA,) if quick else table.data:
             try:
-                asked = [(one, one.settings(quick=quick)) for one in (*table.partners(row), row)]
+                asked = tuple((one, one.settings(quick=quick)) for one in (*table.partners(row), row))
             except ConfigError as error:
                 print(f"{data}, {row.name}: {error}", flush=True)
                 failed += 1
                 continue
-            if results.done(found, data, row.name, asked[-1][1], row.seeds, table.wanted_pairs(row)):
-                continue
-            plan = Plan(
-                entries=(*entries([]), *(Entry(one.name, settings) for one, settings in asked)),
-                data=Source(str(folder / data)),
-                split=table.split,
-                maskings=(True, False),
-                seeds=tuple(range(row.seeds)),
-                options=Options(),
-            )
-            compared = compare(plan, runs / data, progress=progress.bar)
-            found = results.with_cell(found, compared, data=data, pairs=table.wanted_pairs(row), made_by=made_by())
-            results.write(out, found)
-            failed += _tell(compared, data, row.name)
+            pairs = table.wanted_pairs(row)
+            if not results.done(found, data, row.name, asked[-1][1], row.seeds, pairs):
+                cells.append(Cell(row, data, asked, pairs))
+    return cells, failed
+
+
+def run(table: Table, folder: Path, cells: Sequence[Cell], *, out: Path, runs: Path, machine: Machine) -> int:
+    """Run cells, and write the results after each; return how many fits failed."""
+    found, failed = results.load(out), 0
+    if machine.jobs > 1:
+        fit_at_once(table, cells, runs=runs, machine=machine)
+    for cell in cells:
+        compared = compare(cell.plan(table, folder, device=machine.device), runs / cell.data, progress=progress.bar)
+        found = results.with_cell(found, compared, data=cell.data, pairs=cell.pairs, made_by=made_by(machine))
+        results.write(out, found)
+        failed += _tell(compared, cell.data, cell.row.name)
     return failed
 
 
-def made_by() -> dict[str, Any]:
-    """Return what made a figure: commit, whether package, tables or configurations were changed, version, cores."""
+def fit_at_once(table: Table, cells: Sequence[Cell], *, runs: Path, machine: Machine) -> None:
+    """Make the fits of all cells, so many at a time; `compare` then finds them. A fit that fails is tried again there.
+
+    The floor of each data set comes first, so that no two processes make it.
+    """
+
+    def fit(data: str, row: str | None, seed: int) -> None:
+        part = ["--data", data, *([] if row is None else ["--row", row]), "--one-seed", str(seed)]
+        command = [sys.executable, __file__, table.name, "--runs", str(runs), "--device", machine.device, *part]
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+
+    with ThreadPoolExecutor(machine.jobs) as pool:
+        list(pool.map(lambda data: fit(data, None, 0), dict.fromkeys(cell.data for cell in cells)))
+        wanted = [(cell.data, cell.row.name, seed) for cell in cells for seed in range(cell.row.seeds)]
+        list(pool.map(lambda one: fit(*one), sorted(wanted, key=lambda one: one[2])))
+
+
+def fit_one(table: Table, folder: Path, data: str, row: Row | None, seed: int, *, runs: Path, device: str) -> None:
+    """Make one fit of one row, or the floor where no row is named, and keep it under `runs`."""
+    asked = () if row is None else ((row, row.settings(quick=False)),)
+    cell = Cell(row or table.rows[0], data, asked, [])
+    compare(replace(cell.plan(table, folder, device=device), seeds=(seed,)), runs / data)
+
+
+def made_by(machine: Machine | None = None) -> dict[str, Any]:
+    """Return what made a figure: commit, whether package, tables or configurations were changed, machine."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", str(ROOT), *words], check=True, capture_output=True, text=True).stdout
 
+    machine = machine or Machine()
     made = [f":!benchmarks/accuracy/{name}" for name in ("results", "runs")]
-    changed = bool(git("status", "--porcelain", "--", "tastemaker", "benchmarks/accuracy", *made).strip())
+    watched = ("--porcelain", "--", "tastemaker", "benchmarks/accuracy", *made)
     return {
-        "commit": git("rev-parse", "HEAD").strip(),
-        "changed_since": changed,
+        "commit": machine.commit or git("rev-parse", "HEAD").strip(),
+        "changed_since": False if machine.commit else bool(git("status", *watched).strip()),
         "tastemaker": tastemaker.__version__,
         "cores": len(os.sched_getaffinity(0)),
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "device": machine.device if machine.device == "cpu" else f"{machine.device}: {_card()}",
     }
+
+
+def _card() -> str:
+    """Return the name of the graphics card."""
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def _shorten(table: dict[str, Any]) -> None:
@@ -196,10 +294,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("name", choices=names, help="the table")
     parser.add_argument("--table", action="store_true", help="print the table of what is there")
     parser.add_argument("--quick", action="store_true", help="the smallest set and 2 epochs, to try the machinery")
-    parser.add_argument("--again", action="store_true", help="run all cells anew and forget the results that are there")
+    parser.add_argument("--again", action="store_true", help="run the cells anew that are there")
+    parser.add_argument("--device", default="cpu", help="where networks are trained")
+    parser.add_argument("--jobs", type=int, default=1, help="fits at once")
+    parser.add_argument("--data", action="append", help="this data set of the table; may be repeated")
+    parser.add_argument("--row", action="append", help="this row of the table; may be repeated")
+    parser.add_argument("--commit", help="of the code, where this checkout has no history")
+    parser.add_argument("--one-seed", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--runs", type=Path, default=FOLDER / "runs", help="folder for finished seeds")
     options = parser.parse_args(arguments)
-    table = Table.read(options.name)
+    whole = Table.read(options.name)
+    table = whole.part(options.data, options.row)
     runs = options.runs / "quick" if options.quick else options.runs
     out = runs / f"{table.name}.json" if options.quick else results.place(table.name)
     failed = 0
@@ -209,8 +314,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit("set TASTEMAKER_DATA to the folder of real data sets")
         if Path(tastemaker.__file__).resolve().parent.parent != ROOT:
             sys.exit(f"tastemaker is imported from {Path(tastemaker.__file__).parent}; set PYTHONPATH={ROOT}")
-        failed = run(table, Path(folder), out=out, runs=runs, quick=options.quick, again=options.again)
-    print(results.markdown(results.load(out), [row.name for row in table.rows]))
+        if options.one_seed is not None:
+            row = table.rows[0] if options.row else None
+            fit_one(table, Path(folder), table.data[0], row, options.one_seed, runs=options.runs, device=options.device)
+            return
+        machine = Machine(options.device, 1 if options.quick else options.jobs, options.commit)
+        cells, failed = missing(table, {} if options.again else results.load(out), quick=options.quick)
+        failed += run(table, Path(folder), cells, out=out, runs=runs, machine=machine)
+    print(results.markdown(results.load(out), [row.name for row in whole.rows]))
     if failed:
         sys.exit(f"{failed} cells or seeds could not be run; see above")
 

@@ -50,6 +50,7 @@ def compare(
     user_groups: list[str] | None = protocol.USER_GROUPS_OPTION,
     item_groups: list[str] | None = protocol.ITEM_GROUPS_OPTION,
     price: str | None = protocol.PRICE_OPTION,
+    device: str = protocol.DEVICE_OPTION,
     no_floor: bool = typer.Option(False, "--no-floor", help="Leave the training-free floor out; nothing is claimed."),
     seed: int = SEED_OPTION,
     overrides: list[str] | None = SET_OPTION,
@@ -72,7 +73,14 @@ def compare(
         refits=choices.refits,
         seeds=tuple(range(seed, seed + seeds)),
         options=protocol.options_of(
-            ks=ks, sample=sample, seed=seed, user_groups=user_groups, item_groups=item_groups, price=price, probe=True
+            ks=ks,
+            sample=sample,
+            seed=seed,
+            user_groups=user_groups,
+            item_groups=item_groups,
+            price=price,
+            probe=True,
+            device=device,
         ),
     )
     found = run(plan, out)

@@ -59,6 +59,7 @@ def evaluate(
     user_groups: list[str] | None = protocol.USER_GROUPS_OPTION,
     item_groups: list[str] | None = protocol.ITEM_GROUPS_OPTION,
     price: str | None = protocol.PRICE_OPTION,
+    device: str = protocol.DEVICE_OPTION,
     share: float | None = typer.Option(
         None,
         "--share",
@@ -88,7 +89,14 @@ def evaluate(
     else:
         choices = protocol.Choices.of(masking=masking, ties=ties, refit=refit)
         options = protocol.options_of(
-            ks=ks, sample=sample, seed=seed, user_groups=user_groups, item_groups=item_groups, price=price, probe=probe
+            ks=ks,
+            sample=sample,
+            seed=seed,
+            user_groups=user_groups,
+            item_groups=item_groups,
+            price=price,
+            probe=probe,
+            device=device,
         )
         pipeline, adapt = _measured(config, overrides, share)  # mistakes show before data are read
         shop, read = read_data(data, format=format, max_bad=max_bad)

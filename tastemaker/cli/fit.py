@@ -21,7 +21,8 @@ from tastemaker.cli.output import (
     note,
     print_json,
 )
-from tastemaker.errors import ConfigError, MissingExtra
+from tastemaker.cli.protocol import DEVICE_OPTION, check_device
+from tastemaker.errors import ConfigError
 from tastemaker.neural import curves
 from tastemaker.progress import bar
 from tastemaker.recommender import Aids
@@ -47,7 +48,7 @@ def fit(
     overrides: list[str] | None = SET_OPTION,
     format: str | None = FORMAT_OPTION,
     max_bad: int = MAX_BAD_OPTION,
-    device: str = typer.Option("cpu", "--device", help="Where networks are trained: cpu, cuda or cuda:1."),
+    device: str = DEVICE_OPTION,
     threads: str | None = typer.Option(
         None,
         "--threads",
@@ -72,7 +73,7 @@ def fit(
 ) -> None:
     """Fit a pipeline on data and save it as a folder."""
     artifact.check_place(out)
-    _check_device(device)
+    check_device(device)
     aids = Aids(folder=checkpoints, device=device, threads=_threads(threads))
     pipeline = build_pipeline(config, overrides)
     shop, read = read_data(data, format=format, max_bad=max_bad)
@@ -136,19 +137,3 @@ def _threads(word: str | None) -> int | Literal["measure"] | None:
     if not word.isdecimal() or int(word) < 1:
         raise ConfigError(f"--threads {word}: must be a number of at least 1, or measure")
     return int(word)
-
-
-def _check_device(name: str) -> None:
-    """Refuse a device that is not there before any data are read.
-
-    Raises:
-        ConfigError: no such device.
-        MissingExtra: torch is not installed, without which only the CPU is known.
-    """
-    if name == "cpu":
-        return
-    try:
-        from tastemaker.neural import devices
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"--device {name}", "torch", "neural") from error
-    devices.device_of(name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tastemaker.errors import ConfigError, did_you_mean
+from tastemaker.errors import ConfigError, MissingExtra, did_you_mean
 from tastemaker.evaluate import Options
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ ITEM_GROUPS_OPTION = typer.Option(
 PRICE_OPTION = typer.Option(
     None, "--price", metavar="IN,OUT", help="Money for a million prompt tokens and a million answer tokens."
 )
+DEVICE_OPTION = typer.Option("cpu", "--device", help="Where networks are trained: cpu, cuda or cuda:1.")
 
 MASKINGS = {"masked": (True,), "unmasked": (False,), "both": (True, False)}
 REFITS = {"no": (False,), "yes": (True,), "both": (False, True)}
@@ -75,12 +76,15 @@ def options_of(
     item_groups: list[str] | None,
     price: str | None,
     probe: bool,
+    device: str = "cpu",
 ) -> Options:
     """Gather what is measured from the words of the command line.
 
     Raises:
-        ConfigError: a price that is none.
+        ConfigError: a price that is none, or a device that is not there.
+        MissingExtra: a device is named and torch is not installed.
     """
+    check_device(device)
     return Options(
         ks=tuple(sorted(set(ks))),
         sample=sample,
@@ -89,7 +93,24 @@ def options_of(
         item_groups=tuple(item_groups or ()),
         price=price_of(price),
         probe=probe,
+        device=device,
     )
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that is not there before any data are read.
+
+    Raises:
+        ConfigError: no such device.
+        MissingExtra: torch is not installed.
+    """
+    if name == "cpu":
+        return
+    try:
+        from tastemaker.neural import devices
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"--device {name}", "torch", "neural") from error
+    devices.device_of(name)
 
 
 def price_of(text: str | None) -> tuple[float, float] | None:

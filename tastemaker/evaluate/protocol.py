@@ -58,6 +58,7 @@ class Options:
         item_groups: columns of the products, for the target; popularity and age always do.
         price: money for a million prompt tokens, and for a million answer tokens; None leaves money out.
         probe: whether latency, cold start, order sensitivity and the truth of reasons are tried out as well.
+        device: where networks are trained, as torch names it; its arithmetic moves figures by chance, as a seed does.
     """
 
     ks: tuple[int, ...] = DEFAULT_KS
@@ -67,6 +68,7 @@ class Options:
     item_groups: tuple[str, ...] = ()
     price: tuple[float, float] | None = None
     probe: bool = False
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if not self.ks or min(self.ks) < 1:
@@ -181,6 +183,7 @@ def stated(
         "popularity_and_age": f"of {fitted_on}",
         "interval": "95 % percentile bootstrap over queries, 1,000 resamples",
         "seed": seed,
+        "device": options.device,
         **(drawn if options.seed != seed else {}),
         **split.protocol,
     }

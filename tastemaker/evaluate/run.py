@@ -15,6 +15,7 @@ from tastemaker.evaluate.protocol import DEFAULT_KS, Options, Variant, choices_o
 from tastemaker.evaluate.vectors import text_vectors
 from tastemaker.metrics import Catalogue, everything, gaps
 from tastemaker.progress import Progress, silent
+from tastemaker.recommender import Aids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,7 +114,8 @@ def evaluate_variants(
     tried: trust.Tried | None = None
     for refit in sorted({variant.refit for variant in variants}):
         before = cost.usages(pipeline)
-        work: dict[str, Any] = {"seed": seed, "progress": progress, "seconds": seconds}
+        aids = Aids(device=options.device)
+        work: dict[str, Any] = {"aids": aids, "seed": seed, "progress": progress, "seconds": seconds}
         facts: dict[str, Any] = {}
         if adapt is not None:
             facts = adapt.apply(pipeline, split, **work)
