@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tastemaker.lm.base import Prompt
-    from tastemaker.types import Float32, Int32, Int64
+    from tastemaker.types import Float32, Int64
 
 LETTER_TOKENS = 3
 """Tokens that one letter of a written list takes, with its comma and space."""
@@ -199,13 +199,6 @@ def letter_prior(answers: Sequence[Answer | None], size: int) -> Float32:
         mean = np.concatenate(full).mean(axis=0)
         prior[:] = mean - mean.mean()
     return prior
-
-
-def ranks_of(scores: Float32) -> Int32:
-    """Return the 0-based rank of each score, best first; ties in the given order."""
-    ranks = np.empty(len(scores), dtype=np.int32)
-    ranks[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
-    return ranks
 
 
 def _log_softmax(values: Float32) -> Float32:

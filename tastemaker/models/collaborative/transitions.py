@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array
 
 from tastemaker import configurable
-from tastemaker.models.cooccurrence import ordered_pairs
+from tastemaker.models.cooccurrence import transition_table
 from tastemaker.models.similarity import age_weights
 from tastemaker.models.sparse import arrays_of, matrix_of
 from tastemaker.recommender import SparseRecommender
@@ -62,9 +62,8 @@ class Transitions(SparseRecommender):
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Count ordered pairs and normalise."""
-        counts = ordered_pairs(train.queries(), train.n_items, window=self.config.window, decay=self.config.gap_decay)
-        counts = csr_array(counts + self.config.backward * counts.T)
-        self.table = _discount(counts, self.config.row_power, self.config.column_power)
+        settings = self.config.model_dump(exclude={"recency"})
+        self.table = transition_table(train.queries(), train.n_items, **settings)
 
     def sparse_scores(self, queries: Queries) -> csr_array:
         """Sum the rows of the history's items, newer ones weighing more, [B, n]."""
@@ -82,11 +81,3 @@ class Transitions(SparseRecommender):
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take the table back."""
         self.table = matrix_of(arrays, "table", (len(self.items), len(self.items)))
-
-
-def _discount(counts: csr_array, row_power: float, column_power: float) -> csr_array:
-    """Divide rows and columns by powers of their sums; empty ones stay empty."""
-    rows, columns = counts.sum(axis=1), counts.sum(axis=0)
-    left = np.power(rows, -row_power, out=np.zeros_like(rows), where=rows > 0)
-    right = np.power(columns, -column_power, out=np.zeros_like(columns), where=columns > 0)
-    return csr_array(diags_array(left) @ counts @ diags_array(right)).astype(np.float32)

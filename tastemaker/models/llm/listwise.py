@@ -26,10 +26,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from tastemaker import configurable
 from tastemaker.configurable import array_text, text_array
-from tastemaker.data.ranking import Ranking, sort_lists
-from tastemaker.errors import ConfigError, DataError, LanguageModelError
+from tastemaker.errors import LanguageModelError
 from tastemaker.lm.base import describe
 from tastemaker.models.choosing import (
     Answer,
@@ -38,11 +36,9 @@ from tastemaker.models.choosing import (
     ask_likelihoods,
     ask_lists,
     letter_prior,
-    ranks_of,
 )
-from tastemaker.models.mixing import best_weight, mixed, try_weights
+from tastemaker.models.reranking import LEAST_QUESTIONS, Purpose, Reranker, RerankerConfig
 from tastemaker.progress import Progress, silent
-from tastemaker.recommender import Recommender, check_queries
 from tastemaker.text.profile import ProfileWriter
 from tastemaker.text.prompts import CHOOSE, LETTERS, NEXT, ORDER
 from tastemaker.text.render import item_names
@@ -55,17 +51,15 @@ if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.entities import Entities
     from tastemaker.data.queries import Queries
-    from tastemaker.data.split import Holdout
+    from tastemaker.data.ranking import Ranking
     from tastemaker.lm.base import LanguageModel
     from tastemaker.types import Float32, Int32
 
 TEMPLATES = {"likelihood": CHOOSE, "titles": NEXT, "generate": ORDER}
 """Mode -> the prompt that asks."""
-LEAST_QUESTIONS = 20
-"""Validation questions below which no weight is chosen."""
 
 
-class ListwiseConfig(configurable.Config):
+class ListwiseConfig(RerankerConfig):
     """Knobs of `listwise`.
 
     Attributes:
@@ -82,48 +76,30 @@ class ListwiseConfig(configurable.Config):
 
     mode: Literal["likelihood", "titles", "generate"] = "likelihood"
     candidates: int = Field(default=20, ge=2, le=len(LETTERS))
-    history: int = Field(default=20, ge=1)
     orders: int = Field(default=2, ge=1, le=len(LETTERS))
     profile: Literal["statistics", "lm", "none"] = "statistics"
-    weight: float | Literal["auto"] = Field(default="auto", union_mode="left_to_right")
     calibration: int = Field(default=100, ge=LEAST_QUESTIONS)
     listed: int = Field(default=10, ge=1, le=len(LETTERS))
 
 
-class Listwise(Recommender):
+class Listwise(Reranker):
     """Re-ranks candidates by asking a language model; needs a retriever before it."""
 
     name = "listwise"
     takes = ("lm",)
-    retrieves = False
-    answers_empty_history = True
     ranks_cold_items = True
     reads_wish = True
     Config = ListwiseConfig
     config: ListwiseConfig
-    lm: LanguageModel | None
 
     def __init__(self, *, lm: LanguageModel | None = None, **settings: Any) -> None:  # noqa: ANN401  # see Configurable
         super().__init__(lm=lm, **settings)
-        if isinstance(self.config.weight, float) and not 0 <= self.config.weight <= 1:
-            raise ConfigError(f'listwise.weight: {self.config.weight}: must lie between 0 and 1, or be "auto"')
-        self._weight = self.config.weight if isinstance(self.config.weight, float) else 0.0
         self._prior = np.zeros(self.config.candidates, dtype=np.float32)
-        self._trials: list[dict[str, float]] = []
         self._calibration: dict[str, int] = {}
         self._counts: Counter[str] = Counter()
         self._titles = TitleLikelihoods()
         self._profiles: ProfileWriter | None = None
         self._names: list[str] | None = None
-
-    @property
-    def calibration_size(self) -> int:
-        """Validation questions wanted: none when the weight is given."""
-        return self.config.calibration if self.config.weight == "auto" else 0
-
-    def heeds_wish(self) -> bool:
-        """Say whether the language model is asked at all."""
-        return self._weight > 0
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Learn nothing from the log: the model is frozen. Its catalogue is taken anew."""
@@ -139,67 +115,25 @@ class Listwise(Recommender):
         _ = self.items
         self._items, self._profiles, self._names = items, None, None
 
-    def calibrate(
-        self, validation: Holdout, *, candidates: Ranking, seed: int = 0, progress: Progress = silent
-    ) -> None:
-        """Learn the letter prior and choose the weight on validation questions (NDCG@10).
-
-        Raises:
-            DataError: there are too few questions to tell help from chance.
-            LanguageModelError: not one question was answered.
-        """
-        if len(validation) < LEAST_QUESTIONS:
-            raise DataError(
-                f"{self.name}: {len(validation)} validation questions are too few to choose a weight; "
-                f"needs {LEAST_QUESTIONS}, or a fixed weight"
-            )
-        candidates = _without_history(candidates, validation.queries)
-        counts: Counter[str] = Counter()
-        given = self._opinions(validation.queries, candidates, counts=counts, learn_prior=True, progress=progress)
-        self._calibration = dict(counts)
-        if self._calibration and not self._calibration.get("answered"):
-            raise LanguageModelError(f"{self.name}: no validation question was answered: {self._calibration}")
-        ranks = [ranks_of(scores) for scores in given]
-        self._trials = try_weights(candidates, ranks, validation.targets)
-        self._weight = best_weight(self._trials)
-
-    def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
-        """Re-rank the candidates.
-
-        Raises:
-            ConfigError: no candidates, or no language model although the weight is not 0.
-        """
-        check_queries(queries, len(self.items), k)
-        if candidates is None:
-            raise ConfigError(f"{self.name}: only re-ranks candidates; put a retriever before it")
-        offered = candidates if seen else _without_history(candidates, queries)
-        nothing = [np.empty(0, dtype=np.float32)] * len(queries)
-        given = self._opinions(queries, offered, counts=self._counts) if self._weight > 0 else nothing
-        ranking = mixed(offered, [ranks_of(scores) for scores in given], self._weight)
-        return sort_lists(ranking.items, ranking.scores, k)
-
-    def own_order(self, queries: Queries, candidates: Ranking) -> Ranking:
-        """Return the language model's own order of the candidates that it is shown, [B, config.candidates].
-
-        It is asked whatever the weight, and what fails is not among `report()["counts"]`, which are those of `rank`.
+    def opinions(
+        self, queries: Queries, candidates: Ranking, *, purpose: Purpose, progress: Progress = silent
+    ) -> list[Float32]:
+        """Ask the model; see `Reranker.opinions`. The letter prior is learnt where the weight is chosen.
 
         Raises:
             ConfigError: there is no language model, or not one that the mode needs.
+            LanguageModelError: the weight is to be chosen, and not one question was answered.
         """
-        items = np.full((len(queries), self.config.candidates), -1, dtype=np.int32)
-        scores = np.full(items.shape, -np.inf, dtype=np.float32)
-        for row, given in enumerate(self._opinions(queries, candidates, counts=Counter())):
-            items[row, : len(given)], scores[row, : len(given)] = candidates.items[row, : len(given)], given
-        return sort_lists(items, scores, self.config.candidates)
+        counts = self._counts if purpose == "rank" else Counter()
+        given = self._ask(queries, candidates, counts=counts, learn_prior=purpose == "choice", progress=progress)
+        if purpose == "choice":
+            self._calibration = dict(counts)
+            if counts and not counts["answered"]:
+                raise LanguageModelError(f"{self.name}: no validation question was answered: {self._calibration}")
+        return given
 
-    def _opinions(
-        self,
-        queries: Queries,
-        candidates: Ranking,
-        *,
-        counts: Counter[str],
-        learn_prior: bool = False,
-        progress: Progress = silent,
+    def _ask(
+        self, queries: Queries, candidates: Ranking, *, counts: Counter[str], learn_prior: bool, progress: Progress
     ) -> list[Float32]:
         """Return the model's scores of each query's first candidates; an empty array where not asked or failed."""
         width = self.config.candidates
@@ -247,8 +181,7 @@ class Listwise(Recommender):
     def report(self) -> dict[str, Any]:
         """Return the chosen weight with its trials, the prompt's identity, and what went wrong how often."""
         return {
-            "weight": self._weight,
-            "chosen_on_validation": self._trials,
+            **super().report(),
             "prompt": TEMPLATES[self.config.mode].identity,
             "language_model": None if self.lm is None else describe(self.lm),
             "counts_on_validation": self._calibration,
@@ -259,22 +192,10 @@ class Listwise(Recommender):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return weight, letter prior, and how the weight was chosen."""
-        chosen = json.dumps({"trials": self._trials, "counts": self._calibration})
-        return {"weight": np.array([self._weight]), "prior": self._prior, "chosen": text_array(chosen)}
+        return {**super().arrays(), "prior": self._prior, "counts": text_array(json.dumps(self._calibration))}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take weight, letter prior and the choice's trials back."""
-        self._weight = float(arrays["weight"].reshape(1)[0])
+        super().restore(arrays)
         self._prior = arrays["prior"].reshape(self.config.candidates)
-        chosen = json.loads(array_text(arrays["chosen"]))
-        self._trials, self._calibration = chosen["trials"], chosen["counts"]
-
-
-def _without_history(candidates: Ranking, queries: Queries) -> Ranking:
-    """Take what the shopper has out of the candidates."""
-    seen = np.zeros(candidates.items.shape, dtype=bool)
-    for row, history in enumerate(queries):
-        seen[row] = np.isin(candidates.items[row], history)
-    if not seen.any():
-        return candidates
-    return sort_lists(candidates.items, np.where(seen, -np.inf, candidates.scores), candidates.items.shape[1])
+        self._calibration = json.loads(array_text(arrays["counts"]))
