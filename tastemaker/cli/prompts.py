@@ -5,12 +5,12 @@ from __future__ import annotations
 import typer
 
 from tastemaker.cli.output import JSON_OPTION, print_json
-from tastemaker.text.prompts import CHOOSE, NEXT, ORDER, PHRASE, PROFILE
+from tastemaker.text.prompts import CHOOSE, NEXT, ORDER, PHRASE, PREFER, PROFILE, RECOMMEND, YES_NO
 
 
 def prompts(json: bool = JSON_OPTION) -> None:
     """Print every prompt template with its identity."""
-    templates = (CHOOSE, NEXT, ORDER, PROFILE, PHRASE)
+    templates = (CHOOSE, NEXT, ORDER, RECOMMEND, YES_NO, PREFER, PROFILE, PHRASE)
     if json:
         print_json(
             [

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LETTERS = string.ascii_uppercase
+YES_OR_NO = ("Yes", "No")
 NAME_LENGTH = 80
 WISH_LENGTH = 200
 
@@ -90,6 +91,45 @@ Which product does the shopper buy next?""",
 )
 """History and profile without candidates; the titles of the candidates are scored as continuations."""
 
+RECOMMEND = Template(
+    name="palr-recommend",
+    version=1,
+    system=CHOOSE.system,
+    user="""The shopper bought, oldest first:
+{history}
+{profile}{wish}
+Recommend {count} further products.""",
+    answer="Recommended:",
+)
+"""PALR's task without candidates, answered with names in quotes; for tuning, as nothing binds the names."""
+
+YES_NO = Template(
+    name="tallrec-yes-no",
+    version=1,
+    system=CHOOSE.system,
+    user="""The shopper bought, oldest first:
+{history}
+{profile}{wish}
+Will the shopper buy {product} next? Answer Yes or No.""",
+    answer="Answer:",
+)
+"""One product at a time (TALLRec, arXiv 2305.00447); it comes last, so that all before it is read once a shopper."""
+
+PREFER = Template(
+    name="prefer",
+    version=1,
+    system=CHOOSE.system,
+    user="""The shopper bought, oldest first:
+{history}
+{profile}{wish}
+Candidates:
+{candidates}
+
+Which of the two will the shopper buy next? Answer with its letter.""",
+    answer="Answer:",
+)
+"""Two products at a time (pairwise ranking prompting, arXiv 2306.17563)."""
+
 PROFILE = Template(
     name="palr-profile",
     version=1,
@@ -153,6 +193,21 @@ def choose(
 def next_title(history: Sequence[str], *, profile: str = "", wish: str = "") -> Prompt:
     """Ask for the title of the next product; answers are scored, never read."""
     return NEXT.fill(**_shopper(history, profile, wish))
+
+
+def recommend(history: Sequence[str], *, count: int, profile: str = "", wish: str = "") -> Prompt:
+    """Ask for the names of `count` further products."""
+    return RECOMMEND.fill(**_shopper(history, profile, wish), count=str(count))
+
+
+def yes_no(history: Sequence[str], product: str, *, profile: str = "", wish: str = "") -> Prompt:
+    """Ask whether one product is next, to be answered with one of `YES_OR_NO`."""
+    return YES_NO.fill(**_shopper(history, profile, wish), product=quoted(product))
+
+
+def prefer(history: Sequence[str], pair: tuple[str, str], *, profile: str = "", wish: str = "") -> Prompt:
+    """Ask which of two products is next, A or B."""
+    return PREFER.fill(**_shopper(history, profile, wish), candidates=lettered(pair))
 
 
 def _shopper(history: Sequence[str], profile: str, wish: str) -> dict[str, str]:
