@@ -101,9 +101,7 @@ def draw_examples(
     rng = np.random.default_rng(seed)
     bought = train.queries()
     enough = np.flatnonzero(bought.lengths >= 2)
-    chosen = (
-        np.sort(rng.choice(enough, max(1, round(config.share * len(enough))), replace=False)) if len(enough) else []
-    )
+    chosen: Int64 = np.sort(rng.permutation(enough)[: max(1, round(config.share * len(enough)))])
     drawn = [example for user in chosen for example in _cuts(int(user), bought.history(int(user)), config, rng)]
     if not drawn:
         raise DataError("instruction pairs: no shopper has bought two different products, so there is nothing to ask")
