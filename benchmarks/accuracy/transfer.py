@@ -26,6 +26,7 @@ from run import made_by
 from tastemaker import config, evaluate, guards, registry, saved
 from tastemaker.data import readers
 from tastemaker.data.join import join
+from tastemaker.data.origins import origin
 from tastemaker.data.split import leave_one_out
 from tastemaker.data.variants import of_shoppers
 from tastemaker.evaluate import Adaptation, Options, Variant
@@ -74,7 +75,7 @@ def learn(data: Path, runs: Path, target: Split) -> saved.SavedModel:
         checkpoints = place.with_suffix(".checkpoints")
         evaluate.fit(pipeline, split, aids=Aids(folder=checkpoints), progress=bar)
         facts = {
-            "data_fingerprint": joined.fingerprint,
+            **origin(joined),
             "train_fingerprint": split.train.fingerprint,
             "protocol": {**split.protocol, "choices": evaluate.choices_of(pipeline, split.validation)},
             "fit_seconds": round(time.perf_counter() - started, 1),

@@ -22,6 +22,7 @@ from tastemaker.cli.output import (
     print_json,
 )
 from tastemaker.cli.protocol import DEVICE_OPTION, check_device
+from tastemaker.data import origins
 from tastemaker.errors import ConfigError
 from tastemaker.neural import curves
 from tastemaker.progress import bar
@@ -85,7 +86,7 @@ def fit(
         if checkpoints is not None:
             note(f"stopped; the same command goes on from {checkpoints}")
         raise
-    facts = {**learnt, "data": read, "data_fingerprint": shop.fingerprint, "seed": seed}
+    facts = {**learnt, "data": read, **origins.origin(shop), "seed": seed}
     saved.save(out, saved.SavedModel(pipeline, shop.users, histories, facts))
     if checkpoints is not None:
         evaluate.forget_checkpoints(checkpoints)

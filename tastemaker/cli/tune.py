@@ -19,6 +19,7 @@ from tastemaker.cli.output import (
     note,
     print_json,
 )
+from tastemaker.data import origins
 from tastemaker.errors import ConfigError
 from tastemaker.progress import bar
 
@@ -91,7 +92,7 @@ def tune(
         "tuned_from": loaded.facts,
         "protocol": protocol,
         "data": read,
-        "data_fingerprint": shop.fingerprint,
+        **origins.origin(shop),
         "train_fingerprint": learnt.fingerprint,
         "seed": seed,
     }

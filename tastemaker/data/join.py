@@ -45,6 +45,17 @@ def join(shops: Mapping[str, Dataset]) -> Dataset:
     return Dataset(users, items, _stacked(logs, shops, "interactions"))
 
 
+def shop_names(frame: pl.DataFrame) -> list[str | None]:
+    """Return the name of the shop of each row of joined users or items; None where a table is of one shop."""
+    joined = {SHOP, OWN_ID} <= set(frame.columns)
+    return frame[SHOP].to_list() if joined else [None] * frame.height
+
+
+def own_ids(frame: pl.DataFrame) -> list[str]:
+    """Return the ids of users or items as their own shops have them."""
+    return [str(one) for one in frame[OWN_ID if OWN_ID in frame.columns else "id"]]
+
+
 def _entities(parts: Mapping[str, Entities], kind: str) -> Entities:
     frames = []
     for name, part in parts.items():

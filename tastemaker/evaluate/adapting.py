@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tastemaker import guards
+from tastemaker.data import origins
 from tastemaker.data.variants import of_shoppers
 from tastemaker.errors import DataError, LeakError
 from tastemaker.evaluate.fitting import timed
@@ -16,6 +17,7 @@ from tastemaker.recommender import Aids
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tastemaker.data.dataset import Dataset
     from tastemaker.data.split import Split
     from tastemaker.pipeline import Pipeline
 
@@ -52,7 +54,8 @@ class Adaptation:
 
         Raises:
             ConfigError: a stage cannot rank the catalogue of another shop.
-            LeakError: the pipeline, or one that it comes from, learnt from another train part of the same data.
+            LeakError: the pipeline, or one that it comes from, learnt from another train part of the same data, or from
+                other data that hold the shop's log, as joined shops may.
             DataError: the share leaves nobody to learn from.
         """
         _check_origin(self.facts, split)
@@ -95,6 +98,7 @@ def _check_origin(facts: dict[str, Any], split: Split) -> None:
     asked = split.protocol["split"]
     for step in _lessons(facts):
         if step.get("data_fingerprint") != split.protocol.get("data_fingerprint"):
+            _check_shops(step, split.refit)
             continue
         name, learnt = step.get("protocol", {}).get("split"), step.get("train_fingerprint")
         if name == asked and learnt == split.train.fingerprint:
@@ -110,6 +114,23 @@ def _check_origin(facts: dict[str, Any], split: Split) -> None:
             [why],
             "Fit it under the same --split and --seed, or measure the configuration instead of the saved model",
         )
+
+
+def _check_shops(step: dict[str, Any], asked: Dataset) -> None:
+    """Refuse what was learnt from other data that hold the log of the shop that is asked.
+
+    Raises:
+        LeakError: one of the shops has most of its (user, item) pairs in common with that log.
+    """
+    shops = [origins.LogDigest.from_dict(facts) for facts in step.get("shops", ())]
+    for shop, share in zip(shops, origins.common(shops, asked), strict=True):
+        if share >= origins.SAME:
+            what = "the data" if shop.shop is None else f"the shop '{shop.shop}' of the joined data"
+            raise LeakError(
+                "the saved model learnt from this very shop, so it is not zero-shot here",
+                [f"{share:.0%} of who bought what in {what} that it was fitted on is in the log that is asked"],
+                "Fit on the other shops alone, or measure the configuration instead of the saved model",
+            )
 
 
 def _origin(facts: dict[str, Any], split: Split) -> dict[str, Any]:

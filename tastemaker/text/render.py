@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from tastemaker.data.join import shop_names
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.text.clean import clean_all, cut
 
@@ -60,7 +61,7 @@ def item_texts(items: Entities, *, template: str = DEFAULT_TEMPLATE, max_length:
     A template names columns: "{title}; brand: {brand}; {price} EUR". A field without a value takes its label, its unit
     and its separator along. "{title|title_keywords}" takes the first that has a value, "{description:300}" at most 300
     characters. Lists are joined by commas; "categories" keeps its most specific ones and leaves out what (nearly) all
-    items share. Values are cleaned (`tastemaker.text.clean`).
+    items of a shop share. Values are cleaned (`tastemaker.text.clean`). Joined shops have the texts that each has alone.
 
     Args:
         items: the catalogue; any column can be named, "id" too, which no default template shows.
@@ -225,12 +226,20 @@ def _lists(frame: pl.DataFrame, column: str) -> list[list[str]]:
 
 
 def _specific(frame: pl.DataFrame) -> list[str | None]:
-    """Return the categories that tell items apart, the most specific ones last."""
+    """Return the categories that tell the items of a shop apart, the most specific ones last."""
     rows = _lists(frame, "categories")
-    filled = sum(map(bool, rows))
-    counts = Counter(word for row in rows for word in row)
-    shared = {word for word, count in counts.items() if filled >= SHARED_FROM and count >= SHARED * filled}
-    return [", ".join([word for word in row if word not in shared][-CATEGORIES:]) or None for row in rows]
+    shops = shop_names(frame)
+    filled = Counter(shop for shop, row in zip(shops, rows, strict=True) if row)
+    counts = Counter((shop, word) for shop, row in zip(shops, rows, strict=True) for word in row)
+    shared = {
+        (shop, word)
+        for (shop, word), count in counts.items()
+        if filled[shop] >= SHARED_FROM and count >= SHARED * filled[shop]
+    }
+    return [
+        ", ".join([word for word in row if (shop, word) not in shared][-CATEGORIES:]) or None
+        for shop, row in zip(shops, rows, strict=True)
+    ]
 
 
 def _names(frame: pl.DataFrame, column: str) -> bool:

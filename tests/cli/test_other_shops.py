@@ -112,5 +112,34 @@ def test_a_model_that_only_moved_here_has_learnt_nothing_here(tastemaker, source
     assert found["protocol"]["choices"].startswith("as saved: validation: ")
 
 
+def test_a_shop_inside_a_join_is_known_again(tastemaker, refused, shop, others, tmp_path):
+    joined, source, away = (tmp_path / name for name in ("joined", "source", "away"))
+    both = ("data", "join", f"here={shop}", f"there={others[0]}", "--out", joined)
+    assert tastemaker(*both).code == 0
+    assert tastemaker("fit", "text_knn", "--data", joined, "--out", source).code == 0
+    assert tastemaker("tune", source, "--data", others[1], "--out", away).code == 0
+    for model in (source, away):
+        for words in (
+            ("evaluate", model),
+            ("evaluate", model, "--share", 0.5),
+            ("tune", model, "--out", tmp_path / "x"),
+        ):
+            message = refused(*words, "--data", shop)
+            assert "learnt from this very shop, so it is not zero-shot here" in message
+            assert "the shop 'here' of the joined data" in message
+    assert tastemaker("evaluate", source, "--data", others[1]).code == 0
+    assert tastemaker("tune", source, "--data", shop, "--out", tmp_path / "x", "--split", "none").code == 0
+
+
+def test_a_shop_under_another_fingerprint_is_known_again(tastemaker, refused, shop, tmp_path):
+    export = tmp_path / "export"
+    export.mkdir()
+    log = pl.read_parquet(shop / "interactions.parquet")
+    log.filter(pl.col("user_id") != log["user_id"][0]).write_parquet(export / "interactions.parquet")
+    pl.read_parquet(shop / "items.parquet").with_columns(colour=pl.lit("red")).write_parquet(export / "items.parquet")
+    assert tastemaker("fit", "text_knn", "--data", export, "--out", tmp_path / "m", "--split", "none").code == 0
+    assert "learnt from this very shop" in refused("evaluate", tmp_path / "m", "--data", shop)
+
+
 def test_what_tuned_no_encoder_has_none_to_export(tastemaker, refused, source, tmp_path):
     assert "no stage of it has tuned a sentence encoder" in refused("weights", "export", source, tmp_path / "encoder")

@@ -5,7 +5,9 @@ from datetime import date
 import polars as pl
 import pytest
 
+from tastemaker.data.dataset import Dataset
 from tastemaker.data.entities import Entities
+from tastemaker.data.join import join
 from tastemaker.errors import ConfigError
 from tastemaker.text.render import SHARED_FROM, history_text, item_names, item_texts
 
@@ -145,3 +147,15 @@ def test_every_real_catalogue_reads_well(real_data, folder):
     assert all(names) and max(map(len, names)) <= 80 and max(map(len, texts)) <= 600
     assert sum(not text for text in texts) <= 0.002 * len(items)
     assert not any("None" in text or "Beauty, " in text for text in texts[:100])
+
+
+def test_joined_shops_have_the_texts_that_each_has_alone():
+    def shop(kind):
+        titles = [f"{kind} {number}" for number in range(30)]
+        items = pl.DataFrame({"item_id": titles, "title": titles, "categories": [[kind, "plain"]] * 30})
+        log = pl.DataFrame({"user_id": ["u"], "item_id": [titles[0]]})
+        return Dataset.from_frames(log, items)
+
+    one, two = shop("toy"), shop("tool")
+    assert item_texts(join({"a": one, "b": two}).items) == item_texts(one.items) + item_texts(two.items)
+    assert "category" not in item_texts(one.items)[0]
