@@ -61,7 +61,8 @@ def item_texts(items: Entities, *, template: str = DEFAULT_TEMPLATE, max_length:
     A template names columns: "{title}; brand: {brand}; {price} EUR". A field without a value takes its label, its unit
     and its separator along. "{title|title_keywords}" takes the first that has a value, "{description:300}" at most 300
     characters. Lists are joined by commas; "categories" keeps its most specific ones and leaves out what (nearly) all
-    items of a shop share. Values are cleaned (`tastemaker.text.clean`). Joined shops have the texts that each has alone.
+    items of a shop share. Values are cleaned (`tastemaker.text.clean`). Joined shops have the texts that
+    each has alone.
 
     Args:
         items: the catalogue; any column can be named, "id" too, which no default template shows.
