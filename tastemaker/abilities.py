@@ -111,6 +111,18 @@ class Judging(Protocol):
 
 
 @runtime_checkable
+class Demonstrating(Protocol):
+    """A recommender whose prompts show purchases of other shoppers as examples (few-shot prompting)."""
+
+    def demonstrated(self, queries: Queries) -> list[tuple[Int32, Int32]]:
+        """Return user and item numbers of the purchases of others that the prompt for each query shows.
+
+        All of them are interactions of the training data; the leak tests look.
+        """
+        ...
+
+
+@runtime_checkable
 class Traceable(Protocol):
     """A recommender that keeps what it was tuned on beside the log: prompt and answer pairs, a codebook's purchases."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from tastemaker.abilities import Calibrated
+from tastemaker.abilities import Calibrated, Demonstrating
 from tastemaker.data.ranking import Ranking, sort_lists
 from tastemaker.errors import DataError, LanguageModelError, LeakError, TastemakerError
 from tastemaker.guards.chance import beyond_chance
@@ -101,7 +101,8 @@ def check_prompts(pipeline: Pipeline, split: Split, *, seed: int = 0) -> dict[st
     speaks to a recorder, over candidates without the target; so nothing is asked, spent or counted. One long title that
     no other product has is enough. Ids, short and shared titles, and most words of a title in any order count if
     targets are named so beyond chance (`beyond_chance`). Words of titles, keywords, brands and categories that are
-    shown anyway count for nothing.
+    shown anyway count for nothing; so do products that demonstrations show (`Demonstrating`), where these are other
+    shoppers' interactions in the training data.
 
     Args:
         pipeline: fitted; stays as it is.
@@ -133,7 +134,8 @@ def check_prompts(pipeline: Pipeline, split: Split, *, seed: int = 0) -> dict[st
             sample = holdout.sample(SAMPLE, seed=seed)
             candidates = _without_targets(pipeline, sample, upto=int(prefix)) if prefix.isdigit() else None
             said = _said(model, recorder, sample, candidates, calibrating=name == "validation")
-            found = _look(said, sample, candidates, names, bought=split.refit.log["item"].to_numpy())
+            demonstrated = _demonstrated(model, sample, split)
+            found = _look(said, sample, candidates, names, demonstrated, bought=split.refit.log["item"].to_numpy())
             _refuse(found, f"prompts of {part.name} name {name} targets", sample, split)
             read += sum(map(len, said))
             asked, checkable = asked + found.asked, checkable + found.checkable
@@ -180,8 +182,26 @@ def _without_targets(pipeline: Pipeline, sample: Holdout, *, upto: int) -> Ranki
     return ranking
 
 
+def _demonstrated(model: Recommender, sample: Holdout, split: Split) -> list[Int32]:
+    """Return the items that a question's demonstrations show rightfully: others' purchases, in the training data."""
+    if not isinstance(model, Demonstrating):
+        return [np.empty(0, dtype=np.int32)] * len(sample)
+    n = split.refit.n_items
+    known = split.refit.log["user"].to_numpy().astype(np.int64) * n + split.refit.log["item"].to_numpy()
+    return [
+        items[np.isin(users.astype(np.int64) * n + items, known) & (users != asking)]
+        for (users, items), asking in zip(model.demonstrated(sample.queries), sample.who(), strict=True)
+    ]
+
+
 def _look(
-    said: Sequence[Sequence[Prompt]], sample: Holdout, candidates: Ranking | None, names: _PromptNames, *, bought: Int32
+    said: Sequence[Sequence[Prompt]],
+    sample: Holdout,
+    candidates: Ranking | None,
+    names: _PromptNames,
+    demonstrated: Sequence[Int32],
+    *,
+    bought: Int32,
 ) -> _Found:
     """Look for the targets of each question in its prompts, and for other items, each as often as it is bought."""
     rng = np.random.default_rng(0)
@@ -192,7 +212,8 @@ def _look(
         if not prompts:
             continue
         history = sample.queries.history(row)
-        shown = history if candidates is None else np.union1d(history, candidates.items[row])
+        shown = np.union1d(history, demonstrated[row])
+        shown = shown if candidates is None else np.union1d(shown, candidates.items[row])
         targets = np.setdiff1d(sample.targets.history(row), shown)
         others = rng.choice(np.concatenate([bought, targets]), CONTROLS)
         others = others[~np.isin(others, np.concatenate([sample.targets.history(row), shown]))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +13,15 @@ from tastemaker.lm.base import ChoiceModel, LanguageModel, LikelihoodModel
 from tastemaker.text import parse
 from tastemaker.text.clean import clean
 from tastemaker.text.prompts import LETTERS, NAME_LENGTH, choose, next_title
+from tastemaker.text.wordings import PALR
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Sequence
 
     from tastemaker.lm.base import Prompt
+    from tastemaker.text.prompts import Example
+    from tastemaker.text.wordings import Wording
     from tastemaker.types import Float32, Int64
 
 LETTER_TOKENS = 3
@@ -34,17 +37,46 @@ class Question:
         candidates: product names, in the retriever's order.
         profile: keywords, or "".
         wish: the shopper's own words, or "".
+        intent: what the shopper is after, as a first step found, or "".
+        examples: demonstrations of other shoppers, the most similar last.
+        wording: how it is asked.
     """
 
     history: Sequence[str]
     candidates: Sequence[str]
     profile: str = ""
     wish: str = ""
+    intent: str = ""
+    examples: Sequence[Example] = ()
+    wording: Wording = PALR
 
     def prompt(self, order: Int64, *, count: int | None = None) -> Prompt:
         """Fill the prompt with the candidates in the given order."""
-        shown = [self.candidates[place] for place in order]
-        return choose(self.history, shown, profile=self.profile, wish=self.wish, count=count)
+        return choose(
+            self.history,
+            [self.candidates[place] for place in order],
+            profile=self.profile,
+            wish=self.wish,
+            count=count,
+            intent=self.intent,
+            examples=self.examples,
+            template=self.wording.choose if count is None else self.wording.order,
+        )
+
+    def title_prompt(self) -> Prompt:
+        """Fill the prompt that asks for a title."""
+        return next_title(
+            self.history,
+            profile=self.profile,
+            wish=self.wish,
+            intent=self.intent,
+            examples=self.examples,
+            template=self.wording.title,
+        )
+
+    def part(self, places: Int64) -> Question:
+        """Return the question about the candidates at `places` only."""
+        return replace(self, candidates=[self.candidates[place] for place in places])
 
     def orders(self, count: int) -> Int64:
         """Return `count` arrangements of the candidates, [count, m]: one random order, shifted round evenly.
@@ -113,8 +145,9 @@ def ask_likelihoods(
 class TitleLikelihoods:
     """How much likelier a candidate's title becomes by knowing the shopper: pointwise mutual information.
 
-    log p(title | shopper) - log p(title | a shopper without history). The second part takes out what makes any title
-    likely: its length, and how common its words are (Holtzman et al., arXiv 2104.08315). It is computed once a title.
+    log p(title | shopper) - log p(title | a shopper without history and demonstrations). The second part takes out what
+    makes any title likely: its length, and how common its words are (Holtzman et al., arXiv 2104.08315). It is computed
+    once a title.
     """
 
     def __init__(self) -> None:
@@ -134,12 +167,13 @@ class TitleLikelihoods:
         results: list[Float32 | None] = []
         for question in questions:
             titles = [clean(name, max_length=NAME_LENGTH) or "-" for name in question.candidates]
-            prompt = next_title(question.history, profile=question.profile, wish=question.wish)
+            prompt = question.title_prompt()
+            nobody = next_title((), template=question.wording.title)
             new = sorted(set(titles) - self._alone.keys())
             try:
                 [given] = lm.loglikelihood([prompt], [titles])
                 if new:
-                    self._alone.update(zip(new, lm.loglikelihood([next_title(())], [new])[0].tolist(), strict=True))
+                    self._alone.update(zip(new, lm.loglikelihood([nobody], [new])[0].tolist(), strict=True))
             except LanguageModelError as error:
                 counts[f"failed: {type(error).__name__}"] += 1
                 results.append(None)

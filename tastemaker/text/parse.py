@@ -12,6 +12,14 @@ KEYWORD_LENGTH = 40
 LINE_LENGTH = 200
 """Characters of a line that are looked at: the pattern below takes quadratic time."""
 
+TEXT_LENGTH = 4000
+"""Characters of a free text that are looked at."""
+
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_REFUSAL = re.compile(
+    r"\b(?:as an? (?:ai|(?:large )?language) ?model|i(?:'m| am) sorry|i can(?:not|'t) )", re.IGNORECASE
+)
 _LETTER = re.compile(r"(?<![A-Za-z])([A-Z])(?![A-Za-z'])")
 _KEYWORD_LINE = re.compile(
     r"^\s*(?:[-*\u2022]\s*|\d+\s*[.)]\s*)?[\"'*]*(?P<word>[^:\n]*?[^\W\d_][^:\n]*?)[\"'*]*\s*:\s*(?P<support>.+)$"
@@ -66,3 +74,19 @@ def keywords(text: str, count: int) -> list[tuple[str, tuple[int, ...]]]:
         if word and support and word not in (known for known, _ in found):
             found.append((word, support))
     return found
+
+
+def sentences(text: str, *, max_length: int, least_words: int = 3) -> str:
+    """Read free text of a model: cleaned, each sentence once, cut; "" where it says nothing or refuses to answer.
+
+    Args:
+        text: as written.
+        max_length: characters of the result.
+        least_words: words that a text must have; a word has two letters at least.
+    """
+    cleaned = clean(text[:TEXT_LENGTH])
+    if _REFUSAL.search(cleaned):
+        return ""
+    parts = dict.fromkeys(part.strip() for part in _SENTENCE_END.split(cleaned) if _WORD.search(part))
+    said = clean(" ".join(parts), max_length=max_length)
+    return said if len({word.lower() for word in _WORD.findall(said)}) >= least_words else ""

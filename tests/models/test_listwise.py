@@ -233,8 +233,12 @@ def test_mistakes_are_named():
         Listwise(lm=likes("x")).fit(data).rank(QUERY, 2)
     with pytest.raises(ConfigError, match="weight"):
         Listwise(weight=1.5)
-    with pytest.raises(ConfigError, match="candidates"):
-        registry.build({"stage": [{"model": "listwise", "candidates": 27}]})
+    with pytest.raises(ConfigError, match=r"stage\[0\]\.candidates: 201"):
+        registry.build({"stage": [{"model": "listwise", "candidates": 201}]})
+    with pytest.raises(ConfigError, match=r"step: 11: must not exceed window = 10"):
+        Listwise(window=10, step=11)
+    with pytest.raises(ConfigError, match=r"template: 'poem'"):
+        Listwise(template="poem")
 
 
 def test_orders_are_even_and_depend_on_the_question_alone():

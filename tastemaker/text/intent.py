@@ -1,0 +1,54 @@
+"""A shopper's intent in words: the first step of a chain of thought, written by a language model from the history.
+
+What the model writes is a text of no authority: cleaned, cut, quoted in the prompt that follows, and left out where it
+says nothing. Only the given history, profile and wish enter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tastemaker.errors import ConfigError, LanguageModelError
+from tastemaker.text import parse
+from tastemaker.text.prompts import INTENT, INTENT_LENGTH, shopper_places
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tastemaker.lm.base import LanguageModel
+
+ANSWER_TOKENS = 60
+
+
+class IntentWriter:
+    """Writes intents; "" where the model failed or wrote nothing that can be read.
+
+    Attributes:
+        unreadable: answers that say nothing: empty, no words, a refusal.
+        failed: questions that the model did not answer at all.
+    """
+
+    def __init__(self, lm: LanguageModel | None) -> None:
+        if lm is None:
+            raise ConfigError("chain_of_thought: no [lm] is set; add an [lm] table")
+        self._lm = lm
+        self.unreadable = self.failed = 0
+
+    def write(self, history: Sequence[str], *, profile: str = "", wish: str = "") -> str:
+        """Return what a shopper is after, at most 240 characters.
+
+        Args:
+            history: product names, oldest first.
+            profile: keywords, or "".
+            wish: the shopper's own words, or "".
+        """
+        try:
+            [answer] = self._lm.generate(
+                [INTENT.fill(**shopper_places(history, profile, wish))], max_tokens=ANSWER_TOKENS, stop=("\n",)
+            )
+        except LanguageModelError:
+            self.failed += 1
+            return ""
+        intent = parse.sentences(answer.text, max_length=INTENT_LENGTH)
+        self.unreadable += not intent
+        return intent
