@@ -5,7 +5,7 @@
 
 A sasrec is trained for one epoch; its forecasts, one vector a history, and its item table are what both search. Timed
 in turns, for each number of threads: `rank` (encoding the histories, scoring, top-100), encoding alone, our scoring and
-top-100 alone (the matrix product and `top_k`, block by block as in `rank`), and `IndexFlatIP.search`. Both lists must
+top-100 alone (the matrix product and `top_k`, as `rank` does them), and `IndexFlatIP.search`. Both lists must
 be the same but for items whose scores differ by rounding, or the benchmark fails. Nothing is masked, as faiss cannot.
 
 Then memory: peak resident memory of `rank` for 1, 4 and 16 times the shoppers, each in a process of its own, beside
@@ -31,41 +31,21 @@ from threadpoolctl import threadpool_limits
 
 import tastemaker
 from tastemaker import registry
-from tastemaker.data import readers, top_k
-from tastemaker.data.ranking import Ranking
+from tastemaker.data import readers
 from tastemaker.data.split import leave_one_out
 from tastemaker.evaluate.cost import peak_mib
-from tastemaker.models.sequence_ranker import RANKED_BYTES
-from tastemaker.neural.batches import by_length
-from tastemaker.recommender import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tastemaker.data.queries import Queries
+    from tastemaker.data.ranking import Ranking
     from tastemaker.models.sequence import SequenceModel
     from tastemaker.types import Float32
 
 RESULTS = Path(__file__).parent / "results" / "retrieval_speed.json"
-ENCODED = 512
-"""Histories that are encoded at once, as in the model."""
 ROUNDING = 1e-5
 """Scores of one item differ by so much between two ways to sum, as a share of the largest score."""
-
-
-def encode(model: SequenceModel, queries: Queries) -> Float32:
-    """Return the forecast for each history, [B, d]; every history of this data set holds an item."""
-    found = np.empty((len(queries), model.config.dim), dtype=np.float32)
-    with torch.inference_mode():
-        for rows in by_length(np.minimum(queries.lengths, model.config.max_length), ENCODED):
-            found[rows] = model._forecasts(queries, rows, model._table).numpy()
-    return found
-
-
-def search(vectors: Float32, table: Float32, k: int) -> Ranking:
-    """Return the k items with the largest inner products, in blocks as `rank` takes them."""
-    parts = [top_k(vectors[rows] @ table.T, k) for rows in chunks(len(vectors), len(table), size=RANKED_BYTES)]
-    return Ranking.stack(parts, k)
 
 
 def require_same(ours: Ranking, scores: Float32, items: Float32) -> float:
@@ -91,13 +71,13 @@ def speed(model: SequenceModel, queries: Queries, *, k: int, threads: int, round
     faiss.omp_set_num_threads(threads)
     try:
         with threadpool_limits(threads):
-            vectors = encode(model, queries)
-            ours, (scores, items) = search(vectors, table, k), index.search(vectors, k)
+            vectors, known = model._states(queries)
+            ours, (scores, items) = model._nearest(vectors, known, k, exclude=None), index.search(vectors, k)
             same = require_same(ours, scores, items)
             runs: dict[str, Callable[[], object]] = {
                 "rank": lambda: model.rank(queries, k, seen=True),
-                "encode": lambda: encode(model, queries),
-                "search": lambda: search(vectors, table, k),
+                "encode": lambda: model._states(queries),
+                "search": lambda: model._nearest(vectors, known, k, exclude=None),
                 "faiss": lambda: index.search(vectors, k),
             }
             taken: dict[str, list[float]] = {name: [] for name in runs}

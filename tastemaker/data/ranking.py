@@ -83,20 +83,17 @@ def top_k(scores: Float32, k: int, *, exclude: Queries | None = None) -> Ranking
         exclude: items that are not listed, one history a row.
 
     Raises:
-        DataError: a score is NaN.
+        DataError: a score is NaN, of an item that is not excluded.
     """
-    if np.isnan(scores).any():
-        row = int(np.isnan(scores).any(axis=1).argmax())
-        raise DataError(f"scores: row {row} has a NaN; a model must give a number or -inf")
     parts = []
     step = max(1, BLOCK_BYTES // (4 * max(1, scores.shape[1])))
     for start in range(0, len(scores), step):
         block = scores[start : start + step]
         if exclude is not None:
-            block = block.copy()
             hidden = exclude.take(slice(start, start + step))
+            block = block.copy()
             block[hidden.rows, hidden.items] = -np.inf
-        parts.append(_top_k(block, k))
+        parts.append(_top_k(block, k, start=start))
     return Ranking.stack(parts, k)
 
 
@@ -154,28 +151,55 @@ def largest(offsets: Int64, data: Float32, counts: Int64) -> Int64:
     return np.concatenate(found)
 
 
-def _top_k(scores: Float32, k: int) -> Ranking:
-    """Return the k best items; only scores that reach a lower bound of the k-th best one are sorted."""
+def _top_k(scores: Float32, k: int, *, start: int) -> Ranking:
+    """Return the k best items; only scores that reach a lower bound of the k-th best one are sorted.
+
+    Raises:
+        DataError: a score is NaN; `start` is the number of the first row.
+    """
     size, n = scores.shape
-    hopeful = scores >= np.maximum(_bounds(scores, k), LOWEST)[:, None]
-    for line in np.flatnonzero(np.count_nonzero(hopeful, axis=1) > 2 * GROUPS * k):  # many equal scores
-        hopeful[line] = _k_best(scores[line], k)
-    at = np.flatnonzero(hopeful)
-    starts = np.searchsorted(at, np.arange(size + 1) * n)
+    hopeful = scores >= np.maximum(_bounds(scores, k, start=start), LOWEST)[:, None]
+    at, starts = _by_row(hopeful)
+    crowded = np.flatnonzero(np.diff(starts) > 2 * GROUPS * k)
+    if len(crowded):  # many equal scores
+        for line in crowded:
+            hopeful[line] = _k_best(scores[line], k)
+        at, starts = _by_row(hopeful)
     rows = np.repeat(np.arange(size), np.diff(starts))
     keys = np.full((size, int(np.diff(starts).max())), NOTHING)
     keys[rows, np.arange(len(at)) - starts[rows]] = _keys(at - rows * n, scores.ravel()[at])
     return _listed(keys, k)
 
 
-def _bounds(scores: Float32, k: int) -> Float32:
-    """Return a lower bound of the k-th largest score of each row, [B]: k of the largest ones of groups reach it."""
+def _by_row(marked: Bool) -> tuple[Int64, Int64]:
+    """Return the places of what is marked, counted over all rows, and where those of each row begin, [rows + 1]."""
+    at = np.flatnonzero(marked)
+    return at, np.searchsorted(at, np.arange(len(marked) + 1) * marked.shape[1])
+
+
+def _bounds(scores: Float32, k: int, *, start: int) -> Float32:
+    """Return a lower bound of the k-th largest score of each row, [B]: k of the largest ones of groups reach it.
+
+    Raises:
+        DataError: a score is NaN. The largest score of a group is NaN where any of them is, so few numbers are looked at.
+    """
     groups = GROUPS * k
     size, whole = scores.shape[1] // groups, scores.shape[1] // groups * groups
     if size < 2:
+        _refuse_nan(scores, start)
         return np.full(len(scores), -np.inf, dtype=np.float32)
     largest_ones = scores[:, :whole].reshape(len(scores), size, groups).max(axis=1)
+    _refuse_nan(largest_ones, start)
+    _refuse_nan(scores[:, whole:], start)
     return np.asarray(np.partition(largest_ones, groups - k, axis=1)[:, groups - k])
+
+
+def _refuse_nan(scores: Float32, start: int) -> None:
+    """Raise DataError if a score is NaN, with its row; `start` is the number of the first one."""
+    found = np.isnan(scores)
+    if found.any():
+        row = start + int(found.any(axis=1).argmax())
+        raise DataError(f"scores: row {row} has a NaN; a model must give a number or -inf")
 
 
 def _k_best(scores: Float32, k: int) -> Bool:

@@ -20,15 +20,16 @@ from tastemaker.models.text_vectors import encoder_or_default
 from tastemaker.neural.batches import batch_of, by_length
 from tastemaker.neural.item_inputs import ItemInputs
 from tastemaker.neural.judging import ASKED
+from tastemaker.neural.parallel import spread
 from tastemaker.recommender import Recommender, check_queries, chunks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tastemaker.encoders.base import Encoder
-    from tastemaker.types import Bool, Float32
+    from tastemaker.types import Bool, Float32, Int64
 
-RANKED_BYTES = 8 * 2**20
+RANKED_BYTES = 4 * 2**20
 """Size of a block of scores that is ranked at once; small enough to stay near the processor."""
 
 
@@ -88,12 +89,7 @@ class SequenceRanker(Recommender):
         if candidates is not None:
             return super().rank(queries, k, candidates=candidates, seen=seen)
         check_queries(queries, len(self.items), k)
-        states, known = self._states(queries)
-        lists = [
-            top_k(self._scores(states[rows], known[rows]), k, exclude=None if seen else queries.take(rows))
-            for rows in chunks(len(queries), len(self.items), size=RANKED_BYTES)
-        ]
-        return Ranking.stack(lists, k)
+        return self._nearest(*self._states(queries), k, exclude=None if seen else queries)
 
     def report(self) -> dict[str, Any]:
         """Return how training went."""
@@ -148,24 +144,42 @@ class SequenceRanker(Recommender):
         """Return what each query points at in the space of items, [B, d], and whether it says anything, [B]."""
         states = np.zeros((len(queries), self.config.dim), dtype=np.float32)
         known = queries.lengths > 0
-        with torch.inference_mode():
-            for rows in by_length(np.minimum(queries.lengths, self.config.max_length), ASKED):
-                rows = rows[known[rows]]
-                if len(rows):
-                    states[rows] = self._forecasts(queries, rows, self._table).numpy()
-            wishes = queries.texts if self.reads_wish and queries.texts is not None else ()
-            asked = [row for row, wish in enumerate(wishes) if wish.strip()]
-            if asked:
-                encoded = self._reader.encode([wishes[row] for row in asked], kind="query")
+        told = np.flatnonzero(known)
+
+        def read(rows: Int64) -> None:
+            with torch.inference_mode():
+                states[rows] = self._forecasts(queries, rows, self._table).numpy()
+
+        lengths = np.minimum(queries.lengths[told], self.config.max_length)
+        spread(read, [told[rows] for rows in by_length(lengths, ASKED)])
+        wishes = queries.texts if self.reads_wish and queries.texts is not None else ()
+        asked = [row for row, wish in enumerate(wishes) if wish.strip()]
+        if asked:
+            encoded = self._reader.encode([wishes[row] for row in asked], kind="query")
+            with torch.inference_mode():
                 wished = self._network.inputs.embed(encoded).numpy()
-                states[asked] = turned(states[asked], wished, weight=self.config.wish_weight)
-                known[asked] |= wished.any(axis=1)  # a wish without a known word says nothing
+            states[asked] = turned(states[asked], wished, weight=self.config.wish_weight)
+            known[asked] |= wished.any(axis=1)  # a wish without a known word says nothing
         return states, known
 
+    def _nearest(self, states: Float32, known: Bool, k: int, *, exclude: Queries | None) -> Ranking:
+        """Return the k items with the largest scores for states [B, d], as `score` and `top_k` would."""
+
+        def lists(rows: slice) -> Ranking:
+            scores = self._scores(states[rows], known[rows])
+            if exclude is not None:
+                hidden = exclude.take(rows)
+                scores[hidden.rows, hidden.items] = -np.inf
+            return top_k(scores, k)
+
+        return Ranking.stack(spread(lists, list(chunks(len(states), len(self.items), size=RANKED_BYTES))), k)
+
     def _scores(self, states: Float32, known: Bool) -> Float32:
-        scores: Float32 = states @ self._table.numpy().T
+        with torch.inference_mode():
+            scores: Float32 = (torch.from_numpy(states) @ self._table.t()).numpy()
         scores[~known] = -np.inf
-        scores[:, ~self._rankable] = -np.inf
+        if not self._rankable.all():
+            scores[:, ~self._rankable] = -np.inf
         return scores
 
     def _forecasts(self, queries: Queries, rows: NDArray[np.int64], table: Tensor) -> Tensor:

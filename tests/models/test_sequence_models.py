@@ -11,11 +11,12 @@ from tastemaker import evaluate, registry
 from tastemaker.data import Dataset, Queries
 from tastemaker.data.split import Holdout, leave_one_out
 from tastemaker.errors import ConfigError, DataError, NotFitted, TrainingFailed
+from tastemaker.models import sequence_ranker
 from tastemaker.models.sequential.bert4rec import cloze
 from tastemaker.neural import losses
 from tastemaker.neural.batches import batch_of
 from tastemaker.pipeline import Pipeline, Stage
-from tastemaker.recommender import Aids
+from tastemaker.recommender import Aids, Recommender
 
 SMALL = {"dim": 16, "layers": 1, "dropout": 0.1, "batch_size": 16, "learning_rate": 0.01}
 MODELS = ["sasrec", "bert4rec", "bsarec", "gru4rec", "hstu"]
@@ -261,3 +262,28 @@ def test_bert4rec_needs_room_for_its_mask():
         registry.model_class("bert4rec")(max_length=1)
     model = registry.model_class("bert4rec")(max_length=2, epochs=1, **SMALL).fit(rounds())
     assert np.isfinite(model.score(Queries.from_lists([[0, 1, 2, 3]]))).all()
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_lists_are_those_of_all_scores_whatever_the_threads(monkeypatch, seen):
+    """Ranking block by block on two threads against the plain way: all scores of all histories, sorted."""
+    shop = rounds(users=90)
+    model = registry.model_class("sasrec")(epochs=1, **SMALL).fit(shop)
+    queries = Queries.from_lists([[*history][: 1 + number % 6] for number, history in enumerate(lists_of(shop))] + [[]])
+    monkeypatch.setattr(sequence_ranker, "RANKED_BYTES", 4 * 12 * 7)  # 7 histories a block
+    monkeypatch.setattr(sequence_ranker, "ASKED", 8)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        found = model.rank(queries, 5, seen=seen)
+    finally:
+        torch.set_num_threads(before)
+    wanted = Recommender.rank(model, queries, 5, seen=seen)
+    np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-5)
+    np.testing.assert_array_equal(found.items, wanted.items)
+    assert (found.items[-1] == -1).all()
+
+
+def lists_of(shop):
+    queries = shop.queries()
+    return [queries.items[start:stop] for start, stop in zip(queries.offsets, queries.offsets[1:], strict=False)]
