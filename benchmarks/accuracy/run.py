@@ -40,7 +40,7 @@ from tastemaker import config, progress, registry
 from tastemaker.compare import Plan, Source, compare, entries
 from tastemaker.compare.plan import FLOOR, Entry
 from tastemaker.errors import ConfigError
-from tastemaker.evaluate import Options
+from tastemaker.evaluate import DEFAULT_KS, Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +88,8 @@ class Table:
         rows: cheapest first.
         split: a name in `SPLITS`.
         sample: so many random test questions, the same for all rows, where all would take too long.
+        ks: list lengths.
+        price: money for a million tokens read and written, where language models answer.
         paired: pairs of rows that are tested against each other; the second may be of the floor.
     """
 
@@ -99,6 +101,8 @@ class Table:
     split: str = "leave-one-out"
     paired: tuple[tuple[str, str], ...] = ()
     sample: int | None = None
+    ks: tuple[int, ...] = DEFAULT_KS
+    price: tuple[float, float] | None = None
 
     @classmethod
     def read(cls, name: str) -> Table:
@@ -110,7 +114,8 @@ class Table:
         facts = tomllib.loads((FOLDER / "tables" / f"{name}.toml").read_text(encoding="utf-8"))
         rows = tuple(Row(**row) for row in facts.pop("row"))
         pairs = tuple((a, b) for a, b in facts.pop("paired", []))
-        table = cls(name=name, rows=rows, paired=pairs, **facts | {"data": tuple(facts["data"])})
+        facts = {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
+        table = cls(name=name, rows=rows, paired=pairs, **facts)
         seeds = {row.name: row.seeds for row in rows}
         for a, b in pairs:
             if a not in seeds or (b not in FLOOR and seeds.get(b) != seeds[a]):
@@ -174,15 +179,15 @@ class Cell:
     asked: tuple[tuple[Row, dict[str, Any]], ...]
     pairs: list[tuple[str, str]]
 
-    def plan(self, table: Table, folder: Path, *, device: str) -> Plan:
+    def plan(self, table: Table, folder: Path, *, device: str, floor: bool = True) -> Plan:
         """Return the comparison that makes it."""
         return Plan(
-            entries=(*entries([]), *(Entry(one.name, settings) for one, settings in self.asked)),
-            data=Source(str(folder / self.data)),
+            entries=(*(entries([]) if floor else ()), *(Entry(one.name, settings) for one, settings in self.asked)),
+            data=Source(str(folder / self.data) if (folder / self.data).exists() else self.data),
             split=table.split,
             maskings=(True, False),
             seeds=tuple(range(self.row.seeds)),
-            options=Options(device=device, sample=table.sample),
+            options=Options(device=device, sample=table.sample, ks=table.ks, price=table.price),
         )
 
 
@@ -217,27 +222,24 @@ def run(table: Table, folder: Path, cells: Sequence[Cell], *, out: Path, runs: P
 
 
 def fit_at_once(table: Table, cells: Sequence[Cell], *, runs: Path, machine: Machine) -> None:
-    """Make the fits of all cells, so many at a time; `compare` then finds them. A fit that fails is tried again there.
-
-    The floor of each data set comes first, so that no two processes make it.
-    """
+    """Make the fits of all cells, so many at a time. `compare` then finds them, and tries again what failed."""
 
     def fit(data: str, row: str | None, seed: int) -> None:
         part = ["--data", data, *([] if row is None else ["--row", row]), "--one-seed", str(seed)]
         command = [sys.executable, __file__, table.name, "--runs", str(runs), "--device", machine.device, *part]
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
 
+    wanted = [(cell.data, cell.row.name, seed) for cell in cells for seed in range(cell.row.seeds)]
+    floors = [(data, None, 0) for data in dict.fromkeys(cell.data for cell in cells)]
     with ThreadPoolExecutor(machine.jobs) as pool:
-        list(pool.map(lambda data: fit(data, None, 0), dict.fromkeys(cell.data for cell in cells)))
-        wanted = [(cell.data, cell.row.name, seed) for cell in cells for seed in range(cell.row.seeds)]
-        list(pool.map(lambda one: fit(*one), sorted(wanted, key=lambda one: one[2])))
+        list(pool.map(lambda one: fit(*one), [*floors, *sorted(wanted, key=lambda one: one[2])]))
 
 
 def fit_one(table: Table, folder: Path, data: str, row: Row | None, seed: int, *, runs: Path, device: str) -> None:
     """Make one fit of one row, or the floor where no row is named, and keep it under `runs`."""
     asked = () if row is None else ((row, row.settings(quick=False)),)
     cell = Cell(row or table.rows[0], data, asked, [])
-    compare(replace(cell.plan(table, folder, device=device), seeds=(seed,)), runs / data)
+    compare(replace(cell.plan(table, folder, device=device, floor=row is None), seeds=(seed,)), runs / data)
 
 
 def made_by(machine: Machine | None = None) -> dict[str, Any]:
