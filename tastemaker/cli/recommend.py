@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import typer
@@ -12,11 +12,15 @@ import typer
 from tastemaker import saved
 from tastemaker.cli.output import JSON_OPTION, as_json, note, print_table, write_text
 from tastemaker.data.queries import Queries
+from tastemaker.data.ranking import only
 from tastemaker.errors import ConfigError, DataError, TastemakerError
 from tastemaker.evaluate import BLOCK
 from tastemaker.explain import Explainer
 from tastemaker.progress import bar
 from tastemaker.text.render import item_names
+from tastemaker.text.vocabulary import Vocabulary
+from tastemaker.text.wish_lm import LanguageModelReader
+from tastemaker.text.wish_rules import RuleReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from tastemaker.lm.base import LanguageModel
     from tastemaker.pipeline import Pipeline
     from tastemaker.saved import SavedModel
+    from tastemaker.text.wish import Wish
+    from tastemaker.types import Bool
 
 
 def recommend(
@@ -34,7 +40,16 @@ def recommend(
     ),
     everybody: bool = typer.Option(False, "--all", help="Every shopper that the model knows, one line each."),
     k: int = typer.Option(10, "-k", min=1, help="Length of the lists."),
-    wish: str | None = typer.Option(None, "--wish", metavar="TEXT", help="What the shopper wants, in words."),
+    wish: str | None = typer.Option(
+        None,
+        "--wish",
+        metavar="TEXT",
+        help="What the shopper wants, in words: 'under 20, for dry hair, not from Acme'. Prices, brands and categories "
+        "become filters; the rest goes to stages that read wishes.",
+    ),
+    wish_reader: Literal["rules", "lm"] = typer.Option(
+        "rules", "--wish-reader", help="Who reads the wish: rules, or the model's language model, checked by them."
+    ),
     explain: bool = typer.Option(False, "--explain", help="Give a reason with evidence for each product."),
     phrase: bool = typer.Option(
         False, "--phrase", help="Let the model's language model phrase the reasons; what it invents is dropped."
@@ -52,11 +67,15 @@ def recommend(
     if history is None and split not in (None, "none"):
         note(f"note: this model holds back test purchases ({split} split); for production fit with --split none")
     k = min(k, len(loaded.pipeline.items))
+    allowed, said = None, None
     if wish is not None:
-        if not loaded.pipeline.heeds_wish():
-            note("note: no stage of this model reads a wish, so --wish changes nothing; try a text_knn stage")
-        queries = Queries(queries.offsets, queries.items, (wish,) * len(queries), queries.users)
-    answers = _answers(loaded, queries, ids, k=k, seen=seen, explain=explain or phrase, phrase=phrase)
+        understood, allowed = _understood(loaded.pipeline, wish, wish_reader)
+        queries = Queries(queries.offsets, queries.items, (understood.words,) * len(queries), queries.users)
+        said = {**understood.to_dict(), "products_that_fit": int(allowed.sum())}
+        allowed = None if understood.filters.empty else allowed
+    answers = _answers(
+        loaded, queries, ids, k=k, seen=seen, explain=explain or phrase, phrase=phrase, allowed=allowed, wish=said
+    )
     if out is not None:
         write_text(out, "".join(f"{as_json(answer, indent=None)}\n" for answer in answers))
         note(f"wrote {len(queries)} lists to {out}")
@@ -65,6 +84,32 @@ def recommend(
             typer.echo(as_json(answer, indent=None))
     else:
         _print_list(loaded, next(answers))
+
+
+def _understood(pipeline: Pipeline, text: str, reader: str) -> tuple[Wish, Bool]:
+    """Read a wish and say on stderr how it was understood; return it with the products that fit its filters.
+
+    Raises:
+        ConfigError: the language model is to read it, and no stage has one.
+    """
+    vocabulary = Vocabulary(pipeline.items)
+    if reader == "lm":
+        lm = _language_model(pipeline, "--wish-reader lm")
+        by_model = LanguageModelReader(pipeline.items, lm, vocabulary=vocabulary)
+        wish = by_model.read(text)
+        for reason, count in (+by_model.counts).items():
+            if reason != "read":
+                note(f"note: the language model's reading of the wish: {reason}" + (f" ({count})" if count > 1 else ""))
+    else:
+        wish = RuleReader(pipeline.items, vocabulary=vocabulary).read(text)
+    allowed = vocabulary.allowed(wish.filters)
+    fitting = "" if wish.filters.empty else f" ({allowed.sum():,} of {len(allowed):,} products fit)"
+    note(f"note: the wish was understood as: {wish.in_words()}{fitting}")
+    for line in wish.notes:
+        note(f"note: wish: {line}")
+    if wish.words and not pipeline.heeds_wish():
+        note("note: no stage of this model reads a wish, so its words change nothing; try a text_knn stage")
+    return wish, allowed
 
 
 def _queries(loaded: SavedModel, user: str | None, history: str | None) -> tuple[Queries, list[str | None]]:
@@ -88,16 +133,26 @@ def _queries(loaded: SavedModel, user: str | None, history: str | None) -> tuple
 
 
 def _answers(
-    loaded: SavedModel, queries: Queries, ids: list[str | None], *, k: int, seen: bool, explain: bool, phrase: bool
+    loaded: SavedModel,
+    queries: Queries,
+    ids: list[str | None],
+    *,
+    k: int,
+    seen: bool,
+    explain: bool,
+    phrase: bool,
+    allowed: Bool | None = None,
+    wish: dict[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Rank block by block and yield one answer a query."""
+    """Rank block by block, only what is allowed, and yield one answer a query."""
     pipeline = loaded.pipeline
-    explainer = Explainer(pipeline, lm=_phrasing_model(pipeline) if phrase else None) if explain else None
+    explainer = Explainer(pipeline, lm=_language_model(pipeline, "--phrase") if phrase else None) if explain else None
     blocks = range(0, len(queries), BLOCK)
     for start in bar(blocks, label="ranking") if len(queries) > BLOCK else blocks:
         rows = slice(start, start + BLOCK)
         block = queries.take(rows)
-        ranking = pipeline.rank(block, k, seen=seen)
+        offered = None if allowed is None else only(allowed, len(block))
+        ranking = pipeline.rank(block, k, candidates=offered, seen=seen)
         reasons = explainer.explain(block, ranking) if explainer else None
         for row, user_id in enumerate(ids[rows]):
             real = ranking.items[row] >= 0
@@ -106,13 +161,15 @@ def _answers(
                 "item_ids": pipeline.items.ids(ranking.items[row][real]),
                 "scores": [float(score) for score in ranking.scores[row][real]],
             }
+            if wish is not None:
+                answer["wish"] = wish
             if reasons is not None:
                 answer["reasons"] = [reason.to_dict() for reason in reasons[row]]
             yield answer
 
 
-def _phrasing_model(pipeline: Pipeline) -> LanguageModel:
-    """Return the language model of the first stage that has one.
+def _language_model(pipeline: Pipeline, option: str) -> LanguageModel:
+    """Return the language model of the first stage that has one, for an option that needs it.
 
     Raises:
         ConfigError: no stage has one.
@@ -120,7 +177,7 @@ def _phrasing_model(pipeline: Pipeline) -> LanguageModel:
     for stage in pipeline.stages:
         if stage.recommender.lm is not None:
             return stage.recommender.lm
-    raise ConfigError("--phrase: no stage of this model has a language model; fit one with an [lm] table")
+    raise ConfigError(f"{option}: no stage of this model has a language model; fit one with an [lm] table")
 
 
 def _print_list(loaded: SavedModel, answer: dict[str, Any]) -> None:

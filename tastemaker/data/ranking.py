@@ -74,6 +74,18 @@ def sort_lists(items: Int32, scores: Float32, k: int) -> Ranking:
     return _listed(_keys(np.where(padding, -1, items), np.where(padding, np.float32(-np.inf), scores)), k)
 
 
+def only(allowed: Bool, rows: int) -> Ranking:
+    """Return the items that are allowed, [n], as candidates of `rows` queries, alike good and in number order.
+
+    Where nothing is allowed, the lists are empty and one place wide.
+    """
+    numbers = np.flatnonzero(allowed).astype(np.int32)
+    if not len(numbers):
+        return Ranking(np.full((rows, 1), -1, np.int32), np.full((rows, 1), -np.inf, np.float32))
+    scores = np.zeros(len(numbers), dtype=np.float32)
+    return Ranking(np.broadcast_to(numbers, (rows, len(numbers))), np.broadcast_to(scores, (rows, len(numbers))))
+
+
 def top_k(scores: Float32, k: int, *, exclude: Queries | None = None) -> Ranking:
     """Return the k best items of dense scores [B, n]; -inf means no opinion and is never listed.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from tastemaker.text.clean import clean
 from tastemaker.text.prompts import LETTERS
@@ -14,6 +16,9 @@ LINE_LENGTH = 200
 
 TEXT_LENGTH = 4000
 """Characters of a free text that are looked at."""
+
+OBJECTS = 20
+"""Places at which a JSON object is tried to begin."""
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -90,3 +95,17 @@ def sentences(text: str, *, max_length: int, least_words: int = 3) -> str:
     parts = dict.fromkeys(part.strip() for part in _SENTENCE_END.split(cleaned) if _WORD.search(part))
     said = clean(" ".join(parts), max_length=max_length)
     return said if len({word.lower() for word in _WORD.findall(said)}) >= least_words else ""
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """Read the first JSON object in a model's answer, whatever stands around it; None where there is none."""
+    text = text[:TEXT_LENGTH]
+    decoder = json.JSONDecoder()
+    for start in [match.start() for match in re.finditer(r"\{", text)][:OBJECTS]:
+        try:
+            found, _ = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            return found
+    return None

@@ -8,6 +8,8 @@ import math
 import polars as pl
 import pytest
 
+from tastemaker.testing import tiny_shop
+
 
 @pytest.fixture
 def model(tastemaker, shop, tmp_path):
@@ -82,6 +84,33 @@ def test_a_wish_without_a_stage_that_reads_it_is_said(tastemaker, model):
     outcome = tastemaker("recommend", model, "--history", "i001", "--wish", "soap", "--json")
     assert outcome.code == 0
     assert "no stage of this model reads a wish" in outcome.err
+
+
+def test_a_wish_filters_whatever_the_model(tastemaker, model):
+    items = tiny_shop(users=80).items.frame
+    fitting = items.filter((pl.col("price") <= 19.99) & (pl.col("brand") != "Acme"))["id"].to_list()
+    outcome = tastemaker(
+        "recommend", model, "--history", "i001", "-k", 40, "--wish", "under 20, not from acme", "--json"
+    )
+    answer = outcome.json()
+    assert set(answer["item_ids"]) == set(fitting) - {"i001"}
+    assert answer["wish"]["filters"] == {"price_to": 19.99, "not_brands": ["Acme"]}
+    assert answer["wish"]["products_that_fit"] == len(fitting)
+    assert "understood as: price up to 19.99; not brand Acme (" in outcome.err
+    assert "reads a wish" not in outcome.err, "no words remain that a stage could read"
+    everybody = tastemaker("recommend", model, "--all", "--wish", "under 20, not from acme").lines()
+    assert all(set(line["item_ids"]) <= set(fitting) for line in everybody)
+
+
+def test_a_wish_that_nothing_fits_gives_no_product(tastemaker, model):
+    outcome = tastemaker("recommend", model, "--history", "i001", "--wish", "under 1", "--json")
+    assert outcome.json()["item_ids"] == []
+    assert "(0 of 40 products fit)" in outcome.err
+
+
+def test_a_wish_is_read_by_the_language_model_if_there_is_one(refused, model):
+    line = refused("recommend", model, "--history", "i001", "--wish", "soap", "--wish-reader", "lm")
+    assert "--wish-reader lm: no stage of this model has a language model" in line
 
 
 def test_a_wish_steers_text_knn(tastemaker, shop, tmp_path):

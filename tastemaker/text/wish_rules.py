@@ -1,0 +1,244 @@
+"""Reading wishes by rules: amounts by pattern, brands and categories by the catalogue's own names. No model is needed.
+
+"under 20", "cheaper than €15", "at most 20", "between 10 and 20", "10-20 euros", "over 5", "around 20" (a fifth less or
+more) are prices, unless a unit of measure follows the number. "not from Acme", "no perfume", "anything but Bolt or
+Cosy" exclude. "by Acme", "only Acme" and a name that is no ordinary word of the catalogue include; so does a category
+that the wish begins with ("shampoo for dry hair"), or that "in" or "category" marks. Everything else is kept as words.
+"Under 20" is at most 19.99: prices have two decimals.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from tastemaker.text.vocabulary import Vocabulary
+from tastemaker.text.wish import CURRENCIES, Filters, Wish, currency_of, said_words
+
+if TYPE_CHECKING:
+    from tastemaker.data.entities import Entities
+    from tastemaker.text.vocabulary import Mention
+
+CENT = 0.01
+AROUND = 0.2
+"""How far from an amount "around" reaches, as a share of it."""
+LARGEST = 1e9
+"""Amounts beyond are no prices."""
+
+_SIGN = "|".join(sorted((re.escape(word) for words in CURRENCIES.values() for word in words), key=len, reverse=True))
+_AMOUNT = rf"(?:(?P<sign{{0}}>{_SIGN})\s?)?(?P<amount{{0}}>\d[\d.,]*\d|\d)(?:\s?(?P<unit{{0}}>{_SIGN})(?![^\W\d_]))?"
+_ONE, _TWO = (_AMOUNT.replace("{0}", number) for number in ("1", "2"))
+_UNITS = (
+    r"(?!\s?(?:%|percent|ml|cl|l|liters?|litres?|mg|g|grams?|kg|kilos?|oz|ounces?|lbs?|cm|mm|m|meters?|metres?|km|inch(?:es)?|in\b|ft"
+    r"|feet|watts?|w|volts?|v|mah|gb|tb|mb|hz|hours?|hrs?|h|min(?:utes?)?|days?|weeks?|months?|years?|yrs?|degrees?|°|x"
+    r"|pieces?|pcs|packs?|count|people|persons?|spf|stars?)(?![^\W\d_]))"
+)
+_END = rf"(?![\d]|[.,]\d){_UNITS}"
+_UNDER = r"under|below|less than|cheaper than|lower than|beneath|<(?!=)"
+_UP_TO = (
+    r"up to|at most|no more than|not more than|not over|not above|max(?:imum)?(?: of)?\.?|within|<=|≤|not exceeding"
+    r"|budget(?: of| is)?:?"
+)
+_OVER = r"over|above|more than|dearer than|pricier than|higher than|>(?!=)"
+_FROM = (
+    r"at least|no less than|not less than|not under|not below|min(?:imum)?(?: of)?\.?|starting (?:at|from)|from|>=|≥"
+)
+_AROUND = r"around|about|roughly|approximately|circa|~"
+_FLAGS = re.IGNORECASE
+_BEFORE = r"(?<![^\W\d_])"
+_PRICE = r"(?:(?:the )?price[sd]?(?: is| range)?:? )?"
+_BETWEEN = re.compile(
+    rf"{_BEFORE}{_PRICE}(?:(?P<word>between|from)\s+)?{_ONE}\s*(?P<join>and|to|-|–|—)\s*{_TWO}{_END}", _FLAGS
+)
+_BOUND = re.compile(
+    rf"{_BEFORE}{_PRICE}(?:for )?(?:(?P<up_to>{_UP_TO})|(?P<under>{_UNDER})|(?P<from>{_FROM})|(?P<over>{_OVER})"
+    rf"|(?P<around>{_AROUND}))\s*{_ONE}{_END}",
+    _FLAGS,
+)
+
+_NEGATION = re.compile(
+    r"(?:\b(?:no|not|without|except(?: for)?|excluding|exclude|avoid|never|nothing|(?:any|every)thing but|other than"
+    r"|don['’]?t (?:want|like|need)|do not (?:want|like|need)|hate|but not|nor)"
+    r"(?:\s+(?:any|a|an|the|more|for|from|by|of|in|made|brand|category|products?|things?|items?|anything))*\s*)$",
+    _FLAGS,
+)
+_AND = re.compile(r"^\s*(?:,|or|and|nor|,\s*(?:or|and|nor)|/|&)\s*(?:from |by |any )?$", _FLAGS)
+_BRAND_CUE = re.compile(
+    r"\b(?:from|by|only|brand(?: is|:)?|made by|prefer(?:ably)?|must be)(?:\s+(?:the|brand|a|an))*\s*$", _FLAGS
+)
+_AFTER_BRAND = re.compile(r"^\s*(?:brand|only)\b", _FLAGS)
+_CATEGORY_CUE = re.compile(r"\b(?:in|only|category(?: is|:)?|department|section)(?:\s+(?:the|category))*\s*$", _FLAGS)
+_AFTER_CATEGORY = re.compile(r"^\s*(?:category|department|section|only)\b", _FLAGS)
+_OPENING = re.compile(
+    r"^\W*(?:(?:hi|hello|please)\W+)?(?:(?:i|we)(?:['’]m| am|['’]re| are)? )?"
+    r"(?:(?:want|need|looking for|look for|find me|find|show me|give me|would like|search(?:ing)? for)\s+)?"
+    r"(?:(?:a|an|some|the|new|good|nice|my|me)\s+)*$",
+    _FLAGS,
+)
+_UNKNOWN_NEGATION = re.compile(
+    r"\b(?:no|not|without|except|avoid)\s+(?!more|less|over|under)([^\W\d_][\w'’-]*)", _FLAGS
+)
+_EDGES = re.compile(
+    r"^(?:[\s,;.:!&/-]|\b(?:and|but|or|with|please)\b)+|(?:[\s,;:&/-]|\b(?:and|but|or|for|with|from|by|in)\b)+$", _FLAGS
+)
+_SPAN = "\x00"
+"""Stands where something was taken out."""
+
+
+@dataclass
+class _Draft:
+    """What is found while a wish is read."""
+
+    text: str
+    taken: list[tuple[int, int]] = field(default_factory=list)
+    price_from: float | None = None
+    price_to: float | None = None
+    currency: str | None = None
+    names: dict[str, list[str]] = field(
+        default_factory=lambda: {"brands": [], "not_brands": [], "categories": [], "not_categories": []}
+    )
+    notes: list[str] = field(default_factory=list)
+
+    def take(self, start: int, end: int) -> None:
+        """Take a span out of the words that remain; the places of all others stay."""
+        self.taken.append((start, end))
+
+    def words(self) -> str:
+        """Return what remains."""
+        letters = list(self.text)
+        for start, end in self.taken:
+            letters[start:end] = _SPAN * (end - start)
+        parts = [_EDGES.sub("", part) for part in re.split(rf"{_SPAN}+", "".join(letters))]
+        return re.sub(r"\s+", " ", _EDGES.sub("", " ".join(part for part in parts if part))).strip()
+
+
+class RuleReader:
+    """Reads wishes by rules; deterministic and total."""
+
+    def __init__(self, items: Entities, *, vocabulary: Vocabulary | None = None) -> None:
+        self.vocabulary = vocabulary or Vocabulary(items)
+
+    def read(self, text: str) -> Wish:
+        """Return filters and remaining words of any text."""
+        draft = _Draft(said_words(text))
+        self._prices(draft)
+        self._names(draft)
+        try:
+            filters = Filters(
+                price_from=draft.price_from,
+                price_to=draft.price_to,
+                currency=draft.currency,
+                **{kind: tuple(dict.fromkeys(names)) for kind, names in draft.names.items()},
+            )
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            return Wish(draft.text, Filters(), draft.text, "rules", (f"kept as words: {reason}",))
+        self._unknown(draft)
+        return Wish(draft.text, filters, draft.words(), "rules", tuple(draft.notes))
+
+    def _prices(self, draft: _Draft) -> None:
+        found: list[tuple[int, int, float | None, float | None, str | None]] = []
+        for match in _BETWEEN.finditer(draft.text):
+            low, high = _number(match["amount1"]), _number(match["amount2"])
+            code = _code(match, "1") or _code(match, "2")
+            marked = match["word"] or code or "price" in match[0].lower()
+            between = (match["word"] or "").lower() == "between"
+            if low is None or high is None or not marked or (between != (match["join"].lower() == "and") and not code):
+                continue
+            found.append((*match.span(), min(low, high), max(low, high), code))
+        for match in _BOUND.finditer(draft.text):
+            if any(start < match.end() and match.start() < end for start, end, *_ in found):
+                continue
+            amount, code = _number(match["amount1"]), _code(match, "1")
+            if amount is None or (match["from"] and match["from"].lower() == "from" and not code):
+                continue
+            low, high = _bounds(match, amount)
+            found.append((*match.span(), low, high, code))
+        if not found:
+            return
+        if not self.vocabulary.prices.count():
+            draft.notes.append("the catalogue has no prices: the amount is kept as words")
+            return
+        for start, end, least, most, code in found:
+            draft.take(start, end)
+            draft.price_from = least if least is not None else draft.price_from
+            draft.price_to = most if most is not None else draft.price_to
+            draft.currency = code or draft.currency
+        known = self.vocabulary.currencies
+        if draft.currency and known and draft.currency not in known:
+            draft.notes.append(f"the catalogue has no prices in {draft.currency}; nothing is converted")
+        elif draft.currency and not known:
+            draft.notes.append(f"the catalogue names no currency: its prices are taken for {draft.currency}")
+        unpriced = int(self.vocabulary.prices.null_count())
+        if unpriced:
+            draft.notes.append(f"products without a price are left out: {unpriced:,}")
+
+    def _names(self, draft: _Draft) -> None:
+        before: tuple[Mention, bool] | None = None
+        for mention in self.vocabulary.mentions(draft.text):
+            if any(start < mention.end and mention.start < end for start, end in draft.taken):
+                continue
+            head, tail = draft.text[: mention.start], draft.text[mention.end :]
+            negated = _NEGATION.search(head)
+            carried = before is not None and bool(_AND.search(draft.text[before[0].end : mention.start]))
+            wanted = before[1] if before is not None and carried and not negated else not negated
+            if not wanted:
+                draft.names["not_brands" if mention.kind == "brand" else "not_categories"].append(mention.name)
+                start = negated.start() if negated else before[0].end if before else mention.start
+                draft.take(start, mention.end)
+            elif mention.kind == "brand":
+                cue = _BRAND_CUE.search(head) or _AFTER_BRAND.search(tail) or carried
+                if cue or self.vocabulary.is_distinct(mention.name):
+                    draft.names["brands"].append(mention.name)
+                else:
+                    wanted = False  # an ordinary word begins no list
+                    before = None
+                    continue
+            elif _CATEGORY_CUE.search(head) or _AFTER_CATEGORY.search(tail) or carried or self._opens(head):
+                draft.names["categories"].append(mention.name)
+            else:
+                before = None
+                continue
+            before = (mention, wanted)
+
+    def _opens(self, head: str) -> bool:
+        """Say whether what stands before a category is but an opening."""
+        return bool(_OPENING.fullmatch(head))
+
+    def _unknown(self, draft: _Draft) -> None:
+        """Note what a wish rules out that is no brand and no category."""
+        for word in dict.fromkeys(match[1] for match in _UNKNOWN_NEGATION.finditer(draft.words())):
+            draft.notes.append(f"no brand or category is called {word!r}: ruled out by no filter, kept as words")
+
+
+def _bounds(match: re.Match[str], amount: float) -> tuple[float | None, float | None]:
+    """Return least and largest price of a bound."""
+    if match["up_to"]:
+        return None, amount
+    if match["under"]:
+        return None, max(0.0, round(amount - CENT, 2))
+    if match["from"]:
+        return amount, None
+    if match["over"]:
+        return round(amount + CENT, 2), None
+    return round(amount * (1 - AROUND), 2), round(amount * (1 + AROUND), 2)
+
+
+def _code(match: re.Match[str], number: str) -> str | None:
+    word = match[f"sign{number}"] or match[f"unit{number}"]
+    return currency_of(word) if word else None
+
+
+def _number(text: str) -> float | None:
+    """Read 1,000 and 1.000 as a thousand, 19,99 and 19.99 as a price; None for what is neither."""
+    if re.fullmatch(r"\d{1,3}(?:([.,])\d{3})(?:\1\d{3})*(?:[.,]\d{1,2})?", text):
+        whole, _, cents = text.rpartition(text[-3]) if text[-3] in ".," else (text, "", "0")
+        value = float(f"{re.sub('[.,]', '', whole)}.{cents}")
+    elif re.fullmatch(r"\d{1,12}(?:[.,]\d{1,2})?", text):
+        value = float(text.replace(",", "."))
+    else:
+        return None
+    return value if value <= LARGEST else None
