@@ -75,6 +75,19 @@ def benchmarks_page() -> str:
     return as_page(benchmarks()) + (f"\n## Measured here\n\n{OURS}\n\n{ours}\n" if ours else "")
 
 
+def paradigms_page() -> str:
+    """Return the page with the survey's paradigms, their commands and figures."""
+    return f"{HEAD}\n# The survey's paradigms, run\n\n{PARADIGMS}\n\n{accuracy().survey()}\n"
+
+
+PARADIGMS = """\
+Each way in which a language model takes part in a recommendation, after the survey (arXiv 2403.02760, with arXiv
+2307.02046), the command that runs it on your data, and what it reached here: leave-one-out, all products ranked, history
+masked, fitted on train only, ties in file order, seed 0. The models are small on purpose, so the figures tell methods
+apart on one machine; they are no verdict on large models. `DIR` is a folder of data, `*.toml` files are in
+`benchmarks/accuracy/configs`. More of each row, with costs and tests: [Benchmarks](benchmarks.md)."""
+
+
 def accuracy() -> Any:  # noqa: ANN401  # a module that lies outside the package
     """Return the module that reads benchmarks/accuracy/results."""
     sys.path.insert(0, str(ROOT / "benchmarks" / "accuracy"))
@@ -153,6 +166,7 @@ PAGES = {
     "models.md": models_page,
     "settings.md": settings_page,
     "benchmarks.md": benchmarks_page,
+    "paradigms.md": paradigms_page,
 }
 
 

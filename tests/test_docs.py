@@ -56,7 +56,7 @@ def test_toml_blocks_build():
         assert registry.build(settings).stages
 
 
-@pytest.mark.parametrize("page", ["cli.md", "models.md", "settings.md", "benchmarks.md"])
+@pytest.mark.parametrize("page", ["cli.md", "models.md", "settings.md", "benchmarks.md", "paradigms.md"])
 def test_generated_pages_are_up_to_date(page):
     generate = load_script("scripts/generate_docs")
     assert generate.PAGES[page]() == (ROOT / "docs" / page).read_text(), "run: make docs"

@@ -109,6 +109,7 @@ def markdown(found: Results, order: Sequence[str]) -> str:
             "|---|---|---:|---:|---:|---|---:|---:|",
         ]
         parts.append("\n".join([*lines, *(_line(row) for row in mine)]))
+        parts += [*_bound(mine), *_costs(mine)]
     if found.get("pairs"):
         lines = [
             "| data | history | pair | difference in NDCG@10 [95 %] | p, Holm | |",
@@ -140,6 +141,34 @@ def _comparable(name: str) -> list[published.TableRow]:
     """Return published rows that were not made here, masked and fitted on train as far as they say."""
     rows = published.joined(published.benchmarks()[name], None, ("ndcg@10",))
     return [row for row in rows if row.kind != "floor check" and not row.differs and "recall@10" in row.values]
+
+
+def survey() -> str:
+    """Return the paradigms of the survey, each with the command that runs it and its measured figures, in markdown."""
+    facts = tomllib.loads((FOLDER / "survey.toml").read_text(encoding="utf-8"))
+    lines = [
+        "| paradigm | variant | command | measured on | recall@10 [95 %] | NDCG@10 [95 %] |",
+        "|---|---|---|---|---:|---:|",
+    ]
+    for one in facts["row"]:
+        found = _cited(one)
+        figures = " | ".join(_interval(found, measure) for measure in ("recall@10", "ndcg@10"))
+        where = "-" if found is None else f"{one['data']}, {found['test_queries']:,} shoppers"
+        lines.append(f"| {one['paradigm']} | {one['variant']} | `{one['command']}` | {where} | {figures} |")
+    return "\n".join(lines)
+
+
+def _cited(one: dict[str, str]) -> dict[str, Any] | None:
+    """Return the masked row of a result that a row of the survey names."""
+    rows = load(place(one["table"])).get("rows", [])
+    return next((r for r in rows if (r["data"], r["model"], r["masked"]) == (one["data"], one["model"], True)), None)
+
+
+def _interval(row: dict[str, Any] | None, measure: str) -> str:
+    if row is None:
+        return "not measured"
+    metric = row["metrics"][measure]
+    return f"{metric['value']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]"
 
 
 def card(name: str) -> str:
@@ -229,6 +258,27 @@ def _line(row: dict[str, Any]) -> str:
     values = " | ".join(value(row, measure) for measure in ("recall@10", "ndcg@10"))
     cells = f"{row['model']} | {_history(row)} | {values} | {row['seeds']} | {row['verdict']}"
     return f"| {cells} | {row['fit_seconds']:.0f} | {row['peak_mib']:,} |"
+
+
+def _bound(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what a perfect re-ranker of the 50 candidates of `transitions` would reach, where that was measured."""
+    retrievers = [row for row in rows if row["model"] == "transitions" and row["masked"]]
+    found = [row["metrics"]["recall@50"]["value"] for row in retrievers if "recall@50" in row["metrics"]]
+    return [f"A perfect re-ranker of 50 candidates of `transitions` would have {one:.4f} for both." for one in found]
+
+
+def _costs(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what 1,000 requests take, where language models answer some of them, and what no re-ranker can exceed."""
+    mine = [row for row in rows if row["masked"] and (row.get("per_1000_requests") or {}).get("prompt_tokens")]
+    if not mine:
+        return []
+    lines = ["| a 1,000 requests | seconds | tokens read | tokens written | money |", "|---|---:|---:|---:|---:|"]
+    for row in mine:
+        cost = row["per_1000_requests"]
+        money = "-" if cost["money"] is None else f"{cost['money']:.3f}"
+        tokens = f"{cost['prompt_tokens']:,.0f} | {cost['answer_tokens']:,.0f}"
+        lines.append(f"| {row['model']} | {cost['seconds']:.0f} | {tokens} | {money} |")
+    return ["\n".join(lines)]
 
 
 def _pair_line(pair: dict[str, Any]) -> str:
