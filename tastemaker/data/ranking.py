@@ -193,7 +193,7 @@ def _bounds(scores: Float32, k: int, *, start: int) -> Float32:
     """Return a lower bound of the k-th largest score of each row, [B]: k of the largest ones of groups reach it.
 
     Raises:
-        DataError: a score is NaN. The largest score of a group is NaN where any of them is, so few numbers are looked at.
+        DataError: a score is NaN; the largest score of a group is NaN where any of them is, so few are looked at.
     """
     groups = GROUPS * k
     size, whole = scores.shape[1] // groups, scores.shape[1] // groups * groups
