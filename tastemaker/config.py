@@ -3,7 +3,8 @@
 A smallest file is `[[stage]]` and `model = "transitions"`. Keys can be set from the command line as
 `stage.0.recency=0.5`. Keys and passwords come from the environment only and never stand in a file.
 
-The table `[search]` says what `tastemaker search` tries. It is no part of the pipeline, so `read` leaves it out.
+The tables `[search]` and `[augment]` say what `tastemaker search` tries and what `tastemaker augment` writes. They are
+no part of the pipeline, so `read` leaves them out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from typing import Any
 
 from tastemaker import registry
 from tastemaker.errors import ConfigError
+
+BESIDE = {"search": "what to try", "augment": "what to write"}
+"""Tables that are no part of the pipeline, and what they hold."""
 
 
 def read(source: str, *, overrides: list[str] | None = None) -> dict[str, Any]:
@@ -27,7 +31,8 @@ def read(source: str, *, overrides: list[str] | None = None) -> dict[str, Any]:
         ConfigError: no such file or model, not TOML, or an override that does not fit.
     """
     settings = _load(source)
-    settings.pop("search", None)
+    for table in BESIDE:
+        settings.pop(table, None)
     for override in overrides or []:
         _apply(settings, override)
     return settings
@@ -40,6 +45,16 @@ def read_search(source: str) -> dict[str, Any]:
         ConfigError: no such file or model, not TOML, or `search` is no table.
     """
     table: dict[str, Any] = _load(source).get("search", {})
+    return table
+
+
+def read_augment(source: str) -> dict[str, Any]:
+    """Return the table `[augment]` of a TOML file, empty where there is none.
+
+    Raises:
+        ConfigError: no such file or model, not TOML, or `augment` is no table.
+    """
+    table: dict[str, Any] = _load(source).get("augment", {})
     return table
 
 
@@ -81,8 +96,9 @@ def _load(source: str) -> dict[str, Any]:
             settings = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not valid TOML: {error}") from error
-        if not isinstance(settings.get("search", {}), dict):
-            raise ConfigError(f"{path}.search: {settings['search']!r}: must be a table of what to try, [search]")
+        for table, holds in BESIDE.items():
+            if not isinstance(settings.get(table, {}), dict):
+                raise ConfigError(f"{path}.{table}: {settings[table]!r}: must be a table of {holds}, [{table}]")
         return settings
     if source in registry.names():
         return {"stage": [{"model": source}]}

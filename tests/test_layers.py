@@ -33,6 +33,7 @@ LAYERS = [
     {"saved", "testing"},
     {"demo", "config"},
     {"compare", "search"},
+    {"augment"},
     {"published"},
     {"report"},
     {"cli", "serve"},

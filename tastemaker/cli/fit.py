@@ -109,7 +109,7 @@ def _fit(pipeline: Pipeline, shop: Dataset, split: str, *, aids: Aids, seed: int
     """Fit as the split says; return the histories that recommend is to answer, and facts of what was learnt from."""
     if split == "none":
         evaluate.fit_on_all(pipeline, shop, aids=aids, seed=seed, progress=bar)
-        return shop.queries(), {
+        return shop.real().queries(), {
             "protocol": {"split": "none", "interactions": len(shop)},
             "train_fingerprint": shop.fingerprint,
         }
@@ -119,7 +119,7 @@ def _fit(pipeline: Pipeline, shop: Dataset, split: str, *, aids: Aids, seed: int
         f"note: fitted on the train part of a {split} split, so that recommend and evaluate agree; "
         "for production, learn from everything with --split none"
     )
-    return parts.refit.queries(), {
+    return parts.refit.real().queries(), {
         "protocol": {**parts.protocol, "choices": evaluate.choices_of(pipeline, parts.validation)},
         "train_fingerprint": parts.train.fingerprint,
     }

@@ -9,6 +9,7 @@ import typer
 
 from tastemaker import __version__
 from tastemaker.cli import (
+    augment,
     benchmark,
     compare,
     data,
@@ -43,6 +44,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("benchmark")(benchmark.benchmark)
 app.command("search")(search.search)
+app.command("augment")(augment.augment)
 app.command("models")(models.models)
 app.command("prompts")(prompts.prompts)
 app.add_typer(weights.app, name="weights")

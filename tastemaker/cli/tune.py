@@ -80,13 +80,13 @@ def tune(
         if pipeline.items.digest != shop.items.digest:
             pipeline.transfer(shop.items)
         pipeline.tune(shop, seed=seed, progress=bar)
-        histories, protocol = shop.queries(), {"split": "none", "interactions": len(shop)}
+        histories, protocol = shop.real().queries(), {"split": "none", "interactions": len(shop)}
         learnt = shop
     else:
         parts = split_data(shop, split, seed=seed).with_facts(data_fingerprint=shop.fingerprint)
         adaptation = evaluate.Adaptation(loaded.facts, evaluate.check_share(share))
         said = adaptation.apply(pipeline, parts, seed=seed, progress=bar)
-        histories, protocol = parts.refit.queries(), {**parts.protocol, **said}
+        histories, protocol = parts.refit.real().queries(), {**parts.protocol, **said}
         learnt = parts.train
     facts = {
         "tuned_from": loaded.facts,
@@ -110,9 +110,9 @@ def _loaded(model: Path, out: Path) -> saved.SavedModel:
 def _asked(shop: Dataset, split: str) -> tuple[Queries, dict[str, Any]]:
     """Return the histories to answer for, and the protocol."""
     if split == "none":
-        return shop.queries(), {"split": "none", "interactions": len(shop)}
+        return shop.real().queries(), {"split": "none", "interactions": len(shop)}
     parts = split_data(shop, split)
-    return parts.refit.queries(), parts.protocol
+    return parts.refit.real().queries(), parts.protocol
 
 
 def _tell(out: Path, pipeline: Pipeline, facts: dict[str, Any], started: float, *, word: str, json: bool) -> None:

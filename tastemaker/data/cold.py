@@ -9,6 +9,7 @@ import numpy as np
 from tastemaker.data.duplicates import has_titles, how_many, near_duplicates
 from tastemaker.data.holdout import Holdout, Split, questions, require_interactions, require_questions
 from tastemaker.data.queries import Queries
+from tastemaker.data.synthetic import sets_synthetic_aside
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tastemaker.types import Bool, Int32, Int64
 
 
+@sets_synthetic_aside
 def user_cold(data: Dataset, *, share: float = 0.1, seed: int = 0) -> Split:
     """Hold out shoppers: a random share of them is test, another one validation; nothing of them is in train.
 
@@ -59,6 +61,7 @@ def user_cold(data: Dataset, *, share: float = 0.1, seed: int = 0) -> Split:
     return Split(train, refit, held_out[0], held_out[1], protocol)
 
 
+@sets_synthetic_aside
 def item_cold(data: Dataset, *, share: float = 0.1, least_history: int = 1, seed: int = 0) -> Split:
     """Hold out products: a random share of those that were bought is test, another one validation.
 

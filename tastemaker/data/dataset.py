@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 RESERVED = {"interactions": ("user", "item"), "items": ("id",), "users": ("id",)}
 
 
+PROVENANCE, SYNTHETIC = "provenance", "synthetic: "
+"""A log's column, and how its texts begin for synthetic interactions; what follows says who proposed them."""
+
+
 def free_names(columns: Collection[str], reserved: Iterable[str]) -> dict[str, str]:
     """Return old name -> free name for the columns that are called as one of `reserved`."""
     taken = {}
@@ -127,8 +131,22 @@ class Dataset:
 
     @cached_property
     def popularity(self) -> Float32:
-        """Number of interactions of each item, float32 [n_items]."""
-        return np.bincount(self.log["item"].to_numpy(), minlength=self.n_items).astype(np.float32)
+        """Number of interactions of each item, float32 [n_items]; synthetic ones do not count."""
+        return np.bincount(self.real().log["item"].to_numpy(), minlength=self.n_items).astype(np.float32)
+
+    def synthetic(self) -> pl.Series:
+        """Say which interactions are synthetic; see `tastemaker.data.synthetic`."""
+        if PROVENANCE not in self.log.columns:
+            return pl.repeat(False, len(self), eager=True)
+        return self.log[PROVENANCE].cast(pl.String).str.starts_with(SYNTHETIC).fill_null(value=False)
+
+    def real(self) -> Dataset:
+        """Return the data without synthetic interactions, and without the column where it marks nothing else."""
+        synthetic = self.synthetic()
+        if not synthetic.any():
+            return self
+        log = self.log.filter(~synthetic)
+        return self.with_log(log if log[PROVENANCE].count() else log.drop(PROVENANCE))
 
     def matrix(self) -> csr_array:
         """Return who interacted with what: ones, sparse float32 [n_users, n_items]; repeats count once."""

@@ -9,6 +9,7 @@ import polars as pl
 
 from tastemaker.data.cold import item_cold, user_cold
 from tastemaker.data.holdout import Holdout, Split, questions, require_interactions
+from tastemaker.data.synthetic import sets_synthetic_aside
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["SPLITS", "Holdout", "Split", "as_given", "item_cold", "leave_one_out", "temporal", "user_cold"]
 
 
+@sets_synthetic_aside
 def leave_one_out(data: Dataset) -> Split:
     """Hold out each user's last interaction for test and the last but one for validation.
 
@@ -39,6 +41,7 @@ def leave_one_out(data: Dataset) -> Split:
     )
 
 
+@sets_synthetic_aside
 def temporal(data: Dataset, *, validation: float = 0.1, test: float = 0.1) -> Split:
     """Split at two points in time: the newest `test` share of interactions is test, the share before it validation.
 
@@ -63,6 +66,7 @@ def temporal(data: Dataset, *, validation: float = 0.1, test: float = 0.1) -> Sp
     return _from_parts(data, part, {"split": "temporal", "validation_from": cuts[0], "test_from": cuts[1]})
 
 
+@sets_synthetic_aside
 def as_given(data: Dataset) -> Split:
     """Split by the log's own column "split" with the words train, valid and test, or their usual variants.
 

@@ -27,14 +27,24 @@ from tastemaker.drafts import draft
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tastemaker.data.dataset import Dataset
 
 Notation = Literal["parquet", "csv", "tsv", "jsonl"]
+BESIDE = frozenset({"augmentation.json", "provenance.parquet"})
+"""Files that may stand beside the data: what `tastemaker augment` tells of them."""
 WORDS = {dtype: word for word, dtype in DTYPES.items()}
 
 
 def write(
-    data: Dataset, folder: str | Path, *, format: Notation = "parquet", gzip: bool = False, overwrite: bool = False
+    data: Dataset,
+    folder: str | Path,
+    *,
+    format: Notation = "parquet",
+    gzip: bool = False,
+    overwrite: bool = False,
+    beside: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write interactions, items and users; whole or not at all.
 
@@ -47,6 +57,7 @@ def write(
         format: notation of the three files.
         gzip: compress text files.
         overwrite: replace a folder that holds such files, and nothing else.
+        beside: further files by name, of `BESIDE`; readers leave them alone.
 
     Returns:
         The folder.
@@ -65,6 +76,7 @@ def write(
     for role, frame in frames.items():
         content = _encode(frame, role, format)
         files[f"{role}.{format}" + ".gz" * gzip] = gzip_module.compress(content, mtime=0) if gzip else content
+    files |= beside or {}
     try:
         with draft(folder) as new:
             for name, content in files.items():
@@ -105,7 +117,7 @@ def _refuse_foreign(folder: Path, *, overwrite: bool) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    return is_schema(path) if path.name == SCHEMA_FILE else bool(role_of(path))
+    return is_schema(path) if path.name == SCHEMA_FILE else path.name in BESIDE or bool(role_of(path))
 
 
 def _schema(frames: dict[str, pl.DataFrame], format: str) -> bytes:

@@ -130,7 +130,7 @@ def fit_on_all(
         DataError: a choice needs validation, and no shopper has 3 interactions.
     """
     if pipeline.wants_calibration or pipeline.stops_early:
-        split = leave_one_out(data)
+        split = leave_one_out(data.real())
         pipeline.fit(split.refit, aids=_first(aids, split.test), seed=seed, progress=progress)
         if pipeline.wants_calibration:
             pipeline.calibrate(split.test, seed=seed, progress=progress)

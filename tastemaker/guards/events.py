@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,10 +28,12 @@ def check_split(split: Split) -> dict[str, Any]:
     A target that the training data have and its own history lacks is a leak: by user, item and time, or by user and
     item where times are missing. A target that both have is a purchase made again, or a copy; it is taken for a copy if
     the protocol rules repeats out, or if there are more of them than the shoppers' customs explain (`repeats.copies`).
+    Synthetic interactions were proposed from training data, and may well name a target: they are not looked at.
 
     Raises:
         LeakError: an interaction is on both sides.
     """
+    split = replace(split, train=split.train.real(), refit=split.refit.real())
     _check_questions_differ(split)
     logs = {"train": split.train, "train + validation": split.refit}
     for name, part, known in (

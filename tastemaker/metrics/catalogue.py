@@ -44,13 +44,14 @@ class Catalogue:
 
     @classmethod
     def of(cls, train: Dataset, *, vectors: Float32 | None = None) -> Self:
-        """Gather what the measures need from the training data.
+        """Gather what the measures need from the training data; synthetic interactions do not count.
 
         Raises:
             DataError: vectors of another shape, or not of length 1; a price that is no amount.
         """
         if vectors is not None:
             _check_vectors(vectors, train.n_items)
+        train = train.real()
         found = item_categories(train.items)
         categories, names = found if found is not None else (None, ())
         buyers = train.log.select("user", "item").unique()["item"].to_numpy()

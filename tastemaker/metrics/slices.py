@@ -76,8 +76,9 @@ def by_target_popularity(targets: Queries, catalogue: Catalogue) -> Groups:
 def by_target_age(targets: Queries, train: Dataset) -> Groups | None:
     """Group by when the (first) target was first bought, in thirds of the training period; None without times.
 
-    A product without training interaction has no age and is in no group.
+    A product without training interaction has no age and is in no group; synthetic interactions do not count.
     """
+    train = train.real()
     if not train.has_timestamps:
         return None
     start, end = (int(time) for time in train.log.select(a=pl.min("timestamp"), b=pl.max("timestamp")).row(0))

@@ -91,6 +91,7 @@ class Filler:
             "product": quoted(names[0]),
             "title": quoted(names[0]),
             "text": quoted(self._texts[first], max_length=300),
+            "shoppers": self._shoppers(),
             "facts": "\n".join(facts),
             "attribute": "brand",
             "usual": "4",
@@ -107,6 +108,15 @@ class Filler:
         counts[history] = -1
         return np.argsort(-counts, kind="stable")[: min(CANDIDATES, max(1, self._data.n_items - len(history)))].astype(
             np.int32
+        )
+
+    def _shoppers(self) -> str:
+        """Return the newest purchases of a few shoppers."""
+        some = np.flatnonzero(self._histories.lengths > 0)[:LISTED]
+        bought = [self._histories.history(int(user))[-LISTED:] for user in some]
+        return "\n".join(
+            f"{letter}. {', '.join(quoted(self._names[item]) for item in history)}"
+            for letter, history in zip(LETTERS, bought, strict=False)
         )
 
     def _profile(self, history: Int32) -> str:

@@ -109,3 +109,18 @@ def json_object(text: str) -> dict[str, Any] | None:
         if isinstance(found, dict):
             return found
     return None
+
+
+def phrases(text: str, *, most: int, words: int) -> list[str]:
+    """Read a list of short phrases with commas or line ends between them.
+
+    Returns:
+        At most `most` different phrases in lower case, each of at most `words` words and `KEYWORD_LENGTH` characters;
+        what is longer is prose, and left out.
+    """
+    found: dict[str, None] = {}
+    for part in re.split(r"[,;\n]", text[:TEXT_LENGTH]):
+        phrase = clean(re.sub(r"^\s*(?:[-*\u2022]|\d+\s*[.)])\s*", "", part)).strip(" .\"'*:").lower()
+        if _WORD.search(phrase) and len(phrase) <= KEYWORD_LENGTH and len(phrase.split()) <= words:
+            found[phrase] = None
+    return list(found)[:most]

@@ -6,14 +6,14 @@ from dataclasses import replace
 from string import Formatter
 from typing import TYPE_CHECKING
 
-from tastemaker.text import prompts, task_templates, wish_lm
+from tastemaker.text import item_writer, prompts, shopper_picker, task_templates, wish_lm
 from tastemaker.text.prompts import Template
 from tastemaker.text.wordings import WORDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-SOURCES = (prompts, wish_lm)
+SOURCES = (prompts, wish_lm, item_writer, shopper_picker)
 """Modules whose templates are listed, beside wordings and task families."""
 
 

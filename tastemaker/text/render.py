@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
     from tastemaker.data.entities import Entities
 
-DEFAULT_TEMPLATE = "{title|title_keywords}; brand: {brand}; category: {categories}; {description:300}"
+DEFAULT_TEMPLATE = (
+    "{title|title_keywords}; brand: {brand}; category: {categories}; {description|written:300}; {written_keywords:200}"
+)
+"""The last two are columns that augmentation writes."""
 # Columns that a catalogue may lack without a template that names them being wrong.
-KNOWN = ("title", "title_keywords", "brand", "categories", "description", "price")
+KNOWN = ("title", "title_keywords", "brand", "categories", "description", "price", "written", "written_keywords")
 
 FIELD_LENGTH = 200  # characters of one field, where the template does not say, as "{description:300}" does
 CATEGORIES = 3  # at most so many categories of an item, the most specific ones

@@ -1,0 +1,114 @@
+"""Synthetic interactions: purchases that nobody made, proposed by augmentation, and kept apart from real ones.
+
+A row of the log whose column "provenance" begins with "synthetic: " is one; the text says who proposed it, and from
+which training part. Splits set such rows aside before anything is held out, so they are never a target and never in a
+history that is asked about; they join the training parts afterwards, each shopper's behind her own purchases. They are
+refused where the training part is another than the one they were proposed from, as they could tell what is held out.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import polars as pl
+
+from tastemaker.data import cells
+from tastemaker.data.dataset import PROVENANCE, SYNTHETIC
+from tastemaker.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tastemaker.data.dataset import Dataset
+    from tastemaker.data.holdout import Split
+    from tastemaker.types import Int32
+
+S = TypeVar("S", bound="Callable[..., Split]")
+DIGEST = 16
+"""Characters of the digest of a training part."""
+
+
+def train_digest(train: Dataset) -> str:
+    """Return what tells one training part from another: who bought what in which order."""
+    state = hashlib.sha256()
+    log = train.log.select("user", "item")
+    for part in (train.users.digest.encode(), train.items.digest.encode(), *cells.content(log)):
+        state.update(part)
+    return state.hexdigest()[:DIGEST]
+
+
+def synthetic_rows(train: Dataset, users: Int32, items: Int32, provenance: list[str]) -> pl.DataFrame:
+    """Return synthetic interactions as rows of a log.
+
+    They have the time of the shopper's newest purchase and, where every interaction has a value, the shopper's median.
+
+    Args:
+        train: real interactions only.
+        users: user numbers, [s]; each has a purchase in `train`.
+        items: item numbers, [s].
+        provenance: who proposed each, and from what, [s].
+    """
+    newest = train.log.group_by("user").agg(pl.col("timestamp").max(), pl.col("value").median().cast(pl.Float32))
+    rows = pl.DataFrame(
+        {
+            "user": pl.Series(users, dtype=pl.Int32),
+            "item": pl.Series(items, dtype=pl.Int32),
+            PROVENANCE: pl.Series([f"{SYNTHETIC}{one}" for one in provenance], dtype=pl.String),
+        }
+    ).join(newest, on="user", how="left", maintain_order="left")
+    if not train.has_values:
+        rows = rows.with_columns(value=pl.lit(None, dtype=pl.Float32))
+    return rows
+
+
+def behind(data: Dataset, rows: pl.DataFrame) -> Dataset:
+    """Return the data with further rows of the log, each shopper's behind her own."""
+    log = pl.concat([data.log, rows], how="diagonal_relaxed")
+    order = [name for name in data.log.columns if name != PROVENANCE]
+    return data.with_log(log.select(*order, PROVENANCE).sort("user", maintain_order=True))
+
+
+def sets_synthetic_aside(split: S) -> S:
+    """Let a way to split see real interactions only, and add the synthetic ones to the training parts it makes."""
+
+    @functools.wraps(split)
+    def apart(data: Dataset, **settings: Any) -> Split:  # noqa: ANN401  # those of the split
+        synthetic = data.synthetic()
+        if not synthetic.any():
+            return split(data, **settings)
+        parts = split(data.real(), **settings)
+        rows = data.log.filter(synthetic)
+        _check_origin(rows, parts)
+        return replace(
+            parts,
+            train=behind(parts.train, rows),
+            refit=behind(parts.refit, rows),
+            protocol={
+                **parts.protocol,
+                "data_fingerprint": data.fingerprint,
+                "synthetic_interactions_in_training": rows.height,
+            },
+        )
+
+    return cast("S", apart)
+
+
+def _check_origin(rows: pl.DataFrame, parts: Split) -> None:
+    """Refuse interactions that were proposed from another training part.
+
+    Raises:
+        DataError: as above.
+    """
+    here = train_digest(parts.train)
+    for said in rows[PROVENANCE].unique().sort().to_list():
+        match = re.search(r"\btrain=(\w+)", said)
+        if match is None or match[1] != here:
+            raise DataError(
+                f"synthetic interactions ({said!r}) were not proposed from the train part of this "
+                f"{parts.protocol['split']} split (train={here}), so they could tell what is held out; "
+                "run tastemaker augment with the same --split and --seed, on the same data"
+            )

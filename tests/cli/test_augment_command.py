@@ -1,0 +1,73 @@
+"""`tastemaker augment`: the folder that it writes, with the provenance of every row, and how other commands use it."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from tastemaker import config
+from tastemaker.augment import run
+from tastemaker.data import readers
+from tastemaker.errors import ConfigError, DataError
+from tastemaker.testing import tiny_shop
+
+SETTINGS = {"stage": [{"model": "item_knn"}]}
+
+
+def test_every_row_has_its_provenance(tastemaker, shop, tmp_path):
+    out = tmp_path / "augmented"
+    words = ["augment", "item_knn", "--data", shop, "--out", out, "--set", "stage.0.alpha=0.5"]
+    done = tastemaker(
+        *words, *(word for kind in ("keywords", "profiles", "interactions") for word in ("--keep", kind)), "--json"
+    )
+    assert done.code == 0, done.err
+    report = done.json()
+    assert report == {"out": str(out), **json.loads((out / "augmentation.json").read_text())}
+    assert report["written"]["descriptions"]["skipped"] == 'needs writer = "lm"'
+    rows = pl.read_parquet(out / "provenance.parquet")
+    data, _ = readers.read(out)
+    assert set(rows["author"]) == set(rows["prompt"]) == {"statistics"}
+    assert set(rows["train"]) == {report["train"]}
+    for table, column, entities in (
+        ("items", "written_keywords", data.items),
+        ("users", "profile", data.users),
+    ):
+        said = rows.filter((pl.col("table") == table) & (pl.col("field") == column))["id"].to_list()
+        assert said == entities.frame.filter(pl.col(column).is_not_null())["id"].to_list()
+        assert said
+    synthetic = data.log.filter(data.synthetic())
+    proposed = rows.filter(pl.col("table") == "interactions")
+    assert proposed.height == synthetic.height > 0
+    assert set(zip(proposed["field"], proposed["id"], strict=True)) == set(
+        zip(data.users.ids(synthetic["user"].to_numpy()), data.items.ids(synthetic["item"].to_numpy()), strict=True)
+    )
+    assert "statistics" in synthetic["provenance"][0]
+    again = tastemaker("evaluate", "item_knn", "--data", out, "--json")
+    assert again.code == 0, again.err
+    assert again.json()["protocol"]["synthetic_interactions_in_training"] == synthetic.height
+    fitted = tastemaker("fit", "transitions", "--data", out, "--out", tmp_path / "m", "--split", "none")
+    assert fitted.code == 0, fitted.err
+    user = data.users.ids(synthetic["user"].to_numpy()[:1])[0]
+    listed = tastemaker("recommend", tmp_path / "m", "--user", user, "-k", 40, "--json").json()["item_ids"]
+    proposed_to = set(data.items.ids(synthetic.filter(pl.col("user") == synthetic["user"][0])["item"].to_numpy()))
+    assert proposed_to & set(listed), "what was only proposed is not taken for bought"
+    replaced = tastemaker(*words, "--overwrite")
+    assert replaced.code == 0, replaced.err
+    assert "switched off" in replaced.out
+
+
+def test_mistakes_are_named(refused, shop, tmp_path):
+    out = ("--data", shop, "--out", tmp_path / "x")
+    assert "augment.kinds" in refused("augment", "item_knn", *out, "--kind", "poems")
+    assert '"lm" needs an [lm] table' in refused("augment", "item_knn", *out, "--writer", "lm")
+    assert "--keep profiles: is not written" in refused(
+        "augment", "item_knn", *out, "--kind", "keywords", "--keep", "profiles"
+    )
+    with pytest.raises(ConfigError, match="must be a table of what to write"):
+        (tmp_path / "bad.toml").write_text('augment = "all"\n[[stage]]\nmodel = "popular"\n')
+        config.read_augment(str(tmp_path / "bad.toml"))
+    data = tiny_shop()
+    with pytest.raises(DataError, match="'provenance' is in the way"):
+        run.augment(SETTINGS, {}, data.with_log(data.log.with_columns(pl.lit("web").alias("provenance"))))
