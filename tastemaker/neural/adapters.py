@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from tastemaker.types import Float32
 
-SAMPLE = 256
+SAMPLE = 128
 """Texts for each centroid that k-means looks at, at most."""
+ROUNDS = 25
+"""Rounds of k-means, at most."""
 
 
 def projection(rows: Tensor, dim: int) -> Tensor:
@@ -170,11 +172,12 @@ class Codes(Adapter):
         rows = np.random.default_rng(0).permutation(rows)[: SAMPLE * self.codes]
         self.order.copy_(torch.from_numpy(_deal(rows, self.order.shape)))
         for block, part in enumerate(self._parts(torch.from_numpy(rows)).unbind(1)):
-            points = np.ascontiguousarray(part.numpy())
-            count = min(self.codes, len(np.unique(points, axis=0)))
-            if count:
-                found = KMeans(count, n_init=1, max_iter=25, random_state=0).fit(points).cluster_centers_
-                self.centroids[block] = torch.from_numpy(found[np.minimum(np.arange(self.codes), count - 1)])
+            points = np.unique(part.numpy(), axis=0)
+            if len(points) > self.codes:
+                means = KMeans(self.codes, init="random", n_init=1, max_iter=ROUNDS, random_state=0)
+                points = means.fit(np.ascontiguousarray(part.numpy())).cluster_centers_
+            if len(points):
+                self.centroids[block] = torch.from_numpy(points[np.minimum(np.arange(self.codes), len(points) - 1)])
 
     def prepare(self, texts: Tensor) -> Tensor:
         """Return the codes of each text, int64 [n, blocks], each numbered within all blocks."""
