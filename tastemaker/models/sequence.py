@@ -191,20 +191,31 @@ class SequenceModel(SequenceRanker):
 
     def _loss(self, batch: Batch, item_loss: losses.ItemLoss) -> Tensor:
         """Return the mean loss of the next item over all places."""
-        table = self._network.inputs()
         known = replace(batch, items=batch.items[:, :-1], lengths=batch.lengths - 1)
-        states = self._network(table, known)[known.real]
-        return self._item_loss(item_loss, states, table, batch.items[:, 1:][known.real])
+        return self._loss_at(known, known.real, batch.items[:, 1:][known.real], item_loss)
 
-    def _item_loss(self, item_loss: losses.ItemLoss, states: Tensor, table: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss; products known by text compete only if somebody has bought them.
+    def _loss_at(self, asked: Batch, places: Tensor, targets: Tensor, item_loss: losses.ItemLoss) -> Tensor:
+        """Return the mean loss of the forecasts at these places, bool [b, L], for targets int64 [N].
 
-        The others would be pushed down at every step, and with them all products whose texts are like theirs.
+        Products known by text compete only if somebody has bought them: the others would be pushed down at every step,
+        and with them all products whose texts are like theirs. A sampled loss reads the vectors of the products that
+        take part, so its cost does not grow with the catalogue.
         """
-        if self.config.inputs == "id":
+        rivals = None if self.config.inputs == "id" else torch.from_numpy(self._competing).to(targets.device)
+        if isinstance(item_loss, losses.SampledLoss):
+            n_items = len(self._bought) if rivals is None else len(rivals)
+            negatives = item_loss.draw(n_items, targets.device)
+            negatives = negatives if rivals is None else rivals[negatives]
+            read = torch.unique(torch.cat([asked.items.clamp(min=0).flatten(), targets, negatives]))
+            table, items = self._network.inputs(read), torch.searchsorted(read, asked.items.contiguous())
+            states = self._network(table, replace(asked, items=torch.where(asked.items < 0, asked.items, items)))
+            targets, negatives = torch.searchsorted(read, targets), torch.searchsorted(read, negatives)
+            return item_loss.among(states[places], table, targets, negatives, n_items=n_items)
+        table = self._network.inputs()
+        states = self._network(table, asked)[places]
+        if rivals is None:
             return item_loss(states, table, targets)
-        bought = torch.from_numpy(np.flatnonzero(self._bought)).to(table.device)
-        return item_loss(states, table[bought], torch.searchsorted(bought, targets))
+        return item_loss(states, table[rivals], torch.searchsorted(rivals, targets))
 
     def _scorer(self) -> Callable[[Queries, NDArray[np.int64]], Tensor]:
         """Return what scores queries under the present weights."""

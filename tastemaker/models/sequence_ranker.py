@@ -55,6 +55,7 @@ class SequenceRanker(Recommender):
     _network: SequenceNetwork
     _table: Tensor
     _bought: Bool  # items that somebody has bought, [n]
+    _competing: Int64  # their numbers
     _rankable: Bool  # items that something is known of, [n]
     _course: dict[str, Any]
     _shopper_reader: Encoder
@@ -132,6 +133,7 @@ class SequenceRanker(Recommender):
         self._network.eval()
         self._table = torch.from_numpy(arrays["table"].reshape(len(self.items), self.config.dim))
         self._bought, self._rankable = (arrays[name].reshape(len(self.items)) for name in ("bought", "rankable"))
+        self._competing = np.flatnonzero(self._bought)
         self._course = json.loads(array_text(arrays["course"]))
 
     @property
@@ -191,7 +193,7 @@ class SequenceRanker(Recommender):
         """Note what somebody has bought, [n]; a product with neither purchase nor text cannot be ranked."""
         inputs = self._network.inputs
         inputs.known(bought)
-        self._bought = bought
+        self._bought, self._competing = bought, np.flatnonzero(bought)
         self._rankable = inputs.has_text if self.config.inputs == "text" else bought | inputs.has_text
 
     def _freeze(self) -> None:

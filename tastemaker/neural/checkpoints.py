@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from tastemaker.neural.row_adam import RowAdamW
+
 FORMAT = 2
 """Number of this layout of a checkpoint; another one is refused."""
 
@@ -59,7 +61,7 @@ class State:
 
     Attributes:
         network: with its present weights.
-        optimiser: of its parameters.
+        optimiser: of its parameters, settled.
         rng: gives the order of batches.
         kept: weights of the best epoch; empty without judgements.
         course: so far.
@@ -67,7 +69,7 @@ class State:
     """
 
     network: nn.Module
-    optimiser: torch.optim.Optimizer
+    optimiser: RowAdamW
     rng: np.random.Generator
     device: torch.device
     kept: dict[str, Tensor] = field(default_factory=dict)

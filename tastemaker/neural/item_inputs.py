@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tastemaker import configurable
 from tastemaker.errors import ConfigError
 from tastemaker.neural import adapters
+from tastemaker.neural.row_adam import RowTable
 from tastemaker.neural.text_transforms import TextTransform
 
 if TYPE_CHECKING:
@@ -108,11 +109,11 @@ class ItemInputs(nn.Module):
     def __init__(self, n_items: int, config: ItemInputConfig, *, texts: Float32 | None = None) -> None:
         super().__init__()
         self.config = config
-        self.own: nn.Embedding | None = None
+        self.own: RowTable | None = None
         self.adapter: adapters.Adapter | None = None
         if config.inputs != "text":
             free = config.dim - config.text_part if config.inputs == "both" else 0
-            self.own = nn.Embedding(n_items, free or config.dim)
+            self.own = RowTable(n_items, free or config.dim)
         if config.inputs == "both":
             self.register_buffer("bought", torch.ones(n_items, 1, dtype=torch.bool))
         if config.inputs != "id":
@@ -202,7 +203,7 @@ class ItemInputs(nn.Module):
             numbers = torch.from_numpy(np.full(len(texts), -1) if before is None else before).to(old.device)
             stays = (numbers >= 0)[:, None]
             numbers = numbers.clamp(min=0)
-            self.own = nn.Embedding(len(texts), old.shape[1], _weight=old[numbers] * stays)
+            self.own = RowTable(len(texts), old.shape[1], _weight=old[numbers] * stays)
             self.bought = self.bought[numbers] & stays
 
     def embed(self, texts: Float32) -> Tensor:
@@ -215,12 +216,18 @@ class ItemInputs(nn.Module):
         vectors = self._from_text(self._needed().prepare(self.transform(raw)), raw.any(dim=1, keepdim=True))
         return nn.functional.pad(vectors, (0, self.config.dim - vectors.shape[1]))
 
-    def forward(self) -> Tensor:
-        """Return the vectors of all items, [n, dim]; those of items that nobody has bought at their full length."""
-        own = self._own()
+    def forward(self, rows: Tensor | None = None) -> Tensor:
+        """Return the vectors of all items, [n, dim]; those of items that nobody has bought at their full length.
+
+        Args:
+            rows: in training, the numbers of the items that are read, int64 [m]; then theirs, [m, dim], at a cost that
+                does not grow with the catalogue.
+        """
+        own = self._own(rows)
         if self.adapter is None:
             return own  # type: ignore[return-value]  # inputs = "id"
-        text = self._from_text(self.prepared, self.there)
+        prepared, there = (part if rows is None else part[rows] for part in (self.prepared, self.there))
+        text = self._from_text(prepared, there)
         if own is None:
             return text
         vectors = own + text if self.config.fusion == "sum" else torch.cat([text, own], dim=1)
@@ -263,13 +270,16 @@ class ItemInputs(nn.Module):
         told = self.there[:, 0] & given.any(dim=1)
         return told if self.own is None else told & self.bought[:, 0]
 
-    def _own(self) -> Tensor | None:
-        if self.own is None or self.adapter is None:
-            return None if self.own is None else self.own.weight
-        kept = self.bought
+    def _own(self, rows: Tensor | None) -> Tensor | None:
+        if self.own is None:
+            return None
+        own = self.own.weight if rows is None else self.own.take(rows)
+        if self.adapter is None:
+            return own
+        kept = self.bought if rows is None else self.bought[rows]
         if self.training and self.config.own_dropout:
             kept = kept & (torch.rand(len(kept), 1, device=kept.device) >= self.config.own_dropout)
-        return self.own.weight * kept
+        return own * kept
 
     def _from_text(self, prepared: Tensor, there: Tensor) -> Tensor:
         return self._needed()(prepared) * there  # type: ignore[no-any-return]

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -36,6 +37,34 @@ Name = Literal["softmax", "sampled", "gbce", "bpr", "bpr_max", "infonce"]
 
 ItemLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From states [N, d], item table [n, d] and targets int64 [N] to the mean loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampledLoss:
+    """A loss over targets and drawn negatives: an `ItemLoss` that can also do with the rows that take part.
+
+    Attributes:
+        loss: from states, table, targets, negatives and `n_items` to the mean loss.
+        negatives: how many are drawn for a step.
+    """
+
+    loss: Callable[..., Tensor]
+    negatives: int
+
+    def __call__(self, hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss with negatives drawn for it."""
+        return self.among(hidden, table, targets, self.draw(len(table), table.device), n_items=len(table))
+
+    def draw(self, n_items: int, device: torch.device) -> Tensor:
+        """Draw negatives from n items, or take every item where there are not more, int64 [m]."""
+        if self.negatives < n_items:
+            return torch.randint(n_items, (self.negatives,), device=device)
+        return torch.arange(n_items, device=device)
+
+    def among(self, hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *, n_items: int) -> Tensor:
+        """Return the mean loss for negatives that were drawn from `n_items`; `table` may hold only some of them."""
+        return self.loss(hidden, table, targets, negatives, n_items=n_items)
+
 
 SAMPLED_FROM = 50_000
 """Items from which "auto" samples negatives instead of using all items."""
@@ -72,11 +101,11 @@ def loss_of(config: LossConfig, n_items: int) -> ItemLoss:
     """Return the loss that is used on a catalogue of this size. Negatives come from torch's global generator."""
     losses: dict[str, ItemLoss] = {
         "softmax": full_softmax,
-        "sampled": partial(_with_negatives, sampled_softmax, config.negatives),
-        "gbce": partial(_with_negatives, partial(gbce, calibration=config.calibration), config.negatives),
-        "bpr": partial(_with_negatives, bpr, config.negatives),
-        "bpr_max": partial(_with_negatives, bpr_max, config.negatives),
-        "infonce": partial(_with_negatives, partial(infonce, temperature=config.temperature), config.negatives),
+        "sampled": SampledLoss(sampled_softmax, config.negatives),
+        "gbce": SampledLoss(partial(gbce, calibration=config.calibration), config.negatives),
+        "bpr": SampledLoss(bpr, config.negatives),
+        "bpr_max": SampledLoss(bpr_max, config.negatives),
+        "infonce": SampledLoss(partial(infonce, temperature=config.temperature), config.negatives),
     }
     return losses[loss_name(config, n_items)]
 
@@ -87,31 +116,33 @@ def full_softmax(hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
     return loss
 
 
-def sampled_softmax(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
+def sampled_softmax(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *, n_items: int) -> Tensor:
     """Return the mean cross-entropy over target and negatives, int64 [m]; a negative stands for (n - 1) / m items."""
     true, other = _scores(hidden, table, targets, negatives)
     drawn = torch.isfinite(other).sum(1).clamp(min=1).to(other.dtype)  # [N], without those that are the target
-    other = other + (max(1, len(table) - 1) / drawn).log()[:, None]
+    other = other + (max(1, n_items - 1) / drawn).log()[:, None]
     return (torch.cat([true[:, None], other], 1).logsumexp(1) - true).mean()
 
 
-def gbce(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *, calibration: float) -> Tensor:
+def gbce(
+    hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *, n_items: int, calibration: float
+) -> Tensor:
     """Return the mean generalised binary cross-entropy over target and negatives."""
-    prior = math.log(max(1, len(table) - 1))  # log odds against an item of which nothing is known
+    prior = math.log(max(1, n_items - 1))  # log odds against an item of which nothing is known
     true, other = (scores - prior for scores in _scores(hidden, table, targets, negatives))
-    alpha = min(1.0, len(negatives) / max(1, len(table) - 1))
+    alpha = min(1.0, len(negatives) / max(1, n_items - 1))
     beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
     return (softplus(other).sum(1) - beta * logsigmoid(true)).mean() / (len(negatives) + 1)
 
 
-def bpr(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
+def bpr(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *, n_items: int) -> Tensor:
     """Return the mean of -log sigmoid(target's score - negative's score) over all pairs."""
     true, other = _scores(hidden, table, targets, negatives)
     pairs = torch.isfinite(other)
     return softplus(other - true[:, None]).sum() / pairs.sum().clamp(min=1)
 
 
-def bpr_max(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
+def bpr_max(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *, n_items: int) -> Tensor:
     """Return BPR-max: negatives count by their softmax, so that the hardest ones do not drown among easy ones."""
     true, other = _scores(hidden, table, targets, negatives)
     rivalled = torch.isfinite(other).any(1)
@@ -120,7 +151,9 @@ def bpr_max(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -
     return -ahead.logsumexp(1).sum() / len(hidden)
 
 
-def infonce(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *, temperature: float) -> Tensor:
+def infonce(
+    hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *, n_items: int, temperature: float
+) -> Tensor:
     """Return the mean cross-entropy of cosines over the places' targets and the negatives, each item once.
 
     As each item stands once among the candidates, no place meets its own target as a negative.
@@ -128,13 +161,6 @@ def infonce(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *
     candidates, places = torch.unique(torch.cat([targets, negatives]), return_inverse=True)
     cosines = normalize(hidden, dim=1) / temperature, normalize(table[candidates], dim=1)
     return full_softmax(*cosines, places[: len(targets)])
-
-
-def _with_negatives(loss: Callable[..., Tensor], count: int, hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
-    """Return a loss with `count` negatives drawn for it, or with every item where there are not more."""
-    n = len(table)
-    drawn = torch.randint(n, (count,), device=table.device) if count < n else torch.arange(n, device=table.device)
-    return loss(hidden, table, targets, drawn)
 
 
 def _scores(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import get_total_norm
 
 from tastemaker import __version__
 from tastemaker.errors import TrainingFailed
 from tastemaker.neural import checkpoints, devices
 from tastemaker.neural.checkpoints import Course, State
 from tastemaker.neural.devices import Threads
+from tastemaker.neural.row_adam import RowAdamW, RowTable
 from tastemaker.neural.schedules import Schedule, TrainingConfig
 from tastemaker.progress import Progress, silent
 
@@ -83,7 +84,9 @@ def train(
     with devices.threads_restored(), devices.seeded(place, seed):
         try:
             network.to(place)
-            optimiser = torch.optim.AdamW(_groups(network, schedule.weight_decay), lr=schedule.learning_rate)
+            tables = [module for module in network.modules() if isinstance(module, RowTable)]
+            groups = _groups(network, schedule.weight_decay)
+            optimiser = RowAdamW(groups, tables=tables, lr=schedule.learning_rate)
             state = State(network, optimiser, np.random.default_rng(seed), place)
             if checkpoint is not None and checkpoint.exists():
                 checkpoints.read(checkpoint, state, identity=identity)
@@ -93,6 +96,7 @@ def train(
                     break
                 started = time.perf_counter()
                 entry = _epoch(state, loss_of, batches, schedule, epoch=epoch, kept_in=checkpoint)
+                optimiser.settle()
                 if judge is not None and (epoch % schedule.judge_every == 0 or epoch == schedule.epochs):
                     network.eval()
                     entry[measure] = round(_judge(state, judge, epoch=epoch), 6)
@@ -107,6 +111,9 @@ def train(
             elif state.kept:
                 network.load_state_dict(state.kept)
         finally:
+            for module in network.modules():
+                if isinstance(module, RowTable):
+                    module.before = None
             network.to("cpu").eval()
     return state.course
 
@@ -135,16 +142,30 @@ def _epoch(
         loss = loss_of(batch)
         state.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = get_total_norm([one.grad for one in parameters if one.grad is not None])
+        gradients = _gradients(parameters)
+        norm = get_total_norm(gradients)
         values = {"loss": float(loss.detach()), "gradient": float(norm)}
         for what, value in values.items():
             if not math.isfinite(value):
                 raise TrainingFailed(_astray(what, value, epoch, count, rate, schedule, kept_in))
         if schedule.clip and values["gradient"] > schedule.clip:
-            clip_grads_with_norm_(parameters, schedule.clip, norm)
+            for gradient in gradients:
+                gradient.mul_(schedule.clip / (norm + 1e-6))
         state.optimiser.step()
         total += values["loss"]
     return {"epoch": epoch, "loss": round(total / max(1, count), 5), "learning_rate": rate}
+
+
+def _gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    """Return the gradients, in place: of a sparse one what it holds, each row once."""
+    found = []
+    for one in parameters:
+        if one.grad is not None and one.grad.is_sparse:
+            one.grad = one.grad.coalesce()
+            found.append(one.grad.values())
+        elif one.grad is not None:
+            found.append(one.grad)
+    return found
 
 
 def _astray(

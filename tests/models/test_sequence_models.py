@@ -15,6 +15,7 @@ from tastemaker.models import sequence_ranker
 from tastemaker.models.sequential.bert4rec import cloze
 from tastemaker.neural import losses
 from tastemaker.neural.batches import batch_of
+from tastemaker.neural.row_adam import RowAdamW, RowTable
 from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.recommender import Aids, Recommender
 
@@ -205,7 +206,7 @@ def test_the_report_names_the_loss_that_was_used(monkeypatch):
 
 @pytest.mark.parametrize("loss", ["sampled", "gbce", "bpr", "bpr_max", "infonce"])
 def test_the_order_is_learnt_by_every_loss(loss):
-    model = registry.model_class("sasrec")(epochs=30, loss=loss, negatives=8, **SMALL).fit(rounds())
+    model = registry.model_class("sasrec")(epochs=60, loss=loss, negatives=8, **SMALL).fit(rounds())
     by_one, by_two = Queries.from_lists([[3, 4, 5]]), Queries.from_lists([[1, 3, 5]])
     assert model.rank(by_one, 1).items[0, 0] == 6
     assert model.rank(by_two, 1).items[0, 0] == 7
@@ -262,6 +263,27 @@ def test_bert4rec_needs_room_for_its_mask():
         registry.model_class("bert4rec")(max_length=1)
     model = registry.model_class("bert4rec")(max_length=2, epochs=1, **SMALL).fit(rounds())
     assert np.isfinite(model.score(Queries.from_lists([[0, 1, 2, 3]]))).all()
+
+
+@pytest.mark.parametrize("settings", [{}, {"weight_decay": 0.01}])
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_a_sampled_loss_reads_few_rows_and_learns_what_the_whole_table_would(monkeypatch, name, settings):
+    """Against plain AdamW on the whole table, and no step may make a gradient of its size."""
+    shop = rounds(users=60, items=150)
+    model = registry.model_class(name)(epochs=3, loss="sampled", negatives=5, clip=0, **{**SMALL, **settings})
+    sizes, step = [], RowAdamW.step
+
+    def noted(optimiser):
+        sizes.extend(len(table.weight.grad.coalesce().values()) for table in optimiser._followers)
+        assert all(table.weight.grad.is_sparse for table in optimiser._followers)
+        step(optimiser)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RowAdamW, "step", noted)
+        table = model.fit(shop)._table
+    assert 0 < max(sizes) < 150
+    monkeypatch.setattr(RowTable, "take", lambda table, rows: table.weight[rows])
+    torch.testing.assert_close(table, model.fit(shop)._table, rtol=0.02, atol=0.002)
 
 
 @pytest.mark.parametrize("seen", [False, True])

@@ -85,10 +85,24 @@ FUNCTIONS = {
 }
 
 
+def value(name, hidden, table, targets, negatives):
+    return FUNCTIONS[name](hidden, table, targets, negatives, n_items=len(table))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_rows_that_take_part_are_enough(name):
+    hidden, table, targets, negatives = drawn(9, 200)
+    read = torch.cat([targets, negatives]).unique()
+    loss = losses.SampledLoss(FUNCTIONS[name], 4)
+    places = (torch.searchsorted(read, one) for one in (targets, negatives))
+    found = loss.among(hidden, table[read], *places, n_items=200)
+    torch.testing.assert_close(found, value(name, hidden, table, targets, negatives))
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_sampled_losses_equal_their_formulas(name):
     hidden, table, targets, negatives = drawn(9, 20)
-    ours = gradients(FUNCTIONS[name](hidden, table, targets, negatives), hidden, table)
+    ours = gradients(value(name, hidden, table, targets, negatives), hidden, table)
     theirs = gradients(obvious(name, hidden, table, targets, negatives), hidden, table)
     torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-8)
 
@@ -96,7 +110,7 @@ def test_sampled_losses_equal_their_formulas(name):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_only_the_drawn_rows_and_targets_are_moved(name):
     hidden, table, targets, negatives = drawn(4, 200)
-    _, _, of_table = gradients(FUNCTIONS[name](hidden, table, targets, negatives), hidden, table)
+    _, _, of_table = gradients(value(name, hidden, table, targets, negatives), hidden, table)
     moved = set(of_table.abs().sum(1).nonzero().flatten().tolist())
     assert moved == {*targets.tolist(), *negatives.tolist()}
 
@@ -104,20 +118,20 @@ def test_only_the_drawn_rows_and_targets_are_moved(name):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_place_whose_only_negative_is_its_target_adds_no_nan(name):
     hidden, table, targets, _ = drawn(3, 5)
-    loss, *slopes = gradients(FUNCTIONS[name](hidden, table, targets, targets[:1]), hidden, table)
+    loss, *slopes = gradients(value(name, hidden, table, targets, targets[:1]), hidden, table)
     assert all(torch.isfinite(one).all() for one in (loss, *slopes))
 
 
 def test_sampled_softmax_with_every_item_is_the_whole_softmax():
     hidden, table, targets, _ = drawn(9, 20)
-    ours = losses.sampled_softmax(hidden, table, targets, torch.arange(20))
+    ours = losses.sampled_softmax(hidden, table, targets, torch.arange(20), n_items=20)
     assert float(ours.detach()) == pytest.approx(float(cross_entropy(hidden @ table.t(), targets).detach()))
 
 
 def test_gbce_by_hand():
     """5 items and 2 negatives: alpha = 2 / 4, beta = 0.5 (0.75 (1 - 2) + 2) = 0.625; scores 1, 0 and -1, less log 4."""
     hidden, table = torch.ones(1, 1), math.log(4) + torch.tensor([[1.0], [0.0], [-1.0], [0.0], [0.0]])
-    loss = losses.gbce(hidden, table, torch.tensor([0]), torch.tensor([1, 2]), calibration=0.75)
+    loss = losses.gbce(hidden, table, torch.tensor([0]), torch.tensor([1, 2]), n_items=5, calibration=0.75)
     by_hand = (0.625 * math.log(1 + math.exp(-1)) + math.log(2) + math.log(1 + math.exp(-1))) / 3
     assert float(loss) == pytest.approx(by_hand)
 

@@ -94,10 +94,9 @@ class BERT4Rec(SequenceModel):
 
     def _loss(self, batch: Batch, item_loss: ItemLoss) -> Tensor:
         """Return the mean loss of the hidden items."""
-        table = self._network.inputs()
         hidden = cloze(batch, share=self.config.mask_share, newest=self.config.newest_share)
-        states = self._network(table, replace(batch, items=batch.items.masked_fill(hidden, HIDDEN)))
-        return self._item_loss(item_loss, states[hidden], table, batch.items[hidden])
+        asked = replace(batch, items=batch.items.masked_fill(hidden, HIDDEN))
+        return self._loss_at(asked, hidden, batch.items[hidden], item_loss)
 
     def _forecasts(self, queries: Queries, rows: NDArray[np.int64], table: Tensor) -> Tensor:
         """Return the state of a mask after the newest purchase, [b, d]."""
