@@ -26,6 +26,7 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -62,8 +63,10 @@ class Row:
     config: str
     seeds: int = 1
 
-    def settings(self, *, quick: bool) -> dict[str, Any]:
+    def settings(self, *, quick: bool, device: str = "cpu") -> dict[str, Any]:
         """Return the settings, checked; with `quick` no network trains for long.
+
+        Encoder and language model work on `device` too.
 
         Raises:
             ConfigError: the file or the model is not there, or a setting is unknown.
@@ -73,6 +76,9 @@ class Row:
         if quick:
             for stage in settings["stage"]:
                 _shorten(stage)
+        for name in ("encoder", "lm") if device != "cpu" else ():
+            if settings.get(name, {}).get("model", "tfidf") != "tfidf":
+                settings[name]["device"] = device
         registry.build(settings, place=self.name)
         return settings
 
@@ -155,11 +161,13 @@ class Machine:
     Attributes:
         device: where networks are trained.
         jobs: fits at once.
+        limit: seconds for the fits that are made at once; what is not done by then is left for the next run.
         commit: of the code, where the checkout cannot tell; None asks git.
     """
 
     device: str = "cpu"
     jobs: int = 1
+    limit: float | None = None
     commit: str | None = None
 
 
@@ -191,13 +199,13 @@ class Cell:
         )
 
 
-def missing(table: Table, found: results.Results, *, quick: bool) -> tuple[list[Cell], int]:
+def missing(table: Table, found: results.Results, *, quick: bool, device: str) -> tuple[list[Cell], int]:
     """Return the cells that are not among the results, cheapest rows first, and how many cannot be run."""
     cells, failed = [], 0
     for row in table.rows:
         for data in (QUICK_DATA,) if quick else table.data:
             try:
-                asked = tuple((one, one.settings(quick=quick)) for one in (*table.partners(row), row))
+                asked = tuple((one, one.settings(quick=quick, device=device)) for one in (*table.partners(row), row))
             except ConfigError as error:
                 print(f"{data}, {row.name}: {error}", flush=True)
                 failed += 1
@@ -211,9 +219,12 @@ def missing(table: Table, found: results.Results, *, quick: bool) -> tuple[list[
 def run(table: Table, folder: Path, cells: Sequence[Cell], *, out: Path, runs: Path, machine: Machine) -> int:
     """Run cells, and write the results after each; return how many fits failed."""
     found, failed = results.load(out), 0
-    if machine.jobs > 1:
-        fit_at_once(table, cells, runs=runs, machine=machine)
+    late = fit_at_once(table, cells, runs=runs, machine=machine) if machine.jobs > 1 else set()
     for cell in cells:
+        if late & {(cell.data, one.name) for one, _ in cell.asked}:
+            print(f"{cell.data}, {cell.row.name}: not done within {machine.limit} s", flush=True)
+            failed += 1
+            continue
         compared = compare(cell.plan(table, folder, device=machine.device), runs / cell.data, progress=progress.bar)
         found = results.with_cell(found, compared, data=cell.data, pairs=cell.pairs, made_by=made_by(machine))
         results.write(out, found)
@@ -221,23 +232,39 @@ def run(table: Table, folder: Path, cells: Sequence[Cell], *, out: Path, runs: P
     return failed
 
 
-def fit_at_once(table: Table, cells: Sequence[Cell], *, runs: Path, machine: Machine) -> None:
-    """Make the fits of all cells, so many at a time. `compare` then finds them, and tries again what failed."""
+def fit_at_once(table: Table, cells: Sequence[Cell], *, runs: Path, machine: Machine) -> set[tuple[str, str | None]]:
+    """Make the fits of all cells, so many at a time. `compare` then finds them, and tries again what failed.
+
+    Returns:
+        Data set and row of the fits that were stopped because time was up; no row for those of the floor.
+    """
+    end = time.monotonic() + (machine.limit or float("inf"))
+    late: set[tuple[str, str | None]] = set()
 
     def fit(data: str, row: str | None, seed: int) -> None:
         part = ["--data", data, *([] if row is None else ["--row", row]), "--one-seed", str(seed)]
         command = [sys.executable, __file__, table.name, "--runs", str(runs), "--device", machine.device, *part]
-        subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+        left = end - time.monotonic()
+        try:
+            done = subprocess.run(
+                command, check=False, stdout=subprocess.DEVNULL, timeout=None if left == float("inf") else max(left, 0)
+            )
+        except subprocess.TimeoutExpired:
+            late.add((data, row))
+        else:
+            if done.returncode:
+                late.add((data, row))
 
     wanted = [(cell.data, cell.row.name, seed) for cell in cells for seed in range(cell.row.seeds)]
     floors = [(data, None, 0) for data in dict.fromkeys(cell.data for cell in cells)]
     with ThreadPoolExecutor(machine.jobs) as pool:
         list(pool.map(lambda one: fit(*one), [*floors, *sorted(wanted, key=lambda one: one[2])]))
+    return late
 
 
 def fit_one(table: Table, folder: Path, data: str, row: Row | None, seed: int, *, runs: Path, device: str) -> None:
     """Make one fit of one row, or the floor where no row is named, and keep it under `runs`."""
-    asked = () if row is None else ((row, row.settings(quick=False)),)
+    asked = () if row is None else ((row, row.settings(quick=False, device=device)),)
     cell = Cell(row or table.rows[0], data, asked, [])
     compare(replace(cell.plan(table, folder, device=device, floor=row is None), seeds=(seed,)), runs / data)
 
@@ -299,6 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--again", action="store_true", help="run the cells anew that are there")
     parser.add_argument("--device", default="cpu", help="where networks are trained")
     parser.add_argument("--jobs", type=int, default=1, help="fits at once")
+    parser.add_argument("--limit", type=float, help="seconds for fits at once; what is not done then is left out")
     parser.add_argument("--data", action="append", help="this data set of the table; may be repeated")
     parser.add_argument("--row", action="append", help="this row of the table; may be repeated")
     parser.add_argument("--commit", help="of the code, where this checkout has no history")
@@ -320,8 +348,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             row = table.rows[0] if options.row else None
             fit_one(table, Path(folder), table.data[0], row, options.one_seed, runs=options.runs, device=options.device)
             return
-        machine = Machine(options.device, 1 if options.quick else options.jobs, options.commit)
-        cells, failed = missing(table, {} if options.again else results.load(out), quick=options.quick)
+        machine = Machine(options.device, 1 if options.quick else options.jobs, options.limit, options.commit)
+        there = {} if options.again else results.load(out)
+        cells, failed = missing(table, there, quick=options.quick, device=options.device)
         failed += run(table, Path(folder), cells, out=out, runs=runs, machine=machine)
     print(results.markdown(results.load(out), [row.name for row in whole.rows]))
     if failed:
