@@ -1,4 +1,4 @@
-"""Write what is generated: the pages in PAGES and the tables of README.md.
+"""Write what is generated: the pages in PAGES, and the tables of README.md and docs/results.md.
 
 The pages come from the commands' own help and the models' docstrings, the tables from benchmarks/results.
 
@@ -138,8 +138,8 @@ command line. Keys and passwords come from the environment only.
 """
 
 
-def with_tables(readme: str) -> str:
-    """Return the README with its tables made anew from benchmarks/results."""
+def with_tables(page: str) -> str:
+    """Return a page with those of its tables made anew that come from results of benchmarks."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     import floor
     import listwise
@@ -155,10 +155,11 @@ def with_tables(readme: str) -> str:
     }
     for name, table in tables.items():
         start, end = f"<!-- {name} table -->\n", "<!-- end -->"
-        before, _, rest = readme.partition(start)
-        _, _, after = rest.partition(end)
-        readme = f"{before}{start}{table}\n{end}{after}"
-    return readme
+        before, found, rest = page.partition(start)
+        if found:
+            _, _, after = rest.partition(end)
+            page = f"{before}{start}{table}\n{end}{after}"
+    return page
 
 
 PAGES = {
@@ -168,6 +169,9 @@ PAGES = {
     "benchmarks.md": benchmarks_page,
     "paradigms.md": paradigms_page,
 }
+
+WITH_TABLES = (ROOT / "README.md", DOCS / "results.md")
+"""Pages written by hand, with tables that are not."""
 
 
 def _commands(command: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:  # noqa: ANN401
@@ -181,5 +185,5 @@ def _commands(command: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...]
 if __name__ == "__main__":
     for file, make in PAGES.items():
         (DOCS / file).write_text(make(), encoding="utf-8")
-    readme = ROOT / "README.md"
-    readme.write_text(with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in WITH_TABLES:
+        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
