@@ -170,7 +170,7 @@ class Codes(Adapter):
 
         rows = texts[texts.any(axis=1)]
         rows = np.random.default_rng(0).permutation(rows)[: SAMPLE * self.codes]
-        self.order.copy_(torch.from_numpy(_deal(rows, self.order.shape)))
+        self.order.copy_(torch.from_numpy(deal(rows, self.order.shape)))
         for block, part in enumerate(self._parts(torch.from_numpy(rows)).unbind(1)):
             points = np.unique(part.numpy(), axis=0)
             if len(points) > self.codes:
@@ -205,7 +205,7 @@ def _signs(directions: Tensor) -> Tensor:
     return torch.where(directions.gather(0, largest) < 0, -1.0, 1.0)
 
 
-def _deal(rows: Float32, shape: torch.Size) -> NDArray[np.int64]:
+def deal(rows: Float32, shape: torch.Size) -> NDArray[np.int64]:
     """Return the columns of each block, [blocks, each]: widest first, each to the block with the least variance yet."""
     blocks, each = shape
     variances = rows.var(axis=0) if len(rows) else np.zeros(rows.shape[1])

@@ -1,0 +1,1 @@
+"""Models that write the next product: its codes, or its text."""

@@ -1,0 +1,83 @@
+"""Beam search for the most likely tuples of codes, along the trie of a catalogue or free of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from tastemaker.neural.indexing.trie import CodeTrie
+
+Step = Callable[[Tensor], Tensor]
+"""From prefixes, int64 [b, w, l], to log-probabilities of the next code, [b, w, size of level l]."""
+
+
+def search(
+    step: Step, trie: CodeTrie, queries: int, width: int, *, hidden: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the items with the most likely tuples that a beam finds; no other tuple can be produced.
+
+    With `width` of at least the number of items nothing is cut off and the order is exact.
+
+    Args:
+        step: the model.
+        trie: of the products that may be found.
+        queries: b.
+        width: tuples that are kept at each level.
+        hidden: items that must not be found, int64 [b, h], filled up with -1.
+
+    Returns:
+        Item numbers, int64 [b, width'], best first, -1 where nothing was found, and log-probabilities, -inf there.
+        Equal log-probabilities stand in the order of item numbers.
+    """
+    device = trie.items.device
+    nodes = torch.zeros(queries, 1, dtype=torch.int64, device=device)
+    scores = torch.zeros(queries, 1, device=device)
+    prefixes = torch.zeros(queries, 1, 0, dtype=torch.int64, device=device)
+    for level, size in enumerate(trie.sizes):
+        alive = torch.isfinite(scores)
+        allowed = trie.allowed(nodes.flatten(), level).view(*nodes.shape, size) & alive[:, :, None]
+        total = (scores[:, :, None] + step(prefixes)).masked_fill(~allowed, -torch.inf).flatten(1)  # [b, w * size]
+        if level == len(trie.sizes) - 1:
+            return _items(total, trie, nodes, width, hidden)
+        scores, place = total.topk(min(width, trie.counts[level], total.shape[1]), dim=1)
+        before, code = place // size, place % size
+        nodes = trie.step(nodes.gather(1, before), code, level).clamp(min=0)  # what is -inf leads nowhere
+        prefixes = torch.cat([prefixes.gather(1, before[:, :, None].expand(-1, -1, level)), code[:, :, None]], dim=2)
+    raise ValueError("a trie without levels")
+
+
+def free(step: Step, sizes: tuple[int, ...], queries: int, width: int, *, device: torch.device) -> Tensor:
+    """Return the most likely tuples that a beam finds among all there could be, int64 [b, width', levels].
+
+    This is what constrained search is measured against: such a tuple need not be a product.
+    """
+    scores = torch.zeros(queries, 1, device=device)
+    prefixes = torch.zeros(queries, 1, 0, dtype=torch.int64, device=device)
+    for level, size in enumerate(sizes):
+        total = (scores[:, :, None] + step(prefixes)).flatten(1)
+        scores, place = total.topk(min(width, total.shape[1]), dim=1)
+        before, code = place // size, place % size
+        prefixes = torch.cat([prefixes.gather(1, before[:, :, None].expand(-1, -1, level)), code[:, :, None]], dim=2)
+    return prefixes
+
+
+def _items(
+    total: Tensor, trie: CodeTrie, nodes: Tensor, width: int, hidden: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the best products among the allowed continuations of the last level."""
+    level, size = len(trie.sizes) - 1, trie.sizes[-1]
+    kept = min(total.shape[1], width + (0 if hidden is None else hidden.shape[1]))  # enough when all hidden ones stand in front
+    scores, place = total.topk(kept, dim=1)
+    leaves = trie.step(nodes.gather(1, place // size), place % size, level)
+    items = torch.where(torch.isfinite(scores), trie.items[leaves.clamp(min=0)], -1)
+    if hidden is not None:
+        scores = scores.masked_fill((items[:, :, None] == hidden[:, None, :]).any(dim=2) | (items < 0), -torch.inf)
+    items = items.masked_fill(~torch.isfinite(scores), -1)
+    by_number = items.argsort(dim=1, stable=True)
+    items, scores = items.gather(1, by_number), scores.gather(1, by_number)
+    order = scores.argsort(dim=1, descending=True, stable=True)[:, :width]
+    return items.gather(1, order), scores.gather(1, order)
