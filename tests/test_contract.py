@@ -24,9 +24,21 @@ SETTINGS = {
     "als": {"dim": 8, "epochs": 20},
     "bpr": {"dim": 8, "epochs": 200},
     **{key: {"dim": 8, "layers": 1, "epochs": 2} for key in ("sasrec", "bert4rec", "bsarec", "gru4rec", "hstu")},
+    "tiger": {"dim": 8, "layers": 1, "heads": 2, "epochs": 2, "levels": 2, "codes": 16},
+    "rpg": {"dim": 8, "layers": 1, "epochs": 2, "levels": 4, "codes": 8},
     "listwise": {"weight": 1.0, "candidates": 20, "orders": 2},
 }
-CANNOT_FIND = {"popular", "random", "sasrec", "bert4rec", "bsarec", "gru4rec", "hstu"}  # the toy has no order to learn
+CANNOT_FIND = {
+    "popular",
+    "random",
+    "tiger",
+    "rpg",
+    "sasrec",
+    "bert4rec",
+    "bsarec",
+    "gru4rec",
+    "hstu",
+}  # the toy has no order to learn
 
 
 def contract_of(name: str) -> type[RecommenderContract]:
@@ -78,6 +90,7 @@ def test_every_model_stands_in_a_group():
         "collaborative",
         "content",
         "ensemble",
+        "generative",
         "llm",
         "sequential",
     }

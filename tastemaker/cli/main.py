@@ -11,6 +11,7 @@ from tastemaker import __version__
 from tastemaker.cli import (
     augment,
     benchmark,
+    codes,
     compare,
     data,
     demo,
@@ -46,6 +47,7 @@ app.command("benchmark")(benchmark.benchmark)
 app.command("search")(search.search)
 app.command("augment")(augment.augment)
 app.command("models")(models.models)
+app.command("codes")(codes.codes)
 app.command("prompts")(prompts.prompts)
 app.add_typer(weights.app, name="weights")
 app.command("doctor")(doctor.doctor)

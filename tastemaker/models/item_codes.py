@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -18,7 +17,7 @@ from tastemaker.models.text_vectors import encoded_items, item_vectors
 from tastemaker.neural import adapters
 from tastemaker.neural.indexing import quantisers, semantic_ids
 from tastemaker.neural.indexing.collisions import Policy
-from tastemaker.neural.indexing.semantic_ids import Scheme, SemanticIds
+from tastemaker.neural.indexing.semantic_ids import Coder, Scheme, SemanticIds
 from tastemaker.neural.indexing.words import Words
 from tastemaker.neural.item_inputs import RIDGE
 from tastemaker.neural.text_transforms import TextTransform, Transform
@@ -65,6 +64,10 @@ class ItemCodeConfig(configurable.Config):
     def _room_for_both(self) -> Self:
         if self.scheme == "product" and self.source == "both" and self.levels < 2:
             raise ValueError('scheme = "product" with source = "both" gives codes to each: levels must be at least 2')
+        if self.scheme == "collaborative" and self.collisions == "nearest":
+            raise ValueError(
+                'collisions = "nearest" finds no free codes where clusters are cut to single items; use "suffix"'
+            )
         return self
 
     @property
@@ -183,16 +186,19 @@ class ItemCodes:
             DataError: texts are to be read and there are none.
         """
         n, sizes = train.n_items, {"levels": config.levels, "codes": config.codes}
-        unknown = np.zeros(n, dtype=np.bool_)
+        unknown: Bool = np.zeros(n, dtype=np.bool_)
         if config.scheme == "random":
             return cls(semantic_ids.drawn(n, **sizes, seed=seed), None, unknown)
         if config.scheme == "sequential":
             return cls(semantic_ids.counted(train.queries(), n, **sizes, seed=seed), None, unknown)
-        policy = {"policy": config.collisions, "places": config.codes, "seed": seed}
+        coder: Coder
+        policy: dict[str, Any] = {"policy": config.collisions, "places": config.codes, "seed": seed}
         if config.scheme == "text":
             names = _named(train.items)
             coder = Words.fit(names, **sizes)
-            return cls(semantic_ids.coded("text", coder, names, **policy), None, np.array([bool(name) for name in names]))
+            return cls(
+                semantic_ids.coded("text", coder, names, **policy), None, np.array([bool(name) for name in names])
+            )
         texts = purchases = None
         if config.reads_texts:
             if encoder is None:
@@ -208,7 +214,7 @@ class ItemCodes:
         else:
             kind = quantisers.Tree if config.scheme == "collaborative" else quantisers.Residual
             coder = kind.fit(learnt, **sizes, seed=seed)
-        described = unknown if texts is None else texts.any(axis=1)
+        described = unknown if texts is None else np.asarray(texts.any(axis=1))
         return cls(semantic_ids.coded(config.scheme, coder, found, **policy), vectors, described)
 
     def moved_to(
@@ -224,7 +230,7 @@ class ItemCodes:
             progress: shown over the encoding.
         """
         new = before < 0
-        described = np.zeros(len(items), dtype=np.bool_)
+        described: Bool = np.zeros(len(items), dtype=np.bool_)
         described[~new] = self.described[before[~new]]
         known: Any = None
         if self.ids.scheme == "text":
@@ -235,7 +241,7 @@ class ItemCodes:
             texts = None
             if self.vectors.transform is not None and encoder is not None:
                 texts = encoded_items(items, encoder, model=model, progress=progress)
-                described = texts.any(axis=1)
+                described = np.asarray(texts.any(axis=1))
                 texts = texts[new]
             nothing = np.zeros((int(new.sum()), self.vectors.config.purchase_dim), dtype=np.float32)
             known = self.vectors.of(texts, nothing if self.vectors.config.reads_purchases else None)

@@ -205,7 +205,7 @@ def _signs(directions: Tensor) -> Tensor:
     return torch.where(directions.gather(0, largest) < 0, -1.0, 1.0)
 
 
-def deal(rows: Float32, shape: torch.Size) -> NDArray[np.int64]:
+def deal(rows: Float32, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Return the columns of each block, [blocks, each]: widest first, each to the block with the least variance yet."""
     blocks, each = shape
     variances = rows.var(axis=0) if len(rows) else np.zeros(rows.shape[1])

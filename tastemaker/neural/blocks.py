@@ -11,24 +11,29 @@ class Attention(nn.Module):
     """Self-attention (Vaswani et al., 2017), causal unless told which places are real.
 
     Filling stands on the right, so with causal attention no place of a history ever looks at it.
+
+    Args:
+        dim: length of the states.
+        heads: of attention.
+        width: numbers of all heads together; 0 for `dim`.
     """
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, *, width: int = 0) -> None:
         super().__init__()
         self.heads = heads
-        self.projection = nn.Linear(dim, 3 * dim)
-        self.output = nn.Linear(dim, dim)
+        self.projection = nn.Linear(dim, 3 * (width or dim))
+        self.output = nn.Linear(width or dim, dim)
 
     def forward(self, states: Tensor, real: Tensor | None = None) -> Tensor:
         """Mix each state with those before it; with `real`, bool [b, L], with all real ones."""
-        b, length, dim = states.shape
-        split = self.projection(states).view(b, length, 3, self.heads, dim // self.heads)
-        query, key, value = split.permute(2, 0, 3, 1, 4)  # 3 x [b, heads, L, dim / heads]
+        b, length, _ = states.shape
+        split = self.projection(states).view(b, length, 3, self.heads, -1)
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # 3 x [b, heads, L, width / heads]
         looked_at = None if real is None else real[:, None, None, :]
         mixed = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=looked_at, is_causal=looked_at is None
         )
-        return self.output(mixed.transpose(1, 2).reshape(b, length, dim))  # type: ignore[no-any-return]
+        return self.output(mixed.transpose(1, 2).reshape(b, length, -1))  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):

@@ -3,13 +3,13 @@ r"""All codes of the next product at once: long product-quantised identifiers, o
 Hou et al., "Generating Long Semantic IDs in Parallel for Recommendation" (RPG), KDD 2025, arXiv 2506.05781. An item has
 m codes, each from a codebook of its own, and is read as the mean of its code vectors. A causal transformer turns the
 history into a state h; head j forecasts code j by $p_j(c) = \mathrm{softmax}_c(\cos(W_j(h), e_{j,c}) / \tau)$ with
-$W_j(h) = h + \mathrm{silu}(A_j h + b_j)$, and is trained by cross-entropy, the mean over the m codes. An item's score is
-$\sum_j \log p_j(c_j)$.
+$W_j(h) = h + \mathrm{silu}(A_j h + b_j)$, and is trained by cross-entropy, the mean over the m codes. An item's score
+is $\sum_j \log p_j(c_j)$.
 
-Differences. The paper searches a graph of similar items; here every item is scored, which is a gather and a sum: exact,
-and fast up to some 100,000 items. Codes come from texts and purchases of the training part side by side
-(`source = "both"`), where the paper reads texts alone, and code vectors begin at co-occurrence. With `item_loss` above 0
-cross-entropy of the item's score among all items is added, so that the codes are also trained together. With
+Differences. The paper searches a graph of similar items; here every item is scored, which is a gather and a sum:
+exact, and fast up to some 100,000 items. Codes come from texts and purchases of the training part side by side
+(`source = "both"`), where the paper reads texts alone, and code vectors begin at co-occurrence. With `item_loss` above
+0 cross-entropy of the item's score among all items is added, so that the codes are also trained together. With
 `own = true` an item is read as the mean of its codes plus a vector of its own, which a product that nobody has bought
 lacks; forecasts are codes all the same.
 """
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tastemaker.neural.batches import Batch
     from tastemaker.neural.indexing.semantic_ids import SemanticIds
     from tastemaker.neural.judging import Scores
-    from tastemaker.types import Float32, Int32
+    from tastemaker.types import Float32
 
 SCORED_BYTES = 64 * 2**20
 """Size of a block of scores that is made at once."""

@@ -16,7 +16,7 @@ Step = Callable[[Tensor], Tensor]
 
 
 def search(
-    step: Step, trie: CodeTrie, queries: int, width: int, *, hidden: Tensor | None = None
+    step: Step, trie: CodeTrie, queries: int, width: int, *, hidden: Tensor | None = None, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Return the items with the most likely tuples that a beam finds; no other tuple can be produced.
 
@@ -28,6 +28,7 @@ def search(
         queries: b.
         width: tuples that are kept at each level.
         hidden: items that must not be found, int64 [b, h], filled up with -1.
+        smoothing: see `smoothed`.
 
     Returns:
         Item numbers, int64 [b, width'], best first, -1 where nothing was found, and log-probabilities, -inf there.
@@ -38,9 +39,9 @@ def search(
     scores = torch.zeros(queries, 1, device=device)
     prefixes = torch.zeros(queries, 1, 0, dtype=torch.int64, device=device)
     for level, size in enumerate(trie.sizes):
-        alive = torch.isfinite(scores)
-        allowed = trie.allowed(nodes.flatten(), level).view(*nodes.shape, size) & alive[:, :, None]
-        total = (scores[:, :, None] + step(prefixes)).masked_fill(~allowed, -torch.inf).flatten(1)  # [b, w * size]
+        shares = trie.shares(nodes.flatten(), level).view(*nodes.shape, size)
+        following = smoothed(step(prefixes), shares, smoothing).masked_fill(shares == 0, -torch.inf)
+        total = (scores[:, :, None] + following).flatten(1)  # [b, w * size]
         if level == len(trie.sizes) - 1:
             return _items(total, trie, nodes, width, hidden)
         scores, place = total.topk(min(width, trie.counts[level], total.shape[1]), dim=1)
@@ -48,6 +49,17 @@ def search(
         nodes = trie.step(nodes.gather(1, before), code, level).clamp(min=0)  # what is -inf leads nowhere
         prefixes = torch.cat([prefixes.gather(1, before[:, :, None].expand(-1, -1, level)), code[:, :, None]], dim=2)
     raise ValueError("a trie without levels")
+
+
+def smoothed(logs: Tensor, shares: Tensor, smoothing: float) -> Tensor:
+    """Return log-probabilities mixed with the shares of the catalogue, of equal shapes.
+
+    log((1 - s) p + s * share): a product that nobody has bought, which training has never seen, keeps a chance that its
+    neighbours by prefix pass on to it (TIGER sets places aside for such products, section 4.3 of the paper).
+    """
+    if not smoothing:
+        return logs
+    return torch.log((1 - smoothing) * logs.exp() + smoothing * shares)
 
 
 def free(step: Step, sizes: tuple[int, ...], queries: int, width: int, *, device: torch.device) -> Tensor:
@@ -65,12 +77,12 @@ def free(step: Step, sizes: tuple[int, ...], queries: int, width: int, *, device
     return prefixes
 
 
-def _items(
-    total: Tensor, trie: CodeTrie, nodes: Tensor, width: int, hidden: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _items(total: Tensor, trie: CodeTrie, nodes: Tensor, width: int, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the best products among the allowed continuations of the last level."""
     level, size = len(trie.sizes) - 1, trie.sizes[-1]
-    kept = min(total.shape[1], width + (0 if hidden is None else hidden.shape[1]))  # enough when all hidden ones stand in front
+    kept = min(
+        total.shape[1], width + (0 if hidden is None else hidden.shape[1])
+    )  # enough when all hidden ones stand in front
     scores, place = total.topk(kept, dim=1)
     leaves = trie.step(nodes.gather(1, place // size), place % size, level)
     items = torch.where(torch.isfinite(scores), trie.items[leaves.clamp(min=0)], -1)

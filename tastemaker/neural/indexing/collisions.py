@@ -83,9 +83,9 @@ def _free(item: int, used: dict[tuple[int, ...], set[int]], room: int, alternati
     width = 16
     while width <= TRIED:
         (found,) = alternatives(np.array([item]), width)
-        for row in found:
-            if len(used.get(tuple(row.tolist()), ())) < room:
-                return row
+        for row in map(tuple, found.tolist()):
+            if len(used.get(row, ())) < room:
+                return np.array(row, dtype=np.int32)
         if len(found) < width:
             break
         width *= 4

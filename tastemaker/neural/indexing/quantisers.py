@@ -43,7 +43,7 @@ def centroids(points: Float32, count: int, *, seed: int) -> Float32:
     """
     distinct = np.unique(points, axis=0)
     if len(distinct) <= count:
-        return distinct[np.minimum(np.arange(count), len(distinct) - 1)]
+        return np.asarray(distinct[np.minimum(np.arange(count), len(distinct) - 1)], dtype=np.float32)
     found = faiss.Kmeans(
         points.shape[1],
         count,
@@ -59,7 +59,7 @@ def centroids(points: Float32, count: int, *, seed: int) -> Float32:
 def distances(points: Float32, centres: Float32) -> Float32:
     """Return the squared distances of points [n, d] from centres [k, d], float32 [n, k], none below 0."""
     squares = np.square(points).sum(axis=1)[:, None] - 2 * points @ centres.T + np.square(centres).sum(axis=1)
-    return np.maximum(squares, 0).astype(np.float32)
+    return np.asarray(np.maximum(squares, 0), dtype=np.float32)
 
 
 class Quantiser(ABC):
@@ -177,8 +177,8 @@ class Product(Quantiser):
             orders.append(np.pad(dealt, ((0, 0), (0, each - dealt.shape[1])), constant_values=width))
             start += numbers
         order = np.concatenate(orders)
-        blocks = cls(order, np.zeros((len(order), codes, each), dtype=np.float32), width)._blocks(vectors)
-        centres = [centroids(blocks[:, level], codes, seed=seed + level) for level in range(len(order))]
+        cut = cls(order, np.zeros((len(order), codes, each), dtype=np.float32), width)._blocks(vectors)
+        centres = [centroids(cut[:, level], codes, seed=seed + level) for level in range(len(order))]
         return cls(order, np.stack(centres), width)
 
     def decode(self, codes: Int32) -> Float32:
@@ -193,11 +193,10 @@ class Product(Quantiser):
         costs = np.zeros((len(vectors), 1), dtype=np.float32)
         found = np.zeros((len(vectors), 1, 0), dtype=np.int32)
         for level, centres in enumerate(self.centres):
-            n, w = costs.shape
-            total = (costs[:, :, None] + distances(blocks[:, level], centres)[:, None, :]).reshape(n, -1)
+            total = (costs[:, :, None] + distances(blocks[:, level], centres)[:, None, :]).reshape(len(vectors), -1)
             best = _smallest(total, width)
             before, code = np.divmod(best, len(centres))
-            rows = np.arange(n)[:, None]
+            rows = np.arange(len(vectors))[:, None]
             costs = total[rows, best]
             found = np.concatenate([found[rows, before], code[:, :, None].astype(np.int32)], axis=2)
         return found
@@ -253,13 +252,13 @@ class Tree(Quantiser):
         """Return the centre of the last cluster."""
         node = np.zeros(len(codes), dtype=np.int64)
         for level, first in enumerate(self.first):
-            node = first[node] + codes[:, level]
+            node = first[node].astype(np.int64) + codes[:, level]
         return self.centres[-1][node]
 
     def nearest(self, vectors: Float32, width: int) -> Int32:
         """Keep the `width` nearest clusters among the children of those kept before."""
         rows = np.arange(len(vectors))[:, None]
-        kept = np.zeros((len(vectors), 1), dtype=np.int64)
+        kept: Int64 = np.zeros((len(vectors), 1), dtype=np.int64)
         found = np.zeros((len(vectors), 1, 0), dtype=np.int32)
         for first, centres in zip(self.first, self.centres, strict=True):
             starts, counts = first[kept], first[kept + 1] - first[kept]  # [n, w]
@@ -270,7 +269,7 @@ class Tree(Quantiser):
             costs = np.where(there, apart, np.inf).reshape(len(vectors), -1)
             best = _smallest(costs, min(width, int(counts.sum(axis=1).min()) if len(counts) else 1))
             before, code = np.divmod(best, child.shape[2])
-            kept = child[rows, before, code]
+            kept = child[rows, before, code].astype(np.int64)
             found = np.concatenate([found[rows, before], code[:, :, None].astype(np.int32)], axis=2)
         return found
 
@@ -295,6 +294,5 @@ QUANTISERS: dict[str, type[Quantiser]] = {kind.kind: kind for kind in (Residual,
 
 def _smallest(costs: Float32, count: int) -> Int64:
     """Return the columns of the `count` smallest costs of each row, the smallest first; of equal ones the first."""
-    if count == 1:
-        return costs.argmin(axis=1)[:, None]
-    return np.argsort(costs, axis=1, kind="stable")[:, :count]
+    best = costs.argmin(axis=1)[:, None] if count == 1 else np.argsort(costs, axis=1, kind="stable")[:, :count]
+    return np.asarray(best, dtype=np.int64)

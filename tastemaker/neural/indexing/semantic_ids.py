@@ -110,7 +110,10 @@ class SemanticIds:
             return ["-".join(map(str, row)) for row in self.codes.tolist()]
         read = self.coder.read(self.codes[:, : self.shared])
         rest = self.codes[:, self.shared :].tolist()
-        return [" ".join([text, *(f"#{code}" for code in more if code)]).strip() for text, more in zip(read, rest, strict=True)]
+        return [
+            " ".join([text, *(f"#{code}" for code in more if code)]).strip()
+            for text, more in zip(read, rest, strict=True)
+        ]
 
     def extend(self, known: Float32 | Sequence[str] | None, count: int, *, seed: int = 0) -> SemanticIds:
         """Return identifiers with `count` products appended; those that exist stay as they are, nothing is learnt.
@@ -141,14 +144,10 @@ class SemanticIds:
         old, count = before[stays], int((~stays).sum())
         codes, moved, errors = self._coded(known, count, taken=self.codes[old], seed=seed)
         born = np.full(count, self.born.max(initial=-1) + 1, dtype=np.int32)
-        parts = {
-            "codes": (self.codes[old], codes),
-            "moved": (self.moved[old], moved),
-            "errors": (self.errors[old], errors),
-            "born": (self.born[old], born),
-        }
-        merged = {}
-        for name, (ours, new) in parts.items():
+        parts = {"codes": codes, "moved": moved, "errors": errors, "born": born}
+        merged: dict[str, Any] = {}
+        for name, new in parts.items():
+            ours = getattr(self, name)[old]
             merged[name] = np.zeros((len(before), *ours.shape[1:]), dtype=ours.dtype)
             merged[name][stays], merged[name][~stays] = ours, new
         return replace(self, **merged)
@@ -185,9 +184,18 @@ class SemanticIds:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays."""
-        facts = {"scheme": self.scheme, "sizes": self.sizes, "policy": self.policy, "shared": self.shared}
+        facts: dict[str, Any] = {
+            "scheme": self.scheme,
+            "sizes": self.sizes,
+            "policy": self.policy,
+            "shared": self.shared,
+        }
         facts |= {"version": VERSION, "coder": self.coder.kind if self.coder else ""}
-        found = {"facts": text_array(json.dumps(facts)), "codes": self.codes, "moved": self.moved}
+        found: dict[str, NDArray[Any]] = {
+            "facts": text_array(json.dumps(facts)),
+            "codes": self.codes,
+            "moved": self.moved,
+        }
         found |= {"errors": self.errors, "born": self.born}
         coder = self.coder.arrays() if self.coder else {}
         return found | {f"coder.{name}": array for name, array in coder.items()}
@@ -207,7 +215,12 @@ class SemanticIds:
         columns = {name: arrays[name] for name in ("codes", "moved", "errors", "born")}
         columns["codes"] = columns["codes"].reshape(-1, len(facts["sizes"]))
         return cls(
-            facts["scheme"], sizes=tuple(facts["sizes"]), policy=facts["policy"], shared=facts["shared"], coder=coder, **columns
+            facts["scheme"],
+            sizes=tuple(facts["sizes"]),
+            policy=facts["policy"],
+            shared=facts["shared"],
+            coder=coder,
+            **columns,
         )
 
 
@@ -268,8 +281,17 @@ def coded(
 
 def _empty(scheme: Scheme, sizes: tuple[int, ...], policy: Policy) -> SemanticIds:
     nothing = np.zeros((0, len(sizes)), dtype=np.int32)
-    flags, errors, born = (np.zeros(0, dtype=kind) for kind in (np.bool_, np.float32, np.int32))
-    return SemanticIds(scheme, nothing, sizes, policy, 0, flags, errors, born, None)
+    return SemanticIds(
+        scheme,
+        nothing,
+        sizes,
+        policy,
+        shared=0,
+        moved=np.zeros(0, dtype=np.bool_),
+        errors=np.zeros(0, dtype=np.float32),
+        born=np.zeros(0, dtype=np.int32),
+        coder=None,
+    )
 
 
 def _drawn(count: int, sizes: tuple[int, ...], taken: Int32, rng: np.random.Generator) -> Int32:

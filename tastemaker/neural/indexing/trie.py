@@ -40,18 +40,21 @@ class CodeTrie(nn.Module):
         node = np.zeros(len(ordered), dtype=np.int64)  # of the prefix so far
         count = 1
         self.counts = []
+        self.register_buffer("held0", torch.tensor([len(ordered)]), persistent=False)
         for level, size in enumerate(sizes):
             keys, child = np.unique(node * size + ordered[:, level], return_inverse=True)
             first = np.searchsorted(keys, np.arange(count + 1) * size)
             self.register_buffer(f"keys{level}", torch.from_numpy(keys), persistent=False)
             self.register_buffer(f"first{level}", torch.from_numpy(first), persistent=False)
             node, count = child.reshape(-1), len(keys)
+            held = torch.from_numpy(np.bincount(node, minlength=count))
+            self.register_buffer(f"held{level + 1}", held, persistent=False)
             self.counts.append(count)
         self.register_buffer("items", torch.from_numpy(items[order].astype(np.int64)), persistent=False)
 
     items: Tensor
 
-    def children(self, nodes: Tensor, level: int) -> tuple[Tensor, Tensor]:
+    def below(self, nodes: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """Return the children of nodes [m] of depth `level`: rows of `nodes`, int64 [c], and child nodes, int64 [c]."""
         first = self.get_buffer(f"first{level}")
         start, count = first[nodes], first[nodes + 1] - first[nodes]
@@ -63,12 +66,20 @@ class CodeTrie(nn.Module):
         """Return the code by which each node of depth `level` + 1 is reached."""
         return self.get_buffer(f"keys{level}")[children] % self.sizes[level]
 
+    def shares(self, nodes: Tensor, level: int) -> Tensor:
+        """Return the share of each prefix's products that each code leads to, float [m, size of the level]."""
+        rows, children = self.below(nodes, level)
+        found = torch.zeros(len(nodes), self.sizes[level], device=nodes.device)
+        found[rows, self.codes(children, level)] = self.share(nodes[rows], children, level)
+        return found
+
+    def share(self, nodes: Tensor, children: Tensor, level: int) -> Tensor:
+        """Return the share of the products of nodes of depth `level` that are below given children of theirs."""
+        return self.get_buffer(f"held{level + 1}")[children] / self.get_buffer(f"held{level}")[nodes]
+
     def allowed(self, nodes: Tensor, level: int) -> Tensor:
         """Return which codes may follow the prefixes `nodes`, bool [m, size of the level]."""
-        rows, children = self.children(nodes, level)
-        mask = torch.zeros(len(nodes), self.sizes[level], dtype=torch.bool, device=nodes.device)
-        mask[rows, self.codes(children, level)] = True
-        return mask
+        return self.shares(nodes, level) > 0
 
     def step(self, nodes: Tensor, codes: Tensor, level: int) -> Tensor:
         """Return the child of each node by each code, of any one shape; -1 where there is none."""

@@ -1,7 +1,7 @@
 """Textual identifiers: the few words of a title that tell most, general words first.
 
-The idea of IDGenRec (Tan et al., SIGIR 2024, arXiv 2403.19021): identifiers that a language model could read. There they
-are written by a model that is trained on interactions; here they are made from the texts of products alone, so no
+The idea of IDGenRec (Tan et al., SIGIR 2024, arXiv 2403.19021): identifiers that a language model could read. There
+they are written by a model that is trained on interactions; here they are made from the texts of products alone, so no
 purchase, held out or not, can leak into them.
 """
 
