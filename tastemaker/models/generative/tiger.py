@@ -11,8 +11,8 @@ The paper's sizes are dim = 128, layers = 4 each, heads = 6 of 64 numbers, feed 
 enough for a CPU. Differences: codes come from k-means on residuals instead of an RQ-VAE, and of texts and purchases of
 the training part side by side (`source`); the encoder is causal, so that one pass over a history trains on every next
 item of it, where the paper's looks both ways and needs a pass for each; places count from the newest item by learnt
-vectors; layers normalise first; code vectors begin at co-occurrence. With `reads = "items"` the encoder sees one vector an item,
-the sum of its codes' vectors, which is levels times shorter than the paper's "codes".
+vectors; layers normalise first; code vectors begin at co-occurrence. With `reads = "items"` the encoder sees one vector
+an item, the sum of its codes' vectors, which is levels times shorter than the paper's "codes".
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from tastemaker.data.ranking import Ranking, sort_lists
 from tastemaker.models.code_model import CodeModel, CodeModelConfig, seen_of, shifted
+from tastemaker.neural import devices
 from tastemaker.neural.batches import Batch, batch_of, by_length
 from tastemaker.neural.code_decoder import Decoder, Encoder, sees_until
 from tastemaker.neural.indexing import beam
@@ -299,8 +300,6 @@ class TIGER(CodeModel):
         self._trie = CodeTrie(ids.codes[known], ids.sizes, known).to(self._device)
 
     def _train(self, train: Dataset, *, seed: int, progress: Progress) -> None:
-        from tastemaker.neural import devices
-
         self._trie.to(devices.device_of(self.aids.device))  # the judge searches where the network is trained
         super()._train(train, seed=seed, progress=progress)
 
