@@ -119,6 +119,17 @@ def full_softmax(hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
 def sampled_softmax(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *, n_items: int) -> Tensor:
     """Return the mean cross-entropy over target and negatives, int64 [m]; a negative stands for (n - 1) / m items."""
     true, other = _scores(hidden, table, targets, negatives)
+    return drawn_softmax(true, other, len(table))
+
+
+def drawn_softmax(true: Tensor, other: Tensor, n_items: int) -> Tensor:
+    """Return the mean cross-entropy of targets against drawn items, each of which stands for several of all.
+
+    Args:
+        true: scores of the targets, [N].
+        other: scores of the drawn items, [N, m]; -inf where one is the target.
+        n_items: of all.
+    """
     drawn = torch.isfinite(other).sum(1).clamp(min=1).to(other.dtype)  # [N], without those that are the target
     other = other + (max(1, n_items - 1) / drawn).log()[:, None]
     return (torch.cat([true[:, None], other], 1).logsumexp(1) - true).mean()

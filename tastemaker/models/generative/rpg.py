@@ -9,7 +9,7 @@ is $\sum_j \log p_j(c_j)$.
 Differences. The paper searches a graph of similar items; here every item is scored, which is a gather and a sum:
 exact, and fast up to some 100,000 items. Codes come from texts and purchases of the training part side by side
 (`source = "both"`), where the paper reads texts alone, and code vectors begin at co-occurrence. With `item_loss` above
-0 cross-entropy of the item's score among all items is added, so that the codes are also trained together. With
+0 the cross-entropy of the item's score among drawn items is added, so that the codes are also trained together. With
 `own = true` an item is read as the mean of its codes plus a vector of its own, which a product that nobody has bought
 lacks; forecasts are codes all the same.
 """
@@ -31,7 +31,7 @@ from tastemaker.neural.blocks import transformer
 from tastemaker.neural.indexing.collisions import Policy
 from tastemaker.neural.indexing.semantic_ids import Scheme
 from tastemaker.neural.judging import ASKED
-from tastemaker.neural.losses import full_softmax
+from tastemaker.neural.losses import drawn_softmax, full_softmax
 from tastemaker.recommender import check_queries
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class RPGConfig(CodeModelConfig):
         collisions: items with equal codes have equal scores ("allow"), or are told apart.
         temperature: of each code's softmax.
         item_loss: weight of the cross-entropy of items, between 0 (the paper) and 1 (items only).
+        negatives: items drawn for a step, and shared by all its places, for the cross-entropy of items.
         own: an item is read with a vector of its own too.
         own_dropout: share of items whose own vector is left out of a training step.
     """
@@ -65,6 +66,7 @@ class RPGConfig(CodeModelConfig):
     collisions: Policy = "allow"
     temperature: float = Field(default=0.07, gt=0)
     item_loss: float = Field(default=0.0, ge=0, le=1)
+    negatives: int = Field(default=1024, ge=1)
     own: bool = False
     own_dropout: float = Field(default=0.3, ge=0, lt=1)
     dropout: float = Field(default=0.5, ge=0, lt=1)
@@ -193,11 +195,18 @@ class RPG(CodeModel):
             ]
             parts.append((1 - weight) * torch.stack(each).mean())
         if weight:
-            logits = torch.cat([pointed[:, j] @ book.t() for j, book in enumerate(books)], dim=1)
-            bought = torch.from_numpy(np.flatnonzero(self._bought)).to(targets.device)
-            sums = functional.embedding_bag(network.numbers[bought], logits.t().contiguous(), mode="sum").t()
-            parts.append(weight * functional.cross_entropy(sums, torch.searchsorted(bought, targets)))
+            parts.append(weight * self._item_loss(pointed, books, targets))
         return torch.stack(parts).sum()
+
+    def _item_loss(self, pointed: Tensor, books: list[Tensor], targets: Tensor) -> Tensor:
+        """Return the mean cross-entropy of the items' scores against those of bought items that are drawn."""
+        numbers, bought = self._network.numbers, torch.from_numpy(np.flatnonzero(self._bought)).to(targets.device)
+        count = min(self.config.negatives, len(bought))
+        drawn = bought[torch.randperm(len(bought), device=bought.device)[:count]]
+        logits = torch.cat([pointed[:, j] @ book.t() for j, book in enumerate(books)], dim=1)  # [N, vocabulary]
+        other = functional.embedding_bag(numbers[drawn], logits.t().contiguous(), mode="sum").t()  # [N, count]
+        true = logits.gather(1, numbers[targets]).sum(dim=1)
+        return drawn_softmax(true, other.masked_fill(drawn == targets[:, None], -torch.inf), len(bought))
 
     def _scorer(self) -> Scores:
         network = self._network
