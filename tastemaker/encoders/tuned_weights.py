@@ -51,6 +51,16 @@ def put_layers(model: SentenceTransformer, arrays: dict[str, NDArray[Any]]) -> N
         layers_of(model)[number].load_state_dict(own)
 
 
+def weakened(model: SentenceTransformer, arrays: dict[str, NDArray[Any]], strength: float) -> dict[str, NDArray[Any]]:
+    """Return tuned layers on the way from those of the pretrained `model`, strength 0, to these, strength 1."""
+    found = dict(arrays)
+    for name in (name for name in arrays if name.startswith("layer.")):
+        _, number, rest = name.split(".", 2)
+        base = layers_of(model)[int(number)].state_dict()[rest].float().cpu().numpy()
+        found[name] = (base + strength * (arrays[name] - base)).astype(arrays[name].dtype)
+    return found
+
+
 def put(model: SentenceTransformer, arrays: dict[str, NDArray[Any]], *, base: str) -> None:
     """Put tuned weights over those of the pretrained `model`, whose fingerprint is `base`.
 

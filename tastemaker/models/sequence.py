@@ -134,9 +134,10 @@ class SequenceModel(SequenceRanker):
             self._network,
             lambda batch: self._loss(batch, item_loss),
             batches,
-            self.config.course(judged=judge is not None, epochs=before.get("best_epoch", 0)),
+            self.config.course(judged=judge is not None, epochs=before.get("best_epoch")),
             seed=seed,
             judge=judge,
+            judges_start=verb == "tune",
             checkpoint=checkpoint,
             identity="" if checkpoint is None else self._identity(train, verb),
             device=self.aids.device,
@@ -144,13 +145,8 @@ class SequenceModel(SequenceRanker):
             on_epoch=self.aids.listener(self.name),
             progress=progress,
         )
-        self._course = {
-            "best_epoch": course.best_epoch,
-            "learning_curve": course.curve,
-            "loss": losses.loss_name(self.config, train.n_items),
-            "threads": course.threads,
-            **({} if jury is None or judge is not None else {"not_judged": jury.silent}),
-        }
+        said = course.report(not_judged="" if jury is None else jury.silent)
+        self._course = {**said, "loss": losses.loss_name(self.config, train.n_items)}
         self._freeze()
 
     def _identity(self, train: Dataset, verb: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,12 +11,12 @@ from torch import Tensor, nn
 
 from tastemaker.encoders.base import unit_rows
 from tastemaker.models.similarity import on_grid, products
+from tastemaker.models.text_maps import Maps
 from tastemaker.models.text_vectors import mean_vectors
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from tastemaker.data.queries import Queries
+    from tastemaker.models.text_maps import Whitened
     from tastemaker.models.text_pairs import Step, Titles
     from tastemaker.neural.judging import Scores
     from tastemaker.neural.sentence_tuning import SentenceLayers
@@ -30,71 +29,72 @@ MAP_PACE, AGE_PACE = 10.0, 100.0
 def scorer_of(network: Towers, titles: Titles) -> Scores:
     """Return what scores queries under the present weights; products without a text get -inf."""
     told = titles.of_item >= 0
-    texts = on_grid(network.mapped(network.vectors).cpu().numpy())
-    table = np.where(told[:, None], texts[titles.of_item], 0)  # [n, d]
-    ages, onward = network.age_weights().cpu().numpy(), network.plain_maps()["onward"].cpu().numpy()
+    texts = on_grid(network.all_mapped().cpu().numpy())
+    table, maps = np.where(told[:, None], texts[titles.of_item], 0), network.maps()  # [n, d]
 
     def scores(queries: Queries, rows: Int64) -> Tensor:
-        profiles = profiles_of(queries.take(rows), ages, table, onward)
+        profiles = profiles_of(queries.take(rows), maps, table)
         asked = profiles.any(axis=1, keepdims=True)
         return torch.from_numpy(np.where(told & asked, products(profiles, table), np.float32(-np.inf)))
 
     return scores
 
 
-def profiles_of(queries: Queries, ages: Float32, vectors: Float32, onward: Float32) -> Float32:
+def profiles_of(queries: Queries, maps: Maps, vectors: Float32) -> Float32:
     """Return the histories' vectors, [B, d], of length 1 or 0, on the grid.
 
     Args:
-        queries: B histories.
-        ages: weight of an item by its steps back from the newest, [L]; older ones are not read.
+        queries: B histories; products older than the newest L are not read.
+        maps: from the sum to what is bought next, and the weights of age, [L].
         vectors: of the items, [n, d].
-        onward: map from the sum to what is bought next, [d, d].
     """
-    newest = queries.newest(len(ages))
-    weights = csr_array((ages[newest.ages], newest.items, newest.offsets), shape=(len(queries), len(vectors)))
-    return on_grid(unit_rows(products(mean_vectors(weights, vectors), on_grid(onward))))
+    newest = queries.newest(len(maps.ages))
+    weights = csr_array((maps.ages[newest.ages], newest.items, newest.offsets), shape=(len(queries), len(vectors)))
+    return on_grid(unit_rows(products(mean_vectors(weights, vectors), on_grid(maps.onward))))
 
 
 class Towers(nn.Module):
-    """The tuned layers, the map behind them, and the weights of age.
+    """The tuned layers, the maps behind whitened vectors, and the weights of age.
 
     Args:
         vectors: of all texts by the encoder as it is, [t, d].
+        shops: number of each text's shop, [t].
+        whitened: by the statistics of `vectors`.
         layers: of a transformer, or None.
-        max_length: L, newest products of a history.
-        recency: weight of a product for each step back from the newest, before the weights are learnt.
+        begun: maps that training begins with.
         temperature: what cosines are divided by.
     """
 
     def __init__(
-        self, vectors: Tensor, layers: SentenceLayers | None, *, max_length: int, recency: float, temperature: float
+        self,
+        vectors: Float32,
+        shops: Int64,
+        whitened: Whitened,
+        *,
+        layers: SentenceLayers | None = None,
+        begun: Maps,
+        temperature: float,
     ) -> None:
         super().__init__()
-        self.layers = layers
-        self.register_buffer("vectors", vectors.clone())  # each as it was when its turn came last
+        self.layers, self._shops, d = layers, shops, vectors.shape[1]
+        # With layers each vector as it was when its turn came last; without, as it is for good: whitened.
+        self.register_buffer("vectors", torch.from_numpy(vectors if layers else whitened.apply(vectors, shops)).clone())
         self.vectors: Tensor
-        self.map = nn.Linear(vectors.shape[1], vectors.shape[1])  # what is added to the identity
-        nn.init.zeros_(self.map.weight)
-        nn.init.zeros_(self.map.bias)
-        self.onward = nn.Linear(
-            vectors.shape[1], vectors.shape[1], bias=False
-        )  # the same, from a history to what is next
-        nn.init.zeros_(self.onward.weight)
-        self.ages = nn.Parameter(torch.zeros(max_length))
-        self.register_buffer("first_ages", torch.arange(max_length) * math.log(recency), persistent=False)
+        for name, value in (("means", whitened.means), ("matrices", whitened.matrices)):
+            self.register_buffer(name, torch.from_numpy(value), persistent=False)
+        self.means: Tensor
+        self.matrices: Tensor
+        eye = torch.eye(d)
+        self.map = nn.Linear(d, d)  # what is added to the identity
+        self.onward = nn.Linear(d, d, bias=False)  # the same, from a history to what is next
+        self.ages = nn.Parameter(torch.zeros(len(begun.ages)))
+        self.register_buffer("first_ages", torch.from_numpy(begun.ages).clamp(min=1e-9).log(), persistent=False)
         self.first_ages: Tensor
-        self._temperature = temperature
-
-    def begin(self, weights: dict[str, NDArray[Any]]) -> None:
-        """Begin with maps and weights of age that were learnt before, by the names of `plain_maps`, and "ages"."""
-        given = {name: torch.from_numpy(weights[name]) for name in ("map.weight", "map.bias", "onward", "ages")}
-        eye = torch.eye(len(self.map.weight))
         with torch.no_grad():
-            self.map.weight.copy_((given["map.weight"] - eye) / MAP_PACE)
-            self.map.bias.copy_(given["map.bias"] / MAP_PACE)
-            self.onward.weight.copy_((given["onward"] - eye) / MAP_PACE)
-            self.ages.copy_((given["ages"].clamp(min=1e-9).log() - self.first_ages) / AGE_PACE)
+            self.map.weight.copy_((torch.from_numpy(begun.weight) - eye) / MAP_PACE)
+            self.map.bias.copy_(torch.from_numpy(begun.bias) / MAP_PACE)
+            self.onward.weight.copy_((torch.from_numpy(begun.onward) - eye) / MAP_PACE)
+        self._temperature = temperature
 
     def forward(self, step: Step) -> Tensor:
         """Return the mean cross-entropy of a step's targets."""
@@ -110,29 +110,44 @@ class Towers(nn.Module):
         no_negative[pairs, texts] = True
         return nn.functional.cross_entropy(logits.masked_fill(no_negative, -torch.inf), targets)
 
-    def mapped(self, vectors: Tensor) -> Tensor:
-        """Return what the map makes of the layers' vectors, scaled to length 1."""
-        return nn.functional.normalize(vectors + MAP_PACE * self.map(vectors), dim=1)
+    def all_mapped(self) -> Tensor:
+        """Return the mapped vectors of all texts, [t, d]."""
+        if self.layers is None:
+            return self._mapped(self.vectors)
+        mapped = torch.empty_like(self.vectors)
+        for shop in np.unique(self._shops):
+            rows = torch.from_numpy(np.flatnonzero(self._shops == shop)).to(mapped.device)
+            mapped[rows] = self._mapped((self.vectors[rows] - self.means[shop]) @ self.matrices[shop])
+        return mapped
 
     def age_weights(self) -> Tensor:
         """Return the weight of a history item by its steps back from the newest, [L]."""
         return torch.exp(self.first_ages + AGE_PACE * self.ages)
 
-    def _table(self, step: Step) -> Tensor:
-        """Return the mapped vectors of a step's texts; those whose turn it is are encoded, and kept."""
-        table = self.vectors[torch.from_numpy(step.texts).to(self.vectors.device)]
-        if self.layers is not None:
-            fresh = self.layers(step.refreshed)
-            places = torch.from_numpy(np.searchsorted(step.texts, step.refreshed)).to(table.device)
-            table = table.index_copy(0, places, fresh)
-            self.vectors[torch.from_numpy(step.refreshed).to(table.device)] = fresh.detach()
-        return self.mapped(table)
+    def maps(self) -> Maps:
+        """Return the maps as they are now."""
+        with torch.no_grad():
+            eye = torch.eye(len(self.map.weight), device=self.map.weight.device)
+            found = (
+                eye + MAP_PACE * self.map.weight,
+                MAP_PACE * self.map.bias,
+                eye + MAP_PACE * self.onward.weight,
+                self.age_weights(),
+            )
+            return Maps(*(value.cpu().numpy().astype(np.float32) for value in found))
 
-    def plain_maps(self) -> dict[str, Tensor]:
-        """Return "map.weight" and "map.bias" as in `tuned_weights`, and "onward", the map of histories, [d, d]."""
-        eye = torch.eye(len(self.map.weight), device=self.map.weight.device)
-        return {
-            "map.weight": eye + MAP_PACE * self.map.weight,
-            "map.bias": MAP_PACE * self.map.bias,
-            "onward": eye + MAP_PACE * self.onward.weight,
-        }
+    def _mapped(self, whitened: Tensor) -> Tensor:
+        """Return what the map makes of whitened vectors, scaled to length 1."""
+        return nn.functional.normalize(whitened + MAP_PACE * self.map(whitened), dim=1)
+
+    def _table(self, step: Step) -> Tensor:
+        """Return the mapped vectors of a step's texts, all of one shop; those whose turn it is are kept anew."""
+        table = self.vectors[torch.from_numpy(step.texts).to(self.vectors.device)]
+        if self.layers is None:
+            return self._mapped(table)
+        fresh = self.layers(step.refreshed)
+        places = torch.from_numpy(np.searchsorted(step.texts, step.refreshed)).to(table.device)
+        table = table.index_copy(0, places, fresh)
+        self.vectors[torch.from_numpy(step.refreshed).to(table.device)] = fresh.detach()
+        shop = int(self._shops[step.texts[0]])
+        return self._mapped((table - self.means[shop]) @ self.matrices[shop])

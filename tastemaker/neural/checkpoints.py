@@ -35,11 +35,12 @@ class Course:
 
     Attributes:
         curve: one entry an epoch: epoch, loss, learning rate, seconds, and the judged value where there was one.
-        best_epoch: the epoch whose weights were kept.
+        best_epoch: the epoch whose weights were kept; 0 where they are those that training began with.
         best: its judged value, or None without judgements.
         idle: judgements since then.
         steps: of the optimiser.
         threads: of the processor.
+        start: judged value before the first epoch, or None where it was not judged.
     """
 
     curve: list[dict[str, float]] = field(default_factory=list)
@@ -48,10 +49,12 @@ class Course:
     idle: int = 0
     steps: int = 0
     threads: int = 0
+    start: float | None = None
 
     def report(self, *, not_judged: str = "") -> dict[str, Any]:
         """Return what a model tells of its training; with `not_judged`, why no validation question could end it."""
         said = {"best_epoch": self.best_epoch, "learning_curve": self.curve, "threads": self.threads}
+        said |= {} if self.start is None else {"judged_at_start": self.start}
         return {**said, "not_judged": not_judged} if not_judged else said
 
 

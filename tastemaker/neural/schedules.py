@@ -75,15 +75,15 @@ class TrainingConfig(configurable.Config):
     warmup: int = Field(default=0, ge=0)
     clip: float = Field(default=5.0, ge=0)
 
-    def course(self, *, judged: bool, epochs: int = 0) -> Schedule:
+    def course(self, *, judged: bool, epochs: int | None = None) -> Schedule:
         """Return the schedule of one training.
 
         Args:
             judged: whether validation may end it.
-            epochs: how many, where an earlier training has chosen that; 0 for as many as are set.
+            epochs: how many, where an earlier training has chosen that, perhaps 0; None for as many as are set.
         """
         return Schedule(
-            epochs=epochs or self.epochs,
+            epochs=self.epochs if epochs is None else epochs,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             warmup=self.warmup,

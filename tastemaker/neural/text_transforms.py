@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tastemaker.types import Float32
 
-Transform = Literal["none", "pca", "whiten"]
+Transform = Literal["none", "pca", "whiten", "zca"]
 
 ROUNDING = 1e-6
 """Directions with a smaller share of the largest variance are rounding errors."""
@@ -34,7 +34,9 @@ class TextTransform(nn.Module):
 
     Args:
         text_width: length of a text vector, t.
-        kind: "none" only scales; "pca" turns to the principal directions; "whiten" also divides each by its deviation.
+        kind: "none" only scales; "pca" turns to the principal directions; "whiten" also divides each by its deviation;
+            "zca" then turns back (Bell and Sejnowski, 1997), so the numbers keep their meaning, and what was learnt on
+            one catalogue, whitened by its statistics, fits another one, whitened by its own.
         dim: leading directions that are kept; 0 keeps all.
         groups: "whiten" treats so many equal blocks of the vector each by itself; 1 whitens fully, more are relaxed
             whitening (WhitenRec). Only with dim = 0.
@@ -66,7 +68,7 @@ class TextTransform(nn.Module):
     @property
     def ordered(self) -> bool:
         """Whether the numbers of a transformed vector are directions of the texts, the widest first."""
-        return self.kind != "none" and self.groups == 1
+        return self.kind in ("pca", "whiten") and self.groups == 1
 
     def fit(self, texts: Float32) -> None:
         """Take mean and covariance of the rows that are not zero, [n, t].
@@ -107,4 +109,5 @@ class TextTransform(nn.Module):
             shrinkage = max(estimate, 1 / len(centred))  # the estimate for two texts is 0
         shrunk = (1 - shrinkage) * variances + shrinkage * variances.mean()
         real = shrunk > ROUNDING * max(shrunk[0], 1e-300)
-        return vectors * np.where(real, 1 / np.sqrt(np.where(real, shrunk, 1)), 0)
+        whitened = vectors * np.where(real, 1 / np.sqrt(np.where(real, shrunk, 1)), 0)
+        return whitened @ vectors.T if self.kind == "zca" else whitened

@@ -50,6 +50,7 @@ def train(
     *,
     seed: int,
     judge: Callable[[], float] | None = None,
+    judges_start: bool = False,
     measure: str = "ndcg@10",
     checkpoint: Path | None = None,
     identity: str = "",
@@ -67,6 +68,8 @@ def train(
         schedule: how long and how fast.
         seed: of the order of batches and of all that is drawn by torch's global generator, such as dropout.
         judge: value of the present weights on validation, the higher the better.
+        judges_start: whether the weights are judged before the first epoch too, and kept if none is better: where they
+            were learnt before. The best epoch is 0 then.
         measure: what `judge` returns, for the curve.
         checkpoint: file to go on from and to write after each epoch.
         identity: what decides the course beside schedule and seed; a checkpoint of another identity is refused.
@@ -91,6 +94,9 @@ def train(
             if checkpoint is not None and checkpoint.exists():
                 checkpoints.read(checkpoint, state, identity=identity)
             _set_threads(state, threads, loss_of, batches, seed=seed)
+            if judges_start and judge is not None and not state.course.curve:
+                network.eval()
+                state.course.start = round(_judge(state, judge, epoch=0), 6)
             for epoch in progress(range(len(state.course.curve) + 1, schedule.epochs + 1), label="training"):
                 if schedule.patience and state.course.idle >= schedule.patience:
                     break

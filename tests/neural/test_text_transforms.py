@@ -35,6 +35,20 @@ def test_whitened_texts_have_the_identity_as_covariance():
     np.testing.assert_allclose(white.T @ white / len(white), np.eye(6), atol=1e-3)
 
 
+def test_zca_whitens_and_stays_as_near_as_whitening_can():
+    """Of all whitenings it moves the texts least, so that numbers keep their meaning."""
+    rows = texts()
+    plain, turned_back = (fitted(rows, kind, shrinkage=0.0) for kind in ("whiten", "zca"))
+    assert not turned_back.ordered
+    white = moved(turned_back, rows).double().numpy()
+    np.testing.assert_allclose(white.T @ white / len(white), np.eye(6), atol=1e-3)
+    np.testing.assert_allclose(turned_back.matrix, turned_back.matrix.T, atol=1e-3)
+    centred = rows - rows.mean(axis=0)
+    assert np.square(white - centred).sum() < np.square(moved(plain, rows).numpy() - centred).sum()
+    found = [transform(torch.from_numpy(rows)) for transform in (plain, turned_back)]
+    np.testing.assert_allclose(found[0] @ found[0].T, found[1] @ found[1].T, atol=1e-4)  # the same cosines
+
+
 def test_four_texts_by_hand():
     """Deviations 2 and 1 about (5, 5): whitening makes a square of the rectangle."""
     rows = np.array([[7, 6], [7, 4], [3, 6], [3, 4]], dtype=np.float32)

@@ -38,7 +38,18 @@ def batches(rng):
     yield from (torch.from_numpy(order[start : start + 16]) for start in range(0, 64, 16))
 
 
-def fit(layers, epochs, *, checkpoint=None, judge=None, identity="x", stop_after=None, threads=None, **settings):
+def fit(
+    layers,
+    epochs,
+    *,
+    checkpoint=None,
+    judge=None,
+    identity="x",
+    stop_after=None,
+    threads=None,
+    judges_start=False,
+    **settings,
+):
     seen = 0
 
     def loss_of(rows):
@@ -49,7 +60,7 @@ def fit(layers, epochs, *, checkpoint=None, judge=None, identity="x", stop_after
         return (layers(X[rows]).squeeze(1) - Y[rows]).square().mean()
 
     schedule = Schedule(**{"epochs": epochs, "learning_rate": 0.01, "patience": 0, **settings})
-    aids = {"checkpoint": checkpoint, "identity": identity, "threads": threads}
+    aids = {"checkpoint": checkpoint, "identity": identity, "threads": threads, "judges_start": judges_start}
     return train(layers, loss_of, batches, schedule, seed=3, judge=judge, **aids)
 
 
@@ -123,6 +134,28 @@ def test_training_stops_when_validation_gets_no_better_and_keeps_the_best():
     course = fit(layers, 50, judge=judge, patience=3)
     assert (course.best_epoch, course.best, len(course.curve)) == (2, 0.5, 5)
     assert all(torch.equal(value, kept[1][name]) for name, value in layers.state_dict().items())
+
+
+@pytest.mark.parametrize("start_is_best", [True, False])
+def test_what_was_learnt_before_is_kept_where_training_is_no_better(start_is_best):
+    layers, values = network(), iter([0.5 if start_is_best else 0.1, 0.2, 0.4, 0.3])
+    course = fit(layers, 3, judge=lambda: next(values), judges_start=True, patience=3)
+    assert course.start == (0.5 if start_is_best else 0.1)
+    assert course.best_epoch == (0 if start_is_best else 2)
+    assert [entry["epoch"] for entry in course.curve] == [1, 2, 3]
+    assert course.report()["judged_at_start"] == course.start
+    assert equal(layers, network()) == start_is_best
+
+
+def test_a_broken_off_training_remembers_how_its_start_was_judged(tmp_path):
+    values = iter([0.5, 0.2, 0.4, 0.3])
+    settings = {"judge": lambda: next(values), "judges_start": True, "patience": 3, "checkpoint": tmp_path / "c"}
+    with pytest.raises(KeyboardInterrupt):
+        fit(network(), 5, stop_after=6, **settings)
+    layers = network()
+    course = fit(layers, 5, **settings)
+    assert (course.start, course.best_epoch, len(course.curve)) == (0.5, 0, 3)
+    assert equal(layers, network())
 
 
 def test_no_global_randomness_is_used_or_changed():
