@@ -15,6 +15,7 @@ ROOT = Path(tastemaker.__file__).parent
 
 LAYERS = [
     {"addresses", "errors", "progress", "types", "characters", "folders", "drafts", "json_values", "provenance"},
+    {"confusables", "defences", "redaction"},
     {"configurable", "artifact", "disk_cache"},
     {"http_client", "gguf"},
     {"weights"},

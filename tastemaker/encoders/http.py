@@ -12,6 +12,7 @@ from tastemaker.encoders.base import Encoder, distinct, spread, unit_rows
 from tastemaker.errors import LanguageModelError
 from tastemaker.http_client import Endpoint, HttpClient
 from tastemaker.progress import Progress, silent
+from tastemaker.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ class HttpEncoder(Encoder):
     config: Config
 
     def encode(self, texts: Sequence[str], *, kind: Kind, progress: Progress = silent) -> Float32:
-        """Encode texts, a request for each batch.
+        """Encode texts, a request for each batch; personal data are redacted before they are sent.
 
         Raises:
             ConfigError: the address is not allowed, or the key is missing.
@@ -56,7 +57,7 @@ class HttpEncoder(Encoder):
         """
         found, rows = distinct(texts)
         prefix = self.config.query_prefix if kind == "query" else self.config.document_prefix
-        asked = [prefix + text[: self.config.max_length] for text in found]
+        asked = [redact(prefix + text[: self.config.max_length], personal=kind == "query") for text in found]
         if not asked:  # only the server knows how long its vectors are
             return np.zeros((len(texts), self._ask(["text"]).shape[1]), dtype=np.float32)
         size = self.config.batch_size

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from tastemaker.characters import replace_surrogates
 from tastemaker.errors import ConfigError
+from tastemaker.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,9 @@ To be raised with each change of `PromptTokenizer`, of the messages that `HttpLM
 class Prompt:
     """One request to a chat model. Lone surrogates, which no model can read, become U+FFFD.
 
+    No prompt carries mail addresses, phone, card, account or order numbers, wherever they came from: they are redacted
+    here (`tastemaker.redaction`), for models on this machine as for servers.
+
     Attributes:
         user: the message.
         system: the role and the rules; empty for none.
@@ -35,9 +39,9 @@ class Prompt:
     answer: str = ""
 
     def __post_init__(self) -> None:
-        """Make all texts writable."""
+        """Make all texts writable, and take personal data out."""
         for part in ("user", "system", "answer"):
-            object.__setattr__(self, part, replace_surrogates(getattr(self, part)))
+            object.__setattr__(self, part, redact(replace_surrogates(getattr(self, part))))
 
 
 @dataclass(frozen=True, slots=True)

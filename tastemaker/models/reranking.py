@@ -1,7 +1,8 @@
 """What all re-rankers share: they look at a retriever's first candidates, and a weight decides how much they say.
 
 The weight is chosen on validation questions (`tastemaker.models.mixing`), and is zero unless the model helps there for
-certain, so a re-ranker cannot make lists worse in silence. Where it has no opinion, the retriever's order stands.
+certain, so a re-ranker cannot make lists worse in silence. Where it has no opinion, the retriever's order stands. What
+it says lifts a candidate by a stated number of places at most, whatever a product's text may have talked it into.
 """
 
 from __future__ import annotations
@@ -47,12 +48,15 @@ class RerankerConfig(configurable.Config):
         history: newest items of the history that the model sees.
         weight: weight of the model against the retriever, or "auto" to choose it on validation.
         calibration: validation questions used for the choice.
+        max_rise: places that the model may lift a candidate above its place in the retriever's list at most; "half" is
+            half of `candidates`.
     """
 
     candidates: int = Field(default=50, ge=2)
     history: int = Field(default=20, ge=1)
     weight: float | Literal["auto"] = Field(default="auto", union_mode="left_to_right")
     calibration: int = Field(default=2000, ge=LEAST_QUESTIONS)
+    max_rise: int | Literal["half"] = "half"
 
 
 class Reranker(Recommender):
@@ -73,6 +77,8 @@ class Reranker(Recommender):
         super().__init__(encoder=encoder, lm=lm, **settings)
         if isinstance(self.config.weight, float) and not 0 <= self.config.weight <= 1:
             raise ConfigError(f'{self.name}.weight: {self.config.weight}: must lie between 0 and 1, or be "auto"')
+        if self.config.max_rise != "half" and self.config.max_rise < 0:
+            raise ConfigError(f"{self.name}.max_rise: {self.config.max_rise}: must be at least 0, or \"half\"")
         self._weight = self.config.weight if isinstance(self.config.weight, float) else 0.0
         self._trials: list[dict[str, float]] = []
 
@@ -91,6 +97,12 @@ class Reranker(Recommender):
         Returns:
             B arrays [at most config.candidates] in the order of the candidates; empty where there is no opinion.
         """
+
+    @property
+    def max_rise(self) -> int:
+        """Places that a candidate may rise above its place in the retriever's list at most."""
+        limit = self.config.max_rise
+        return int(self.config.candidates // 2 if limit == "half" else limit)
 
     @property
     def calibration_size(self) -> int:
@@ -117,7 +129,8 @@ class Reranker(Recommender):
             )
         offered = without_history(self._given(candidates), validation.queries)
         given = self.opinions(validation.queries, offered, purpose="choice", progress=progress)
-        self._trials = try_weights(offered, [ranks_of(scores) for scores in given], validation.targets)
+        ranks = [ranks_of(scores) for scores in given]
+        self._trials = try_weights(offered, ranks, validation.targets, max_rise=self.max_rise)
         self._weight = best_weight(self._trials)
 
     def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
@@ -132,7 +145,8 @@ class Reranker(Recommender):
             offered = without_history(offered, queries)
         nothing = [np.empty(0, dtype=np.float32)] * len(queries)
         given = self.opinions(queries, offered, purpose="rank") if self._weight > 0 else nothing
-        ranking = mixed(offered, [ranks_of(scores) for scores in given], self._weight)
+        ranks = [ranks_of(scores) for scores in given]
+        ranking = mixed(offered, ranks, self._weight, max_rise=self.max_rise)
         return sort_lists(ranking.items, ranking.scores, k)
 
     def own_order(self, queries: Queries, candidates: Ranking) -> Ranking:

@@ -8,6 +8,8 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from tastemaker.characters import strip_hostile
+from tastemaker.confusables import fold
+from tastemaker.defences import defended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +29,15 @@ INLINE = frozenset(
 _SPACE_CONTROLS = re.compile("[\x0b\x0c\x1c-\x1f\x85]")  # str.split() takes these for white space, so must we
 _SURROGATE = re.compile("[\ud800-\udfff]")  # halves of a broken UTF-16 pair; no file or tokenizer takes them
 _MARKUP = re.compile("[<>&]")
+# What chat templates put between turns (ChatML, Llama, Mistral, Gemma, DeepSeek, Alpaca), code fences and long rules:
+# no seller means them, and a model may take what follows for somebody else's words.
+_CHAT = re.compile(
+    r"<\|?/?(?:im_|start|end|eot|bos|eos|begin|system|assistant|user|human|tool|fim_|pad|unk)[\w ▁|]{0,40}\|?>"
+    r"|<\|[^<>|]{0,40}\|>|<\||\|>|</?s>|<</?SYS>>|\[/?(?:INST|SYS|SYSTEM|ASSISTANT|USER|AVAILABLE_TOOLS|TOOL_CALLS)\]"
+    r"|#{2,}[ ]*(?:instructions?|response|input|system|user|assistant|human)\b[ ]*:?"
+    r"|`{3,}|~{4,}|\"{3,}|'{3,}|[-=_*#]{4,}",
+    re.IGNORECASE,
+)
 # Both patterns read each character a bounded number of times: no branch looks past the next "<" and then fails.
 # (The standard library's HTMLParser takes half a minute for 50,000 characters of "<a <a <a".)
 _UNSEEN = re.compile(
@@ -48,16 +59,23 @@ def clean(text: str, *, max_length: int | None = None) -> str:
     control, invisible and direction-changing characters go; white space becomes single spaces. Idempotent.
 
     Characters are composed (Unicode NFC), so that equal-looking texts are equal strings. Not NFKC: that would also
-    rewrite what the shop wrote ("m²" as "m2", "½" as "1⁄2", "Brand™" as "BrandTM"); tokenizers that want it do it.
+    rewrite what the shop wrote ("m²" as "m2", "½" as "1⁄2", "Brand™" as "BrandTM"); only letters in disguise become
+    plain (`tastemaker.confusables`). Marks of chat templates, code fences and long rules go.
+
+    With the defences off (`tastemaker.defences`) the text comes back as it is.
 
     Args:
         text: any string; only its first 50,000 characters are read.
         max_length: cut to so many characters, at a word border where one is near, with "…" as the last of them; None
             is the 50,000 that are read.
     """
+    if not defended():
+        return text
     limit = RAW_LENGTH if max_length is None else min(max_length, RAW_LENGTH)
     text = text[: RAW_LENGTH + 1]
-    if text.isascii() and text.isprintable() and not _MARKUP.search(text):  # most titles; the same result, sooner
+    if (
+        text.isascii() and text.isprintable() and not _MARKUP.search(text) and not _CHAT.search(text)
+    ):  # most titles; the same result, sooner
         return cut(" ".join(text.split()), limit)
     for _ in range(PASSES):
         cleaner = _pass(text, limit)
@@ -80,7 +98,7 @@ def clean_all(texts: Iterable[str | None], *, max_length: int | None = None) -> 
 
 def cut(text: str, max_length: int) -> str:
     """Shorten `text` to `max_length` characters, the mark "…" among them, at a word border where one is near."""
-    if len(text) <= max_length:
+    if len(text) <= max_length or not defended():
         return text
     room = max_length - len(MARK)
     if room < 0:
@@ -95,7 +113,8 @@ def cut(text: str, max_length: int) -> str:
 def _pass(text: str, limit: int) -> str:
     """Clean once; what was escaped twice needs another pass."""
     text = _SURROGATE.sub("\ufffd", _SPACE_CONTROLS.sub(" ", text))
-    text = unicodedata.normalize("NFC", strip_hostile(text))
+    text = fold(unicodedata.normalize("NFC", strip_hostile(text)))
+    text = _CHAT.sub(" ", text)
     if "<" in text or "&" in text:
         text = _without_markup(text)
     return cut(" ".join(text.split()), limit)

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array, diags_array
 
 from tastemaker.errors import LanguageModelError
 from tastemaker.text import parse
-from tastemaker.text.clean import clean_all
+from tastemaker.text.manipulation import neutral_all
 from tastemaker.text.prompts import PROFILE, numbered
 from tastemaker.text.render import item_names
 
@@ -196,5 +196,5 @@ def _keyword_texts(items: Entities) -> list[str]:
     cells = []
     for column in columns:
         values = frame[column].list.last() if isinstance(frame.schema[column], pl.List) else frame[column]
-        cells.append(clean_all(values.cast(pl.String).fill_null("").to_list()))
+        cells.append(neutral_all(values.cast(pl.String).fill_null("").to_list()))
     return ["\n".join(row) for row in zip(*cells, strict=True)] if cells else [""] * len(items)

@@ -1,7 +1,8 @@
 """Prompts, versioned and hashed, so that every result can say exactly what a model was asked.
 
 Product text is data, never instruction: names are cleaned, cut, stripped of quotes and line ends, and stand in quotes.
-Models answer by position, so they cannot name a product that was not offered.
+Models answer by position, so they cannot name a product that was not offered. What shoppers say of themselves is
+redacted (`tastemaker.redaction`), and a `Prompt` redacts once more whatever comes to it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tastemaker.defences import defended
 from tastemaker.lm.base import Prompt
+from tastemaker.redaction import redact
 from tastemaker.text.clean import clean
 
 if TYPE_CHECKING:
@@ -244,7 +247,12 @@ class Example:
 
 
 def quoted(name: str, *, max_length: int = NAME_LENGTH) -> str:
-    """Return a product name, or another text of no authority, as harmless quoted data."""
+    """Return a product name, or another text of no authority, as harmless quoted data.
+
+    With the defences off (`tastemaker.defences`) it is quoted as it was written.
+    """
+    if not defended():
+        return f'"{name}"'
     return f'"{clean(name, max_length=max_length).replace(chr(34), chr(39))}"'
 
 
@@ -320,13 +328,15 @@ def prefer(history: Sequence[str], pair: tuple[str, str], *, profile: str = "", 
 
 def shopper_places(history: Sequence[str], profile: str = "", wish: str = "", intent: str = "") -> dict[str, str]:
     """Return what templates say of a shopper: history, newest, profile, wish; empty ones take their line along."""
+    profile, wish = (clean(redact(text, personal=True), max_length=WISH_LENGTH) for text in (profile, wish))
+    intent = redact(intent, personal=True)
     after = f"Likely intent: {quoted(clean(intent, max_length=INTENT_LENGTH), max_length=INTENT_LENGTH)}\n"
     return {
         "history": numbered(history),
         "newest": quoted(history[-1]) if len(history) else "(nothing yet)",
-        "profile": (f"Profile: {clean(profile, max_length=WISH_LENGTH)}\n" if profile else "")
+        "profile": (f"Profile: {profile}\n" if profile else "")
         + (after if intent else ""),
-        "wish": f"The shopper's wish: {quoted(clean(wish, max_length=WISH_LENGTH))}\n" if wish else "",
+        "wish": f"The shopper's wish: {quoted(wish)}\n" if wish else "",
     }
 
 

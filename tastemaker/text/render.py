@@ -13,7 +13,9 @@ import polars as pl
 
 from tastemaker.data.join import shop_names
 from tastemaker.errors import ConfigError, did_you_mean
+from tastemaker.redaction import redact
 from tastemaker.text.clean import clean_all, cut
+from tastemaker.text.manipulation import neutral_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,12 @@ CATEGORIES = 3  # at most so many categories of an item, the most specific ones
 # A category that so large a share of a catalogue carries tells no item from another; small catalogues keep all.
 SHARED = 0.95
 SHARED_FROM = 20  # items
+# Columns of shoppers that identify a person, whatever stands in them.
+_IDENTIFYING = re.compile(
+    r".*(?:name|mail|phone)|mobile|fax|street|address|iban|card|account|birth.*|passport"
+    r"|vorname|nachname|stra(?:ß|ss)e|anschrift|adresse|telefon|geburt.*",
+    re.IGNORECASE,
+)
 # A column in which so large a share of the shoppers have a value of their own names them, as an e-mail address does.
 OWN = 0.5
 
@@ -64,8 +72,8 @@ def item_texts(items: Entities, *, template: str = DEFAULT_TEMPLATE, max_length:
     A template names columns: "{title}; brand: {brand}; {price} EUR". A field without a value takes its label, its unit
     and its separator along. "{title|title_keywords}" takes the first that has a value, "{description:300}" at most 300
     characters. Lists are joined by commas; "categories" keeps its most specific ones and leaves out what (nearly) all
-    items of a shop share. Values are cleaned (`tastemaker.text.clean`). Joined shops have the texts that
-    each has alone.
+    items of a shop share. Values are cleaned and neutral: no markup, no commands, no praise
+    (`tastemaker.text.manipulation`). Joined shops have the texts that each has alone.
 
     Args:
         items: the catalogue; any column can be named, "id" too, which no default template shows.
@@ -80,7 +88,8 @@ def item_texts(items: Entities, *, template: str = DEFAULT_TEMPLATE, max_length:
     """
     fields = _parse(template, items.frame.columns)
     cells = [
-        _first_present([_values(items.frame, column, field.max_length) for column in field.columns]) for field in fields
+        _first_present([_product_values(items.frame, column, field.max_length) for column in field.columns])
+        for field in fields
     ]
     return [cut(_fill(fields, row), max_length) for row in zip(*cells, strict=True)]
 
@@ -88,8 +97,9 @@ def item_texts(items: Entities, *, template: str = DEFAULT_TEMPLATE, max_length:
 def user_texts(users: Entities, *, max_length: int = 600) -> list[str]:
     """Describe every shopper in one line, from the describing columns: "age: 25-34; household size: 2".
 
-    These are all columns but the id and what names a person instead of describing one: in a table of 20 shoppers and
-    more, columns in which over half of the values occur once (e-mail, street, birthday).
+    These are all columns but the id and what names a person instead of describing one: columns called name, mail,
+    phone, address and the like, and in a table of 20 shoppers and more those in which over half of the values occur
+    once. Personal data within the texts are redacted (`tastemaker.redaction`).
 
     Args:
         users: the shoppers.
@@ -104,7 +114,7 @@ def user_texts(users: Entities, *, max_length: int = 600) -> list[str]:
     frame = users.frame
     shown = [column for column in frame.columns if column != "id" and not _names(frame, column)]
     labels = [re.sub(r"[\W_]+", " ", column).strip() for column in shown]
-    cells = [_values(frame, column, FIELD_LENGTH) for column in shown]
+    cells = [[redact(text, personal=True) for text in _values(frame, column, FIELD_LENGTH)] for column in shown]
     rows = zip(*cells, strict=True) if cells else [()] * len(users)
     return [
         cut("; ".join(f"{label}: {value}" for label, value in zip(labels, row, strict=True) if value), max_length)
@@ -119,10 +129,10 @@ def item_names(items: Entities, *, max_length: int = 80) -> list[str]:
     """
     frame = items.frame
     titles, keywords, brands, ids = (
-        clean_all(_column(frame, column), max_length=max_length)
+        neutral_all(_column(frame, column), max_length=max_length)
         for column in ("title", "title_keywords", "brand", "id")
     )
-    kinds = clean_all([row[-1] if row else None for row in _lists(frame, "categories")], max_length=max_length)
+    kinds = neutral_all([row[-1] if row else None for row in _lists(frame, "categories")], max_length=max_length)
     return [
         cut(title or words or f"{brand} {kind}".strip() or f"item {id_}", max_length)
         for title, words, brand, kind, id_ in zip(titles, keywords, brands, kinds, ids, strict=True)
@@ -199,7 +209,12 @@ def _first_present(columns: Sequence[Sequence[str]]) -> list[str]:
 
 def _values(frame: pl.DataFrame, column: str, max_length: int) -> list[str]:
     """Return a column as clean text; "" where it has no value or does not exist."""
-    return clean_all(_specific(frame) if column == "categories" else _column(frame, column), max_length=max_length)
+    return clean_all(_column(frame, column), max_length=max_length)
+
+
+def _product_values(frame: pl.DataFrame, column: str, max_length: int) -> list[str]:
+    """Return a column of products as neutral text; "" where it has no value or does not exist."""
+    return neutral_all(_specific(frame) if column == "categories" else _column(frame, column), max_length=max_length)
 
 
 def _column(frame: pl.DataFrame, column: str) -> list[str | None]:
@@ -248,6 +263,8 @@ def _specific(frame: pl.DataFrame) -> list[str | None]:
 
 def _names(frame: pl.DataFrame, column: str) -> bool:
     """Tell whether a column of shoppers names them instead of describing them."""
+    if _IDENTIFYING.fullmatch(column.strip()):
+        return True
     values = frame[column].drop_nulls()
     return frame.height >= SHARED_FROM and int(values.is_unique().sum()) > OWN * len(values)
 

@@ -89,6 +89,8 @@ class ListwiseConfig(AskingConfig):
         weight: weight of the model against the retriever, or "auto" to choose it on validation.
         calibration: validation questions used for the choice and for the letter prior.
         listed: how many letters the model is asked for in mode "generate".
+        max_rise: places that the model may lift a candidate above its place in the retriever's list at most; "half" is
+            half of `candidates`.
     """
 
     mode: Literal["likelihood", "titles", "generate"] = "likelihood"
