@@ -78,7 +78,7 @@ class Reranker(Recommender):
         if isinstance(self.config.weight, float) and not 0 <= self.config.weight <= 1:
             raise ConfigError(f'{self.name}.weight: {self.config.weight}: must lie between 0 and 1, or be "auto"')
         if self.config.max_rise != "half" and self.config.max_rise < 0:
-            raise ConfigError(f"{self.name}.max_rise: {self.config.max_rise}: must be at least 0, or \"half\"")
+            raise ConfigError(f'{self.name}.max_rise: {self.config.max_rise}: must be at least 0, or "half"')
         self._weight = self.config.weight if isinstance(self.config.weight, float) else 0.0
         self._trials: list[dict[str, float]] = []
 

@@ -334,8 +334,7 @@ def shopper_places(history: Sequence[str], profile: str = "", wish: str = "", in
     return {
         "history": numbered(history),
         "newest": quoted(history[-1]) if len(history) else "(nothing yet)",
-        "profile": (f"Profile: {profile}\n" if profile else "")
-        + (after if intent else ""),
+        "profile": (f"Profile: {profile}\n" if profile else "") + (after if intent else ""),
         "wish": f"The shopper's wish: {quoted(wish)}\n" if wish else "",
     }
 

@@ -54,7 +54,7 @@ def test_products_of_the_history_are_not_offered():
 
 def test_only_the_first_candidates_are_shown_and_the_rest_keep_their_place():
     lm = likes("number 7")
-    model = Listwise(lm=lm, weight=1.0, candidates=3, orders=1).fit(tiny_shop())
+    model = Listwise(lm=lm, weight=1.0, candidates=3, orders=1, max_rise=2).fit(tiny_shop())
     ranking = model.rank(QUERY, 6, candidates=candidates_of([5, 6, 7, 8, 9, 10]))
     assert ranking.items[0].tolist() == [7, 5, 6, 8, 9, 10]
     assert [len(shown(prompt)) for prompt in lm.asked] == [3]

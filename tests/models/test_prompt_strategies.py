@@ -325,7 +325,7 @@ def test_a_list_longer_than_the_alphabet_is_put_in_order(mode):
         return ", ".join(sorted(shown(prompt), key=lambda letter: -number_in(prompt, letter)))
 
     lm = ScriptedChoiceLM(number_in, writes)
-    model = Listwise(lm=lm, weight=1.0, mode=mode, candidates=38, window=10, step=5, orders=1, listed=10)
+    model = Listwise(lm=lm, weight=1.0, max_rise=37, mode=mode, candidates=38, window=10, step=5, orders=1, listed=10)
     model.fit(tiny_shop())
     ranking = model.rank(QUERY, 38, candidates=candidates_of([n for n in range(3, 40)]))
     assert ranking.items[0, :5].tolist() == [39, 38, 37, 36, 35]
@@ -338,7 +338,7 @@ def test_the_letter_prior_is_learnt_before_windows_slide():
     lm = ScriptedChoiceLM(lambda prompt, letter: bias[letter.strip()] + 0.1 * number_in(prompt, letter))
     data = tiny_shop(users=300)
     split = leave_one_out(data)
-    model = Listwise(lm=lm, candidates=12, window=5, step=2, orders=1, calibration=150).fit(split.train)
+    model = Listwise(lm=lm, candidates=12, window=5, step=2, orders=1, calibration=150, max_rise=11).fit(split.train)
     sample = split.validation.sample(150)
     rows = np.array([np.random.default_rng(row).permutation(39)[:12] + 1 for row in range(len(sample))], np.int32)
     offered = Ranking(rows, -np.tile(np.arange(12, dtype=np.float32), (len(rows), 1)))
