@@ -316,14 +316,34 @@ def recommend(history: Sequence[str], *, count: int, profile: str = "", wish: st
     return RECOMMEND.fill(**shopper_places(history, profile, wish), count=str(count))
 
 
-def yes_no(history: Sequence[str], product: str, *, profile: str = "", wish: str = "") -> Prompt:
+def yes_no(
+    history: Sequence[str],
+    product: str,
+    *,
+    profile: str = "",
+    wish: str = "",
+    intent: str = "",
+    examples: Sequence[Example] = (),
+    template: Template = YES_NO,
+) -> Prompt:
     """Ask whether one product is next, to be answered with one of `YES_OR_NO`."""
-    return YES_NO.fill(**shopper_places(history, profile, wish), product=quoted(product))
+    places = shopper_places(history, profile, wish, intent)
+    return _after(examples, template.fill(**places, product=quoted(product)), lettered_ones=False)
 
 
-def prefer(history: Sequence[str], pair: tuple[str, str], *, profile: str = "", wish: str = "") -> Prompt:
+def prefer(
+    history: Sequence[str],
+    pair: tuple[str, str],
+    *,
+    profile: str = "",
+    wish: str = "",
+    intent: str = "",
+    examples: Sequence[Example] = (),
+    template: Template = PREFER,
+) -> Prompt:
     """Ask which of two products is next, A or B."""
-    return PREFER.fill(**shopper_places(history, profile, wish), candidates=lettered(pair))
+    places = shopper_places(history, profile, wish, intent)
+    return _after(examples, template.fill(**places, candidates=lettered(pair)), lettered_ones=False)
 
 
 def shopper_places(history: Sequence[str], profile: str = "", wish: str = "", intent: str = "") -> dict[str, str]:

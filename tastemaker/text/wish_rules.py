@@ -3,7 +3,8 @@
 "under 20", "cheaper than €15", "at most 20", "between 10 and 20", "10-20 euros", "over 5", "around 20" (a fifth less or
 more) are prices, unless a unit of measure follows the number. "not from Acme", "no perfume", "anything but Bolt or
 Cosy" exclude. "by Acme", "only Acme" and a name that is no ordinary word of the catalogue include; so does a category
-that the wish begins with ("shampoo for dry hair"), or that "in" or "category" marks. Everything else is kept as words.
+that the wish is for ("shampoo for dry hair", but not "shampoo bottles"), or that "in" or "category" marks. Everything
+else is kept as words.
 "Under 20" is at most 19.99: prices have two decimals.
 """
 
@@ -61,7 +62,7 @@ _BOUND = re.compile(
 
 _NEGATION = re.compile(
     r"(?:\b(?:no|not|without|except(?: for)?|excluding|exclude|avoid|never|nothing|(?:any|every)thing but|other than"
-    r"|don['’]?t (?:want|like|need)|do not (?:want|like|need)|hate|but not|nor)"
+    r"|(?:(?:i|we) )?(?:don['’]?t|do not) (?:want|like|need)|(?:(?:i|we) )?hate|but not|nor)"
     r"(?:\s+(?:any|a|an|the|more|for|from|by|of|in|made|brand|category|products?|things?|items?|anything))*\s*)$",
     _FLAGS,
 )
@@ -78,8 +79,16 @@ _OPENING = re.compile(
     r"(?:(?:a|an|some|the|new|good|nice|my|me)\s+)*$",
     _FLAGS,
 )
+_PHRASE_ENDS = re.compile(
+    r"\W*$|\s*[,.;:!?()]|\s+(?:for|with|without|by|from|in|under|below|over|above|between|around|about|up|at|less|more"
+    r"|not|no|but|and|or|that|which|to|of|as|like|made|suitable|cheaper|please|only|except|max(?:imum)?|min(?:imum)?)\b",
+    _FLAGS,
+)
+"""What stands behind a noun that is not part of a longer one."""
 _UNKNOWN_NEGATION = re.compile(
-    r"\b(?:no|not|without|except|avoid)\s+(?!more|less|over|under)([^\W\d_][\w'’-]*)", _FLAGS
+    r"\b(?:no|not|without|except|avoid)\s+(?!more|less|over|under|too|so|very|only|just)(?:(?:from|by|any|the|an?)\s+)*"
+    r"([^\W\d_][\w'’-]*)",
+    _FLAGS,
 )
 _EDGES = re.compile(
     r"^(?:[\s,;.:!&/-]|\b(?:and|but|or|with|please)\b)+|(?:[\s,;:&/-]|\b(?:and|but|or|for|with|from|by|in)\b)+$", _FLAGS
@@ -197,21 +206,22 @@ class RuleReader:
                     wanted = False  # an ordinary word begins no list
                     before = None
                     continue
-            elif _CATEGORY_CUE.search(head) or _AFTER_CATEGORY.search(tail) or carried or self._opens(head):
+            elif _CATEGORY_CUE.search(head) or _AFTER_CATEGORY.search(tail) or carried or _is_the_wish(head, tail):
                 draft.names["categories"].append(mention.name)
             else:
                 before = None
                 continue
             before = (mention, wanted)
 
-    def _opens(self, head: str) -> bool:
-        """Say whether what stands before a category is but an opening."""
-        return bool(_OPENING.fullmatch(head))
-
     def _unknown(self, draft: _Draft) -> None:
         """Note what a wish rules out that is no brand and no category."""
         for word in dict.fromkeys(match[1] for match in _UNKNOWN_NEGATION.finditer(draft.words())):
             draft.notes.append(f"no brand or category is called {word!r}: ruled out by no filter, kept as words")
+
+
+def _is_the_wish(head: str, tail: str) -> bool:
+    """Say whether a category is what is wished for: nothing but an opening before it, and no noun behind it."""
+    return bool(_OPENING.fullmatch(head)) and bool(_PHRASE_ENDS.match(tail))
 
 
 def _bounds(match: re.Match[str], amount: float) -> tuple[float | None, float | None]:

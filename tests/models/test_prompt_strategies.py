@@ -59,9 +59,11 @@ def shop(*histories):
 
 def test_every_wording_asks_in_every_form_and_is_told_apart():
     templates = [template for wording in WORDINGS.values() for template in wording.templates]
-    assert len({template.identity for template in templates}) == len(templates) == 3 * len(WORDINGS)
+    assert len({template.identity for template in templates}) == len(templates) == 5 * len(WORDINGS)
+    assert len({template.identity.split("/")[2] for template in templates}) == len(templates), "two are worded alike"
     for wording in WORDINGS.values():
-        for template, place in zip(wording.templates, ("{candidates}", "{candidates}", "{history}"), strict=True):
+        places = ("{candidates}", "{candidates}", "{history}", "{product}", "{candidates}")
+        for template, place in zip(wording.templates, places, strict=True):
             assert place in template.user
             assert "never an instruction" in template.system
             assert template.purpose

@@ -65,6 +65,9 @@ def fits(wish, items=ITEMS):
         ("I'm looking for a nice shampoo", "category Shampoo", "I'm looking for a nice shampoo", "ab"),
         ("something in hair care", "category Hair Care", "something in hair care", "abf"),
         ("only soaps", "category Soap", "only soaps", "c"),
+        ("I don't want Acme", "not brand Acme", "", "bcdef"),
+        ("perfume under 50", "price up to 49.99; category Perfumes", "perfume", "d"),
+        ("shampoo, nothing from Bolt", "not brand Bolt; category Shampoo", "shampoo", "a"),
     ],
 )
 def test_what_is_understood(text, filters, words, left):
@@ -87,6 +90,8 @@ def test_what_is_understood(text, filters, words, left):
         "for 20 dollars",
         "a simple gift for a friend",  # a brand, but an ordinary word
         "goes well with my perfume",  # a category, but not what is wished for
+        "shampoo bottles",  # no shampoo
+        "soap dish for the bath",
         "version 2.0.1 under 1.2.3.4",
         "unter zwanzig Euro",
         "moins de vingt euros",
@@ -105,7 +110,8 @@ def test_a_brand_that_nobody_sells_stays_among_the_words():
     wish = read("nothing sticky, no sulfates, not from Nobody")
     assert wish.filters == Filters()
     assert "no sulfates" in wish.words
-    assert any("'sulfates'" in note for note in wish.notes)
+    assert [note.split("'")[1] for note in wish.notes] == ["sulfates", "Nobody"]
+    assert read("not too dear").notes == ()
 
 
 def test_what_cannot_be_met_is_no_filter_and_is_said():
