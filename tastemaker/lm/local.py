@@ -1,14 +1,13 @@
 """A language model that runs here: known weights, a folder, a GGUF file or a hub name, through transformers.
 
 On a CPU the time goes into reading prompts, one after the other as quickly as in batches
-(`benchmarks/choice_likelihood.py`). So likelihoods are computed prompt by prompt in the order of their tokens, and each
-prompt keeps the key-value cache of the part it has in common with the one before: rules, history, and other orders of
-the same candidates are read once. Only writing is batched.
+(`benchmarks/choice_likelihood.py`). So there likelihoods are computed prompt by prompt in the order of their tokens,
+and each prompt keeps the key-value cache of the part it has in common with the one before: rules, history, and other
+orders of the same candidates are read once. A graphics card reads many prompts of similar length at once instead.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import re
 import time
@@ -18,25 +17,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig
-from transformers.cache_utils import DynamicLayer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tastemaker import weights
 from tastemaker.configurable import parse_config
 from tastemaker.errors import LanguageModelError, did_you_mean
 from tastemaker.gguf import no_progress_bars
 from tastemaker.lm.base import RENDERING, Completion, Prompt, Usage, check_limits
+from tastemaker.lm.reading import Reader, read_at_once
 from tastemaker.lm.settings import LocalSettings
 from tastemaker.lm.tokens import PromptTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tastemaker.lm.adapting import Adapter
     from tastemaker.types import Float32
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-CACHE_TOKENS = 1 << 12  # rows x length of an expanded key-value cache; larger blocks only pad more
-LOGITS = 1 << 27  # rows x length x vocabulary of a block of logits; 0.5 GB
 
 
 class LocalLM:
@@ -45,6 +43,10 @@ class LocalLM:
     Args:
         model: known weights ("smollm2-135m-instruct"), a folder, a GGUF file, or a name on the Hugging Face hub.
         settings: see `LocalSettings`.
+
+    Attributes:
+        adapter: what tuning added, see `tastemaker.lm.adapting`; None for a model as it was loaded.
+        soft_prompt: tokens, beyond the vocabulary, that stand for learnt vectors before every prompt.
 
     Raises:
         ConfigError: a setting is unknown or out of range.
@@ -66,6 +68,9 @@ class LocalLM:
         tokenizer, self._model = _load(self.config, source, options)
         self.fingerprint = _fingerprint(self.config, source, self._model)
         settings_of_text = self._model.config.get_text_config()
+        self.adapter: Adapter | None = None
+        self._peft: Any = None  # peft's model around the layers that are tuned, where they are not merged
+        self.soft_prompt: list[int] = []
         self.context = int(getattr(settings_of_text, "max_position_embeddings", None) or 1 << 30)
         self._tokens = PromptTokenizer(tokenizer)
         self._ends = _end_tokens(tokenizer, self._model)
@@ -95,10 +100,9 @@ class LocalLM:
         rows = [self._encode(prompt, room=1) for prompt in prompts]
         columns = [self._tokens.choices(prompt, choices) for prompt in prompts]
         values = np.empty((len(rows), len(choices)), dtype=np.float32)
-        reader = _Reader(self._model)
         with self._accounted(rows):
-            for number in sorted(range(len(rows)), key=rows.__getitem__):
-                values[number] = reader.read(rows[number])[columns[number]].cpu().numpy()
+            for number, logs in self._read(rows):
+                values[number] = logs[columns[number]].cpu().numpy()
         return values
 
     def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[Float32]:
@@ -114,7 +118,7 @@ class LocalLM:
             self._encode(prompt, room=max(map(len, own), default=1)) for prompt, own in zip(prompts, tails, strict=True)
         ]
         values = [np.empty(0, dtype=np.float32)] * len(rows)
-        reader = _Reader(self._model)
+        reader = Reader(self._model)
         with self._accounted([*rows, *(tail for own in tails for tail in own)], calls=len(rows)):
             for number in sorted(range(len(rows)), key=rows.__getitem__):
                 if tails[number]:
@@ -126,8 +130,31 @@ class LocalLM:
         """Return how many tokens `text` is; a prompt counts with all that the chat template adds."""
         return self._tokens.count(text)
 
+    def answered(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
+        """Return the tokens of a prompt, and those of its answer with the token that ends it; for tuning."""
+        end = self._tokens.end
+        return self._rendered(prompt), [*self._tokens.continuation(prompt, answer), *([] if end is None else [end])]
+
+    def plain(self, text: str) -> list[int]:
+        """Return the tokens of a plain text with those that begin and end one, for tuning on texts."""
+        end = self._tokens.end
+        return [*self._tokens.plain(text), *([] if end is None else [end])]
+
+    def _read(self, rows: Sequence[list[int]]) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield the number of each row, and the log-probabilities of what follows it."""
+        at_once = self.config.read == "batch" or (self.config.read == "auto" and self._model.device.type != "cpu")
+        if at_once:
+            yield from read_at_once(self._model, rows)
+            return
+        reader = Reader(self._model)
+        for number in sorted(range(len(rows)), key=rows.__getitem__):
+            yield number, reader.read(rows[number])
+
+    def _rendered(self, prompt: Prompt) -> list[int]:
+        return [*self.soft_prompt, *self._tokens.encode(prompt)]
+
     def _encode(self, prompt: Prompt, *, room: int) -> list[int]:
-        ids = self._tokens.encode(prompt)
+        ids = self._rendered(prompt)
         if len(ids) + room > self.context:
             raise LanguageModelError(
                 f"{self.name}: a prompt of {len(ids)} tokens and {room} for the answer exceed the context of "
@@ -173,62 +200,6 @@ class LocalLM:
             text = _before(self._tokens.decode(written[:length]), stop).strip()
             completions.append(Completion(text, len(tokens), length, finished))
         return completions
-
-
-class _Reader:
-    """Reads token rows one after the other; what two rows in a row begin with in common is computed once."""
-
-    def __init__(self, model: Any) -> None:  # noqa: ANN401  # transformers is untyped
-        self._model = model
-        self._row: list[int] = []
-        self._cache = DynamicCache(config=model.config)
-        # A sliding window or a recurrent state has forgotten what a shorter row would need.
-        self._can_shorten = all(type(layer) is DynamicLayer for layer in self._cache.layers)
-
-    def read(self, row: list[int]) -> torch.Tensor:
-        """Return the log-probabilities [V] of the token that follows `row`."""
-        kept = _common(self._row, row) if self._can_shorten else 0
-        if kept:
-            self._cache.crop(kept - len(self._row))
-        else:
-            self._cache = DynamicCache(config=self._model.config)
-        ids = torch.tensor([row[kept:]], device=self._model.device)  # [1, new]
-        output = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
-        logits: torch.Tensor = output.logits  # [1, 1, V]
-        self._row = row
-        return logits[0, -1].float().log_softmax(-1)  # [V]
-
-    def continuations(self, first: torch.Tensor, tails: Sequence[list[int]]) -> torch.Tensor:
-        """Return the summed log-probability [n] of each tail after the row that was read last.
-
-        Args:
-            first: what `read` returned, [V].
-            tails: token ids, at least one each.
-        """
-        totals = first[[tail[0] for tail in tails]]
-        longer = sorted((number for number, tail in enumerate(tails) if len(tail) > 1), key=lambda n: len(tails[n]))
-        while longer:
-            width = len(tails[longer[-1]]) - 1
-            rows = min(CACHE_TOKENS // (len(self._row) + width), LOGITS // (width * len(first)))
-            block, longer = longer[-max(1, rows) :], longer[: -max(1, rows)]
-            totals[block] += self._block([tails[number] for number in block], width)
-        return totals
-
-    def _block(self, tails: Sequence[list[int]], width: int) -> torch.Tensor:
-        """Return the log-probability [n] of all but the first token of each tail, padded on the right."""
-        ids = torch.zeros((len(tails), width + 1), dtype=torch.long)
-        real = torch.zeros((len(tails), width), dtype=torch.bool)
-        for number, tail in enumerate(tails):
-            ids[number, : len(tail)] = torch.tensor(tail)
-            real[number, : len(tail) - 1] = True
-        ids, real = ids.to(self._model.device), real.to(self._model.device)
-        cache = copy.deepcopy(self._cache)
-        cache.batch_repeat_interleave(len(tails))
-        # No attention mask: the padding stands to the right of all that is real, where nothing real looks.
-        output = self._model(input_ids=ids[:, :-1], past_key_values=cache)
-        logits: torch.Tensor = output.logits  # [n, width, V]
-        chosen = logits.gather(-1, ids[:, 1:, None])[..., 0].float() - logits.float().logsumexp(-1)  # [n, width]
-        return chosen.where(real, 0).sum(-1)
 
 
 class _StopStrings:
@@ -315,12 +286,6 @@ def _weights_hash(config: LocalSettings, source: str | Path, model: Any) -> str:
         with file.open("rb") as content:
             total.update(hashlib.file_digest(content, "sha256").digest())
     return f"sha256-{total.hexdigest()[:16]}"
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many tokens both begin with; at most all but the last of `other`, which has to be read anew."""
-    limit = min(len(one), len(other) - 1)
-    return next((place for place in range(limit) if one[place] != other[place]), limit)
 
 
 def _before(text: str, stop: Sequence[str]) -> str:

@@ -35,6 +35,9 @@ class LocalSettings(Config):
         device: "cpu", "cuda", "cuda:1" ...
         dtype: of the computation. On a CPU without bfloat16 units, float32 is several times as fast; and
             likelihoods of a shared cache equal those of a full pass to 1e-4 in float32 only.
+        read: how prompts are read whose next token is wanted: "prefix" one after the other, what they begin with in
+            common once; "batch" many of similar length at once; "auto" the first on a CPU, the second elsewhere. Both
+            give the same to float error.
     """
 
     model: str = Field(min_length=1)
@@ -43,3 +46,29 @@ class LocalSettings(Config):
     batch_size: int = Field(default=8, ge=1)
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    read: Literal["auto", "prefix", "batch"] = "auto"
+
+
+class AdapterConfig(Config):
+    """What of a language model is trained.
+
+    Attributes:
+        method: "lora" (arXiv 2106.09685) adds low-rank matrices, "ia3" (arXiv 2205.05638) factors on keys, values and
+            hidden units, "soft_prompt" (arXiv 2104.08691) learnt tokens before every prompt; "full" trains the weights
+            themselves.
+        rank: of LoRA's matrices.
+        alpha: LoRA's matrices are scaled by alpha / rank.
+        dropout: on what goes into LoRA's matrices.
+        modules: LoRA in "all" linear layers, or those of the "attention" only.
+        tuned_layers: last layers of the model that are trained, by "lora" and "full"; 0 for all. Below them nothing has
+            to go backwards, which saves time.
+        virtual_tokens: of a soft prompt.
+    """
+
+    method: Literal["lora", "ia3", "soft_prompt", "full"] = "lora"
+    rank: int = Field(default=8, ge=1)
+    alpha: int = Field(default=16, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    modules: Literal["all", "attention"] = "all"
+    tuned_layers: int = Field(default=0, ge=0)
+    virtual_tokens: int = Field(default=16, ge=1)

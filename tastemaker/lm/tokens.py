@@ -38,6 +38,12 @@ class PromptTokenizer:
         self._known_choices: dict[tuple[str, tuple[str, ...]], list[int]] = {}
         self._takes_system = self._chat and self._accepts_system()
 
+    @property
+    def end(self) -> int | None:
+        """The token that ends an answer, None where the tokenizer names none."""
+        end = self._tokenizer.eos_token_id
+        return None if end is None else int(end)
+
     def render(self, prompt: Prompt) -> str:
         """Return the exact text that the model reads."""
         system, user = self._harmless(prompt.system), self._harmless(prompt.user)
@@ -51,6 +57,10 @@ class PromptTokenizer:
     def encode(self, prompt: Prompt) -> list[int]:
         """Return the token ids of `prompt`, the start of the answer included."""
         return self._ids(self.render(prompt), special=not self._chat)
+
+    def plain(self, text: str) -> list[int]:
+        """Return the token ids of a text that is no prompt, with what the tokenizer puts around it."""
+        return self._ids(self._harmless(text), special=True)
 
     def choices(self, prompt: Prompt, choices: Sequence[str]) -> list[int]:
         """Return the one token that each choice is after `prompt`; a space goes before it where one belongs.

@@ -42,8 +42,11 @@ class Schedule:
     shape: Shape = "constant"
     horizon: int = 0
 
-    def rate(self, epoch: int, step: int) -> float:
-        """Return the learning rate of step `step` (from 1 on, over all epochs), which lies in epoch `epoch`."""
+    def rate(self, epoch: float, step: int) -> float:
+        """Return the learning rate of step `step` (from 1 on, over all epochs), which lies in epoch `epoch`.
+
+        Epoch 1.5 is the middle of the first one: a rate that falls within epochs.
+        """
         rising = min(1.0, step / max(1, self.warmup))
         gone = min(1.0, (epoch - 1) / (self.horizon or self.epochs))
         falling = {"constant": 1.0, "linear": 1.0 - gone, "cosine": (1.0 + math.cos(math.pi * gone)) / 2}[self.shape]

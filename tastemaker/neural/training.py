@@ -30,7 +30,7 @@ from tastemaker.progress import Progress, silent
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Course", "Loss", "Schedule", "Threads", "TrainingConfig", "timeless", "train"]
+__all__ = ["Course", "Loss", "Schedule", "Threads", "TrainingConfig", "groups", "take_step", "timeless", "train"]
 
 Loss = Callable[[Any], "Tensor"]
 """From a batch to the scalar that is made smaller."""
@@ -88,8 +88,7 @@ def train(
         try:
             network.to(place)
             tables = [module for module in network.modules() if isinstance(module, RowTable)]
-            groups = _groups(network, schedule.weight_decay)
-            optimiser = RowAdamW(groups, tables=tables, lr=schedule.learning_rate)
+            optimiser = RowAdamW(groups(network, schedule.weight_decay), tables=tables, lr=schedule.learning_rate)
             state = State(network, optimiser, np.random.default_rng(seed), place)
             if checkpoint is not None and checkpoint.exists():
                 checkpoints.read(checkpoint, state, identity=identity)
@@ -139,27 +138,55 @@ def _epoch(
     """
     state.network.train()
     total, count, rate = 0.0, 0, 0.0
-    parameters = [one for one in state.network.parameters() if one.requires_grad]
     for count, batch in enumerate(batches(state.rng), start=1):
-        state.course.steps += 1
-        rate = schedule.rate(epoch, state.course.steps)
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate
-        loss = loss_of(batch)
-        state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        gradients = _gradients(parameters)
-        norm = get_total_norm(gradients)
-        values = {"loss": float(loss.detach()), "gradient": float(norm)}
-        for what, value in values.items():
-            if not math.isfinite(value):
-                raise TrainingFailed(_astray(what, value, epoch, count, rate, schedule, kept_in))
-        if schedule.clip and values["gradient"] > schedule.clip:
-            for gradient in gradients:
-                gradient.mul_(schedule.clip / (norm + 1e-6))
-        state.optimiser.step()
-        total += values["loss"]
+        rate = schedule.rate(epoch, state.course.steps + 1)
+
+        def backward(batch: Any = batch) -> float:  # noqa: ANN401  # whatever `batches` yields
+            loss = loss_of(batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return float(loss.detach())
+
+        total += take_step(state, backward, schedule, rate=rate, place=f"epoch {epoch}, batch {count}", kept_in=kept_in)
     return {"epoch": epoch, "loss": round(total / max(1, count), 5), "learning_rate": rate}
+
+
+def take_step(
+    state: State,
+    backward: Callable[[], float],
+    schedule: Schedule,
+    *,
+    rate: float,
+    place: str,
+    kept_in: Path | None,
+) -> float:
+    """Take one step down the gradient and return the loss.
+
+    Args:
+        state: its weights, optimiser and number of steps move on.
+        backward: adds the gradients up and returns the loss.
+        schedule: clips the gradient.
+        rate: learning rate of this step.
+        place: where in the course this is, for messages.
+        kept_in: the checkpoint, for messages.
+
+    Raises:
+        TrainingFailed: the loss or its gradient is no number; the weights are still those of the step before.
+    """
+    state.course.steps += 1
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
+    state.optimiser.zero_grad(set_to_none=True)
+    loss = backward()
+    gradients = _gradients(state.network.parameters())
+    norm = get_total_norm(gradients)
+    for what, value in (("loss", loss), ("gradient", float(norm))):
+        if not math.isfinite(value):
+            raise TrainingFailed(_astray(what, value, place, rate, schedule, kept_in))
+    if schedule.clip and float(norm) > schedule.clip:
+        for gradient in gradients:
+            gradient.mul_(schedule.clip / (norm + 1e-6))
+    state.optimiser.step()
+    return loss
 
 
 def _gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
@@ -174,10 +201,8 @@ def _gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
     return found
 
 
-def _astray(
-    what: str, value: float, epoch: int, batch: int, rate: float, schedule: Schedule, kept_in: Path | None
-) -> str:
-    text = f"the {what} is {value} in epoch {epoch}, batch {batch}; lower learning_rate (it is {rate:g})"
+def _astray(what: str, value: float, place: str, rate: float, schedule: Schedule, kept_in: Path | None) -> str:
+    text = f"the {what} is {value} in {place}; lower learning_rate (it is {rate:g})"
     text += f", or clip (it is {schedule.clip:g})" if schedule.clip else ", or set clip, which is off"
     if kept_in is not None and kept_in.exists():
         text += f"; {kept_in} holds the epoch before: remove it when you change a setting"
@@ -218,8 +243,8 @@ def _set_threads(state: State, threads: Threads, loss_of: Loss, batches: Batches
     state.course.threads = torch.get_num_threads()
 
 
-def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices, and leave offsets and norms alone."""
+def groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return what AdamW trains: matrices decay, offsets and norms are left alone."""
     parameters = [one for one in network.parameters() if one.requires_grad]
     return [
         {"params": [one for one in parameters if one.ndim > 1], "weight_decay": weight_decay},

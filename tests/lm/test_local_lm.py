@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tastemaker import weights
 from tastemaker.errors import ConfigError, LanguageModelError
-from tastemaker.lm import local
+from tastemaker.lm import local, reading
 from tastemaker.lm.base import ChoiceModel, LikelihoodModel, Prompt, describe
 from tastemaker.lm.local import LocalLM, _fingerprint
 from tastemaker.lm.scripted import ScriptedLM
@@ -60,7 +60,15 @@ def test_other_weights_have_another_fingerprint(lm, make_model):
     assert LocalLM(str(make_model(rms_norm_eps=1e-3))).fingerprint != lm.fingerprint
 
 
-OTHER = {"model": "MOVED", "revision": "v2", "threads": 2, "batch_size": 3, "device": "cuda:1", "dtype": "bfloat16"}
+OTHER = {
+    "model": "MOVED",
+    "revision": "v2",
+    "threads": 2,
+    "batch_size": 3,
+    "device": "cuda:1",
+    "dtype": "bfloat16",
+    "read": "batch",
+}
 
 
 @pytest.mark.parametrize("key", LocalSettings.model_fields)
@@ -150,7 +158,7 @@ def test_common_prefix_is_computed_once(lm, monkeypatch):
 
 def test_blocks_of_continuations_change_nothing(lm, monkeypatch):
     whole = lm.loglikelihood(PROMPTS[:1], [TITLES])[0]
-    monkeypatch.setattr("tastemaker.lm.local.CACHE_TOKENS", 1)  # one row at a time
+    monkeypatch.setattr("tastemaker.lm.reading.CACHE_TOKENS", 1)  # one row at a time
     np.testing.assert_allclose(lm.loglikelihood(PROMPTS[:1], [TITLES])[0], whole, atol=1e-4)
     assert whole[0] == whole[3]  # the same title
 
@@ -308,3 +316,32 @@ def test_smollm2_lists_letters_as_single_tokens(smollm2):
     letters = [chr(ord("A") + place) for place in range(26)]
     values = smollm2.next_token([Prompt("Choose a letter from A to Z.", answer="Answer:")], letters)
     assert np.exp(values).sum() > 0.3  # letters are what it wants to say
+
+
+@pytest.mark.parametrize("kind", ["Llama", "Mistral", "Qwen2"])
+def test_reading_many_at_once_equals_one_by_one(make_model, monkeypatch, kind):
+    folder = str(make_model(kind, **({"sliding_window": 16} if kind == "Mistral" else {})))
+    one, many = (LocalLM(folder, read=read) for read in ("prefix", "batch"))
+    wanted = one.next_token(PROMPTS, ["A", "B", "C"])
+    np.testing.assert_allclose(many.next_token(PROMPTS, ["A", "B", "C"]), wanted, atol=1e-4)
+    sizes = []
+    forward = many._model.forward
+
+    def counted(*arguments, input_ids, **options):
+        sizes.append(tuple(input_ids.shape))
+        return forward(*arguments, input_ids=input_ids, **options)
+
+    monkeypatch.setattr(many._model, "forward", counted)
+    room = 3 * max(len(many._encode(prompt, room=1)) for prompt in PROMPTS)
+    monkeypatch.setattr("tastemaker.lm.reading.BATCH_TOKENS", room)
+    np.testing.assert_allclose(many.next_token(PROMPTS, ["A", "B", "C"]), wanted, atol=1e-4)
+    assert len(sizes) > 1
+    assert all(rows == 1 or rows * width <= room for rows, width in sizes)
+    assert max(rows for rows, _ in sizes) > 1
+    assert many.usage.prompt_tokens == 2 * one.usage.prompt_tokens
+
+
+def test_logits_of_a_batch_stay_small(lm, monkeypatch):
+    monkeypatch.setattr("tastemaker.lm.reading.LOGITS", 3 * 337)
+    read = [reading._size(lengths, 337) for lengths in ([5, 5, 5, 5], [5, 4, 3], [9])]
+    assert read == [3, 1, 1]
