@@ -12,12 +12,17 @@ from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.testing import HashEncoder, RecommenderContract
 
 
-def prefers_the_taste_of_the_history(prompt, letter):
+def prefers_the_taste_of_the_history(prompt, answer):
     """Play a language model that picks candidates sharing a word with the purchases shown above them."""
-    history, _, rest = prompt.user.partition("Candidates:")
-    shown = re.search(rf'^{letter.strip()}\. "(.*)"$', rest, re.MULTILINE)[1]
-    words = set(re.findall(r"[a-z]{4,}", shown.lower()))
-    return float(len(words & set(re.findall(r"[a-z]{4,}", history.lower().partition("oldest first:")[2]))))
+    about = re.search(r'buy "(.*)" next\? Answer Yes or No', prompt.user)
+    if about:
+        history, name = prompt.user[: about.start()], about[1]
+    else:
+        history, _, rest = prompt.user.partition("Candidates:")
+        name = re.search(rf'^{answer.strip()}\. "(.*)"$', rest, re.MULTILINE)[1]
+    words = set(re.findall(r"[a-z]{4,}", name.lower()))
+    shared = len(words & set(re.findall(r"[a-z]{4,}", history.lower().partition("oldest first:")[2])))
+    return float(shared) if answer != "No" else 0.0
 
 
 SETTINGS = {
@@ -27,6 +32,7 @@ SETTINGS = {
     "tiger": {"dim": 8, "layers": 1, "heads": 2, "epochs": 2, "levels": 2, "codes": 16},
     "rpg": {"dim": 8, "layers": 1, "epochs": 2, "levels": 4, "codes": 8},
     "listwise": {"weight": 1.0, "candidates": 20, "orders": 2},
+    **{key: {"weight": 1.0, "candidates": 20} for key in ("pointwise", "pairwise")},
 }
 CANNOT_FIND = {
     "popular",

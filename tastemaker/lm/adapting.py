@@ -228,7 +228,7 @@ def _with_peft(model: Any, config: peft.PeftConfig) -> Any:  # noqa: ANN401  # t
 
 def _config_of(adapter: Adapter) -> peft.PeftConfig:
     make: Any = peft.PeftConfig.from_peft_type
-    config: peft.PeftConfig = make(**adapter.config)
+    config: peft.PeftConfig = make(**{**adapter.config, "base_model_name_or_path": None})  # it may lie elsewhere now
     return config
 
 

@@ -79,6 +79,20 @@ def settings_of(lm: LanguageModel) -> dict[str, Any]:
     return {**config.model_dump(mode="json", exclude_none=True), "cache": False}
 
 
+def innermost(lm: LanguageModel) -> LanguageModel:
+    """Return the model itself, without what stands around it."""
+    return innermost(lm.lm) if isinstance(lm, CachedLM | BudgetedLM) else lm
+
+
+def rewrapped(lm: LanguageModel, inner: LanguageModel) -> LanguageModel:
+    """Return `inner` with what stands around the model in `lm`: cache and budget."""
+    if isinstance(lm, CachedLM):
+        return cached(rewrapped(lm.lm, inner), lm.path)
+    if isinstance(lm, BudgetedLM):
+        return budgeted(rewrapped(lm.lm, inner), lm.budget)
+    return inner
+
+
 def _parts(settings: Mapping[str, Any]) -> tuple[Wrapping, dict[str, Any]]:
     """Return what stands around the model, and the model's own settings."""
     needed = 'needs model = "smollm2-135m-instruct" (or a folder), or url and model of a server'

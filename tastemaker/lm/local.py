@@ -46,6 +46,7 @@ class LocalLM:
 
     Attributes:
         adapter: what tuning added, see `tastemaker.lm.adapting`; None for a model as it was loaded.
+        weights: what pins the weights as they were loaded, on any device.
         soft_prompt: tokens, beyond the vocabulary, that stand for learnt vectors before every prompt.
 
     Raises:
@@ -67,6 +68,7 @@ class LocalLM:
         self.usage = Usage()
         tokenizer, self._model = _load(self.config, source, options)
         self.fingerprint = _fingerprint(self.config, source, self._model)
+        self.weights = _weights_hash(self.config, source, self._model)
         settings_of_text = self._model.config.get_text_config()
         self.adapter: Adapter | None = None
         self._peft: Any = None  # peft's model around the layers that are tuned, where they are not merged

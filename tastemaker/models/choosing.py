@@ -121,24 +121,56 @@ def ask_likelihoods(
     if not isinstance(lm, ChoiceModel):
         what = "no [lm] is set" if lm is None else f"{lm.name} gives no likelihoods"
         raise ConfigError(f'listwise: {what}; add an [lm] table, or set mode = "generate" for a model that only writes')
-    answers: list[Answer | None] = []
-    for question in questions:
-        arrangement = question.orders(orders)
-        try:
-            given = lm.next_token(
-                [question.prompt(order) for order in arrangement], list(LETTERS[: len(question.candidates)])
-            )
-        except LanguageModelError as error:
-            counts[f"failed: {type(error).__name__}"] += 1
-            answers.append(None)
-            continue
-        if not np.isfinite(given).any(axis=1).all():
+    answers: list[Answer | None] = [None] * len(questions)
+    sizes = np.array([len(question.candidates) for question in questions])
+    for size in np.unique(sizes).tolist():
+        rows = np.flatnonzero(sizes == size).tolist()
+        arranged = [questions[row].orders(orders) for row in rows]
+        prompts = [[questions[row].prompt(order) for order in own] for row, own in zip(rows, arranged, strict=True)]
+        given = ask_choices(lm, prompts, LETTERS[:size], counts=counts)
+        for row, own, logs in zip(rows, arranged, given, strict=True):
+            answers[row] = None if logs is None else Answer(own, _log_softmax(logs))
+    return answers
+
+
+def ask_choices(
+    lm: LanguageModel | None, prompts: Sequence[Sequence[Prompt]], choices: Sequence[str], *, counts: Counter[str]
+) -> list[Float32 | None]:
+    """Read how likely each choice is after each prompt; all prompts are asked together.
+
+    Args:
+        lm: the model.
+        prompts: of each question.
+        choices: one-token answers.
+        counts: takes in each question: answered, or why not.
+
+    Returns:
+        Log-probabilities [prompts of the question, choices], where a choice that the model does not consider has less
+        than all others; None for a question that failed.
+
+    Raises:
+        ConfigError: there is no model, or it cannot give likelihoods.
+    """
+    if not isinstance(lm, ChoiceModel):
+        what = "no [lm] is set" if lm is None else f"{lm.name} gives no likelihoods"
+        raise ConfigError(f"{what}; name a model that gives likelihoods in the table [lm]")
+    ends = np.cumsum([len(own) for own in prompts])[:-1]
+    try:
+        given = lm.next_token([prompt for own in prompts for prompt in own], list(choices))
+    except LanguageModelError as error:
+        if len(prompts) > 1:  # one that fails must not take the others along
+            return [answer for own in prompts for answer in ask_choices(lm, [own], choices, counts=counts)]
+        counts[f"failed: {type(error).__name__}"] += 1
+        return [None]
+    answers: list[Float32 | None] = []
+    for logs in np.split(given, ends):
+        finite = np.isfinite(logs)
+        if not finite.any(axis=1).all():
             counts["failed: no letter has a likelihood"] += 1
             answers.append(None)
             continue
         counts["answered"] += 1
-        floor = np.where(np.isfinite(given), given, np.nanmin(np.where(np.isfinite(given), given, np.nan)) - 1.0)
-        answers.append(Answer(arrangement, _log_softmax(floor)))
+        answers.append(np.where(finite, logs, np.nanmin(np.where(finite, logs, np.nan)) - 1.0).astype(np.float32))
     return answers
 
 

@@ -95,9 +95,7 @@ class QuestionWriter:
         """
         config, names = self._config, self._names
         histories = [history[-config.history :] for history in queries]
-        profiles = [""] * len(histories)
-        if config.profile != "none":
-            profiles = [profile.in_words() for profile in self._profiles.write(histories)]
+        profiles = [""] * len(histories) if config.profile == "none" else self.profiles(histories)
         wishes = queries.texts or ("",) * len(histories)
         found = demonstrated(self._demonstrations, queries, config)
         questions = []
@@ -116,6 +114,10 @@ class QuestionWriter:
                 question = replace(question, intent=said)
             questions.append(question)
         return questions
+
+    def profiles(self, histories: Sequence[Int32]) -> list[str]:
+        """Return the profile of each history in words."""
+        return [profile.in_words() for profile in self._profiles.write(histories)]
 
     def report(self) -> dict[str, Any]:
         """Return what went wrong how often."""

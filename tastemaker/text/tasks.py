@@ -24,6 +24,7 @@ from tastemaker.text.prompts import (
     yes_no,
 )
 from tastemaker.text.render import item_names
+from tastemaker.text.wordings import PALR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tastemaker.data.entities import Entities
     from tastemaker.lm.base import Prompt
     from tastemaker.text.examples import Example
+    from tastemaker.text.wordings import Wording
     from tastemaker.types import Int32
 
     Profiles = Callable[[Sequence[Int32]], Sequence[str]]
@@ -70,6 +72,7 @@ def instruction_pairs(
     tasks: Iterable[Task],
     *,
     profiles: Profiles | None = None,
+    wording: Wording = PALR,
     seed: int = 0,
 ) -> list[InstructionPair]:
     """Put training examples into words, each for every task; the pairs of an example stand together.
@@ -79,6 +82,7 @@ def instruction_pairs(
         items: the catalogue.
         tasks: what is asked; for "yes_no" each example gives a pair of either answer.
         profiles: writes the profile part from the history alone; None leaves it out.
+        wording: of the questions that have more than one.
         seed: of what is drawn among the candidates, and of the order of the two in "pairwise".
 
     Raises:
@@ -91,7 +95,7 @@ def instruction_pairs(
         pair
         for example, profile in zip(examples, lines, strict=True)
         for task in tasks
-        for pair in _MAKERS[task](_Told(example, names, profile, rng))
+        for pair in _MAKERS[task](_Told(example, names, profile, wording, rng))
     ]
 
 
@@ -102,12 +106,17 @@ class _Told:
     example: Example
     names: Sequence[str]
     profile: str
+    wording: Wording
     rng: np.random.Generator
 
     @property
     def history(self) -> list[str]:
         """Names of the history."""
         return [self.names[item] for item in self.example.history]
+
+    def next_title(self) -> Prompt:
+        """Return the question for the name of the next product."""
+        return next_title(self.history, profile=self.profile, template=self.wording.title)
 
     def title(self, item: int) -> str:
         """Return a name as an open answer has it."""
@@ -128,7 +137,7 @@ class _Told:
 def _recommend(told: _Told) -> Iterator[InstructionPair]:
     targets = told.example.targets.tolist()
     if len(targets) == 1:
-        prompt, answer = next_title(told.history, profile=told.profile), told.title(targets[0])
+        prompt, answer = told.next_title(), told.title(targets[0])
     else:
         prompt = recommend(told.history, count=len(targets), profile=told.profile)
         answer = ", ".join(quoted(told.names[item]) for item in targets)
@@ -138,14 +147,15 @@ def _recommend(told: _Told) -> Iterator[InstructionPair]:
 def _recommend_retrieval(told: _Told) -> Iterator[InstructionPair]:
     candidates, targets = told.example.candidates.tolist(), told.example.targets.tolist()
     shown = [told.names[item] for item in candidates]
-    prompt = choose(told.history, shown, profile=told.profile, count=None if len(targets) == 1 else len(targets))
+    count, template = (None, told.wording.choose) if len(targets) == 1 else (len(targets), told.wording.order)
+    prompt = choose(told.history, shown, profile=told.profile, count=count, template=template)
     letters = [LETTERS[candidates.index(item)] for item in targets]
     yield told.pair("recommend_retrieval", prompt, ", ".join(letters), targets[0])
 
 
 def _next_item(told: _Told) -> Iterator[InstructionPair]:
     target = int(told.example.targets[0])
-    yield told.pair("next_item", next_title(told.history, profile=told.profile), told.title(target), target)
+    yield told.pair("next_item", told.next_title(), told.title(target), target)
 
 
 def _yes_no(told: _Told) -> Iterator[InstructionPair]:

@@ -32,7 +32,7 @@ def tokenizer():
         show_progress=False,
     )
     letters = " ".join(f"{letter}: {letter}. ({letter})" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    texts = ["The shopper bought a camera tripod, hand cream and cordless drills. Answer: " + letters] * 20
+    texts = ["The shopper bought a camera tripod, hand cream and cordless drills. Answer: Yes or: No " + letters] * 20
     bpe.train_from_iterator(texts, trainer)
     return transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|end|>")
 

@@ -21,56 +21,35 @@ RankGPT, arXiv 2304.09542. Deviation from PALR: the retriever's rank takes part 
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from tastemaker.configurable import array_text, text_array, under
-from tastemaker.errors import ConfigError, LanguageModelError
-from tastemaker.lm.base import describe
-from tastemaker.models.choosing import (
-    Answer,
-    TitleLikelihoods,
-    ask_likelihoods,
-    ask_lists,
-    letter_prior,
-)
-from tastemaker.models.questions import (
-    NOTHING_WENT_WRONG,
-    AskingConfig,
-    QuestionWriter,
-    demonstrated,
-    demonstrations_for,
-    prompts_beside,
-    restored_demonstrations,
-    shortened,
-)
-from tastemaker.models.reranking import LEAST_QUESTIONS, Purpose, Reranker
+from tastemaker.errors import ConfigError
+from tastemaker.models.choosing import Answer, TitleLikelihoods, ask_likelihoods, ask_lists, letter_prior
+from tastemaker.models.llm_ranking import LanguageModelRanker, RankingConfig, blocks
+from tastemaker.models.reranking import LEAST_QUESTIONS
 from tastemaker.models.windows import slide
-from tastemaker.progress import Progress, silent
 from tastemaker.text.prompts import LETTERS
 from tastemaker.text.wordings import template_of
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.entities import Entities
-    from tastemaker.data.queries import Queries
-    from tastemaker.data.ranking import Ranking
     from tastemaker.lm.base import LanguageModel, Prompt
     from tastemaker.models.choosing import Question
-    from tastemaker.models.demonstrations import Demonstrations
-    from tastemaker.types import Float32, Int32
+    from tastemaker.progress import Progress
+    from tastemaker.text.prompts import Template
+    from tastemaker.types import Float32
 
 
-class ListwiseConfig(AskingConfig):
+class ListwiseConfig(RankingConfig):
     """Knobs of `listwise`.
 
     Attributes:
@@ -91,6 +70,8 @@ class ListwiseConfig(AskingConfig):
         listed: how many letters the model is asked for in mode "generate".
         max_rise: places that the model may lift a candidate above its place in the retriever's list at most; "half" is
             half of `candidates`.
+        tuning: how the language model is tuned, table `[stage.tuning]`: with tasks = ["recommend"] PALR v1, with
+            "recommend_retrieval" too, which is the default, PALR v2; None asks it as it is.
     """
 
     mode: Literal["likelihood", "titles", "generate"] = "likelihood"
@@ -102,13 +83,12 @@ class ListwiseConfig(AskingConfig):
     listed: int = Field(default=10, ge=1, le=len(LETTERS))
 
 
-class Listwise(Reranker):
-    """Re-ranks candidates by asking a language model; needs a retriever before it."""
+class Listwise(LanguageModelRanker):
+    """Re-ranks candidates by asking a language model about all of them; needs a retriever before it."""
 
     name = "listwise"
-    takes = ("lm",)
-    ranks_cold_items = True
-    reads_wish = True
+    tasks = ("recommend", "recommend_retrieval")
+    takes_strategies = True
     Config = ListwiseConfig
     config: ListwiseConfig
 
@@ -117,67 +97,33 @@ class Listwise(Reranker):
         window, step = self.config.window, self.config.step
         if step > window:
             raise ConfigError(f"listwise.step: {step}: must not exceed window = {window}, or it skips places")
-        self._width = min(self.config.candidates, window)
-        self._prior = np.zeros(self._width, dtype=np.float32)
-        self._calibration: dict[str, int] = {}
-        self._counts: Counter[str] = Counter()
+        self._prior = np.zeros(self._shown_at_once, dtype=np.float32)
         self._titles = TitleLikelihoods()
-        self._writer: QuestionWriter | None = None
-        self._demonstrations: Demonstrations | None = None
 
-    def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
-        """Take the catalogue anew, and demonstrations from the log where any are wanted; the model is frozen."""
-        self._writer = None
-        self._counts.clear()
-        self._demonstrations = demonstrations_for(self.config, train, seed=seed)
+    def _learn(self, train: Dataset, *, further: bool, seed: int, progress: Progress) -> None:
+        super()._learn(train, further=further, seed=seed, progress=progress)
+        self._titles = TitleLikelihoods()  # what titles alone are worth to the model that is asked from now on
 
-    def transfer(self, items: Entities) -> None:
-        """Re-rank another shop's products; weight and letter prior stay as they were chosen, demonstrations do not.
+    @property
+    def _shown_at_once(self) -> int:
+        return min(self.config.candidates, self.config.window)
 
-        Raises:
-            NotFitted: `fit` or `load` comes first.
-        """
-        _ = self.items
-        self._items, self._writer, self._demonstrations = items, None, None
+    @property
+    def _template(self) -> Template:
+        return template_of(self.config.template, self.config.mode)
 
-    def opinions(
-        self, queries: Queries, candidates: Ranking, *, purpose: Purpose, progress: Progress = silent
-    ) -> list[Float32]:
-        """Ask the model; see `Reranker.opinions`. The letter prior is learnt where the weight is chosen.
-
-        Raises:
-            ConfigError: there is no language model, or not one that the mode needs.
-            LanguageModelError: the weight is to be chosen, and not one question was answered.
-        """
-        counts = self._counts if purpose == "rank" else Counter()
-        given = self._ask(queries, candidates, counts=counts, learn_prior=purpose == "choice", progress=progress)
-        if purpose == "choice":
-            self._calibration = dict(counts)
-            if counts and not counts["answered"]:
-                raise LanguageModelError(f"{self.name}: no validation question was answered: {self._calibration}")
-        return given
-
-    def _ask(
-        self, queries: Queries, candidates: Ranking, *, counts: Counter[str], learn_prior: bool, progress: Progress
-    ) -> list[Float32]:
-        """Return the model's scores of each query's first candidates; an empty array where not asked or failed."""
-        width = self.config.candidates
-        shown = [row[row >= 0][:width] for row in candidates.items]
-        rows = [row for row, items in enumerate(shown) if len(items) > 1]
-        questions = self._questions(queries.take(rows), [shown[row] for row in rows])
-        questions = [shortened(question, self.lm, self._longest, counts) for question in questions]
+    def _answers(
+        self, questions: Sequence[Question], *, choosing: bool, counts: Counter[str], progress: Progress
+    ) -> list[Float32 | None]:
+        """Ask; the letter prior is learnt where the weight is chosen."""
         results: list[Float32 | None] = []
-        heads = self._learn_prior(questions, counts, progress) if learn_prior else []
-        if heads and max(len(question.candidates) for question in questions) <= self._width:
-            results = [None if answer is None else answer.scores(self._prior) for answer in heads]
-        else:
-            window = self.config.candidates if self.config.mode == "titles" else self._width
-            for question in progress(questions, label="asking the language model"):
-                results += slide([question], partial(self._scores, counts=counts), window=window, step=self.config.step)
-        opinions = [np.empty(0, dtype=np.float32)] * len(queries)
-        for row, scores in zip(rows, results, strict=True):
-            opinions[row] = opinions[row] if scores is None else scores
-        return opinions
+        heads = self._learn_prior(questions, counts, progress) if choosing else []
+        if heads and max(len(question.candidates) for question in questions) <= self._shown_at_once:
+            return [None if answer is None else answer.scores(self._prior) for answer in heads]
+        window = self.config.candidates if self.config.mode == "titles" else self._shown_at_once
+        for block in progress(blocks(questions), label="asking the language model"):
+            results += slide(block, partial(self._scores, counts=counts), window=window, step=self.config.step)
+        return results
 
     def _scores(self, questions: Sequence[Question], *, counts: Counter[str]) -> list[Float32 | None]:
         """Return the model's scores of each question's candidates, as the mode says; None where it failed."""
@@ -195,64 +141,24 @@ class Listwise(Reranker):
         answers: list[Answer | None] = []
         if self.config.mode != "likelihood":
             return answers
-        for question in progress(questions, label="asking the language model"):
-            head = question.part(np.arange(min(self._width, len(question.candidates))))
-            answers += ask_likelihoods(self.lm, [head], orders=self.config.orders, counts=counts)
-        self._prior = letter_prior(answers, self._width)
+        for block in progress(blocks(questions), label="asking the language model"):
+            heads = [one.part(np.arange(min(self._shown_at_once, len(one.candidates)))) for one in block]
+            answers += ask_likelihoods(self.lm, heads, orders=self.config.orders, counts=counts)
+        self._prior = letter_prior(answers, self._shown_at_once)
         return answers
-
-    def _questions(self, queries: Queries, shown: Sequence[Int32]) -> list[Question]:
-        """Put queries and candidates into words."""
-        if self._writer is None:
-            self._writer = QuestionWriter(self.config, self.items, lm=self.lm, demonstrations=self._demonstrations)
-        return self._writer.write(queries, shown)
 
     def _longest(self, question: Question) -> Prompt:
         """Return the longest prompt that a question becomes."""
         if self.config.mode == "titles":
             return question.title_prompt()
-        order = np.argsort([-len(name) for name in question.candidates], kind="stable")[: self._width]
+        order = np.argsort([-len(name) for name in question.candidates], kind="stable")[: self._shown_at_once]
         return question.prompt(order, count=self.config.listed if self.config.mode == "generate" else None)
 
-    def demonstrated(self, queries: Queries) -> list[tuple[Int32, Int32]]:
-        """Return user and item numbers of the purchases of others that the prompt for each query shows."""
-        found = demonstrated(self._demonstrations, queries, self.config)
-        if self._demonstrations is None:
-            return [(rows, rows) for rows in found]
-        return [self._demonstrations.purchases(rows) for rows in found]
-
-    def learnt_from(self) -> dict[str, tuple[Int32, Int32]]:
-        """Return the purchases that demonstrations may show."""
-        if self._demonstrations is None:
-            return {}
-        everybody = np.arange(len(self._demonstrations), dtype=np.int32)
-        return {"demonstrations": self._demonstrations.purchases(everybody)}
-
-    def report(self) -> dict[str, Any]:
-        """Return the chosen weight with its trials, the prompt's identity, and what went wrong how often."""
-        return {
-            **super().report(),
-            "prompt": template_of(self.config.template, self.config.mode).identity,
-            "prompts_beside": prompts_beside(self.config, titles=self.config.mode == "titles"),
-            "language_model": None if self.lm is None else describe(self.lm),
-            "counts_on_validation": self._calibration,
-            "counts": dict(self._counts),
-            **(NOTHING_WENT_WRONG if self._writer is None else self._writer.report()),
-        }
-
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return weight, letter prior, how the weight was chosen, and the demonstrations."""
-        shown = {} if self._demonstrations is None else self._demonstrations.arrays()
-        return {
-            **super().arrays(),
-            "prior": self._prior,
-            "counts": text_array(json.dumps(self._calibration)),
-            **{f"demonstrations.{name}": array for name, array in shown.items()},
-        }
+        """Return the letter prior, and all that every such ranker keeps."""
+        return {**super().arrays(), "prior": self._prior}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take weight, letter prior, the choice's trials and the demonstrations back."""
+        """Take back what `arrays` returned."""
         super().restore(arrays)
-        self._prior = arrays["prior"].reshape(self._width)
-        self._demonstrations = restored_demonstrations(under(arrays, "demonstrations"), len(self.items))
-        self._calibration = json.loads(array_text(arrays["counts"]))
+        self._prior = arrays["prior"].reshape(self._shown_at_once)
