@@ -112,7 +112,7 @@ def trainee(lm: LocalLM, config: AdapterConfig, *, seed: int) -> LocalLM:
         )
     base = _copy(lm if before is None else untuned(lm))
     base._model.requires_grad_(False)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([] if base._model.device.type == "cpu" else [base._model.device]):
         torch.manual_seed(seed)
         if kind == FULL:
             _unfreeze(base._model, config.tuned_layers)

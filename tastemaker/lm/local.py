@@ -99,7 +99,7 @@ class LocalLM:
 
     def next_token(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Float32:
         """Return log-probabilities [B, len(choices)] over the whole vocabulary; see `ChoiceModel.next_token`."""
-        rows = [self._encode(prompt, room=1) for prompt in prompts]
+        rows = self._encode_all(prompts, room=1)
         columns = [self._tokens.choices(prompt, choices) for prompt in prompts]
         values = np.empty((len(rows), len(choices)), dtype=np.float32)
         with self._accounted(rows):
@@ -132,10 +132,11 @@ class LocalLM:
         """Return how many tokens `text` is; a prompt counts with all that the chat template adds."""
         return self._tokens.count(text)
 
-    def answered(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
-        """Return the tokens of a prompt, and those of its answer with the token that ends it; for tuning."""
-        end = self._tokens.end
-        return self._rendered(prompt), [*self._tokens.continuation(prompt, answer), *([] if end is None else [end])]
+    def answered(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield the tokens of each prompt, and those of its answer with the token that ends it; for tuning."""
+        end = [] if self._tokens.end is None else [self._tokens.end]
+        for ids, prompt, answer in zip(self._tokens.encode_all(prompts), prompts, answers, strict=True):
+            yield [*self.soft_prompt, *ids], [*self._tokens.continuation(prompt, answer), *end]
 
     def plain(self, text: str) -> list[int]:
         """Return the tokens of a plain text with those that begin and end one, for tuning on texts."""
@@ -152,19 +153,21 @@ class LocalLM:
         for number in sorted(range(len(rows)), key=rows.__getitem__):
             yield number, reader.read(rows[number])
 
-    def _rendered(self, prompt: Prompt) -> list[int]:
-        return [*self.soft_prompt, *self._tokens.encode(prompt)]
-
     def _encode(self, prompt: Prompt, *, room: int) -> list[int]:
-        ids = self._rendered(prompt)
-        if len(ids) + room > self.context:
-            raise LanguageModelError(
-                f"{self.name}: a prompt of {len(ids)} tokens and {room} for the answer exceed the context of "
-                f"{self.context}; shorten the history or offer fewer candidates"
-            )
-        if not ids:
-            raise LanguageModelError(f"{self.name}: a prompt is empty")
-        return ids
+        return self._encode_all([prompt], room=room)[0]
+
+    def _encode_all(self, prompts: Sequence[Prompt], *, room: int) -> list[list[int]]:
+        """Return the tokens of each prompt, the soft prompt before them; they leave `room` for the answer."""
+        rows = [[*self.soft_prompt, *ids] for ids in self._tokens.encode_all(prompts)]
+        for ids in rows:
+            if len(ids) + room > self.context:
+                raise LanguageModelError(
+                    f"{self.name}: a prompt of {len(ids)} tokens and {room} for the answer exceed the context of "
+                    f"{self.context}; shorten the history or offer fewer candidates"
+                )
+            if not ids:
+                raise LanguageModelError(f"{self.name}: a prompt is empty")
+        return rows
 
     @contextmanager
     def _accounted(self, rows: Sequence[Sequence[int]], *, calls: int | None = None) -> Iterator[None]:

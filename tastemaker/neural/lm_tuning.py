@@ -57,10 +57,8 @@ class Texts:
 
 def rows_of_pairs(lm: LocalLM, pairs: Sequence[InstructionPair], *, max_tokens: int) -> tuple[list[Row], int]:
     """Return a row for each pair that is not too long, and how many are."""
-    rows = []
-    for pair in pairs:
-        prompt, answer = lm.answered(pair.prompt, pair.answer)
-        rows.append(Row((*prompt, *answer), len(answer)))
+    told = lm.answered([pair.prompt for pair in pairs], [pair.answer for pair in pairs])
+    rows = [Row((*prompt, *answer), len(answer)) for prompt, answer in told]
     limit = min(max_tokens, lm.context)
     kept = [row for row in rows if len(row) <= limit]
     return kept, len(rows) - len(kept)

@@ -27,7 +27,7 @@ def test_local_model(folder, tmp_path):
     assert (tmp_path / "cache" / "answers.sqlite").is_file()
     settings = settings_of(lm)
     assert settings == {
-        "model": str(folder), "batch_size": 2, "device": "cpu", "dtype": "float32", "cache": True
+        "model": str(folder), "batch_size": 2, "device": "cpu", "dtype": "float32", "read": "auto", "cache": True
     }  # fmt: skip
     assert settings_of(build(settings)) == settings
 
