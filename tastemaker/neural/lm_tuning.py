@@ -23,6 +23,7 @@ from tastemaker.lm.adapting import adapted, trained, trainee
 from tastemaker.lm.packing import IGNORED, Batch, Row, packed, padded
 from tastemaker.neural import checkpoints, devices
 from tastemaker.neural.checkpoints import Course, State
+from tastemaker.neural.row_adam import RowAdamW
 from tastemaker.neural.training import groups, take_step
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Aids
@@ -114,7 +115,7 @@ def tune(
         run = _Run(model, place, config, texts)
         parameters = _Trained(model)
         schedule = config.course()
-        optimiser = torch.optim.AdamW(groups(parameters, schedule.weight_decay), lr=schedule.learning_rate)
+        optimiser = RowAdamW(groups(parameters, schedule.weight_decay), tables=[], lr=schedule.learning_rate)
         state = State(parameters, optimiser, np.random.default_rng(seed), place)
         file = aids.checkpoint(name)
         identity = f"{lm.fingerprint} | {config!r} | {_digest(texts)} | seed {seed} | tastemaker {__version__}"
