@@ -41,6 +41,11 @@ def write(file: Path, found: Results) -> None:
     os.replace(draft, file)
 
 
+def accuracy_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the measures of a result that are kept, by name."""
+    return {name: one for name, one in row["metrics"].items() if name.partition("@")[0] in MEASURES}
+
+
 def done(
     found: Results, data: str, name: str, settings: dict[str, Any], seeds: int, pairs: Iterable[tuple[str, str]]
 ) -> bool:
@@ -224,7 +229,7 @@ def _kept(row: dict[str, Any], compared: dict[str, Any], data: str, made_by: dic
         "seeds_asked": len(compared["seeds"]),
         "seeds": row["seeds"],
         "failed_seeds": row["failed_seeds"],
-        "metrics": {name: one for name, one in row["metrics"].items() if name.partition("@")[0] in MEASURES},
+        "metrics": accuracy_of(row),
         "verdict": row["verdict"],
         "against_floor": row["against_floor"],
         "reports": [

@@ -35,6 +35,8 @@ from tastemaker.progress import bar
 from tastemaker.recommender import Aids
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tastemaker.data.split import Split
 
 FOLDER = Path(__file__).parent
@@ -61,12 +63,12 @@ def asked_of(name: str, share: float) -> dict[str, Any]:
     return {"model": name, "share": share, "settings": settings_of(name), "sources": sources, "target": TARGET}
 
 
-def learn(data: Path, runs: Path, target: Split) -> saved.SavedModel:
+def learn(data: Path, runs: Path, target: Split, *, sources: Sequence[str] = SOURCES) -> saved.SavedModel:
     """Return the model of the sources, learnt now if it is not there; they must not hold what `target` holds out."""
-    facts = json.dumps([settings_of("transferred"), SOURCES, TARGET], sort_keys=True)
+    facts = json.dumps([settings_of("transferred"), list(sources)], sort_keys=True)
     place = runs / f"transfer-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
     if not place.exists():
-        shops = {name.split("-")[1]: readers.read(str(data / name))[0] for name in SOURCES}
+        shops = {name.split("-")[1]: readers.read(str(data / name))[0] for name in sources}
         joined = join(shops)
         split = leave_one_out(joined)
         guards.check_other_shop(split, target)
@@ -103,10 +105,7 @@ def measure(name: str, share: float, *, data: Path, runs: Path) -> dict[str, Any
         "model": name,
         "share": share,
         "asked": asked_of(name, share),
-        "metrics": {
-            variant: {measure: one.to_dict()["metrics"][measure] for measure in results.MEASURES}
-            for variant, one in by_variant.items()
-        },
+        "metrics": {variant: results.accuracy_of(one.to_dict()) for variant, one in by_variant.items()},
         "seconds": first.cost["fit_seconds"],
         "peak_mib": peak_mib(),
         "protocol": first.protocol,

@@ -28,14 +28,15 @@ MAP_PACE, AGE_PACE = 10.0, 100.0
 
 def scorer_of(network: Towers, titles: Titles) -> Scores:
     """Return what scores queries under the present weights; products without a text get -inf."""
-    told = titles.of_item >= 0
-    texts = on_grid(network.all_mapped().cpu().numpy())
-    table, maps = np.where(told[:, None], texts[titles.of_item], 0), network.maps()  # [n, d]
+    told, texts = titles.of_item >= 0, network.all_mapped()
+    table, maps = np.where(told[:, None], texts.cpu().numpy()[titles.of_item], 0), network.maps()  # [n, d]
+    columns = torch.from_numpy(table).to(texts.device)
 
     def scores(queries: Queries, rows: Int64) -> Tensor:
         profiles = profiles_of(queries.take(rows), maps, table)
         asked = profiles.any(axis=1, keepdims=True)
-        return torch.from_numpy(np.where(told & asked, products(profiles, table), np.float32(-np.inf)))
+        found = torch.from_numpy(profiles).to(columns.device) @ columns.t()
+        return found.masked_fill_(torch.from_numpy(~(told & asked)).to(columns.device), -torch.inf)
 
     return scores
 

@@ -72,7 +72,7 @@ class TwoTowerConfig(TrainingConfig):
         text_shrinkage: share of the mean variance in the variance of every direction, before "whiten" divides by it;
             left out, it is d / (d + texts), of vectors with d numbers.
         transfer_strength: how far what was learnt is followed in another shop: 1 as it was learnt, 0 not at all. The
-            default did best where each of four shops was left out in turn (benchmarks/accuracy/transfer.py).
+            default did best where each of four shops was left out in turn (benchmarks/accuracy/strength.py).
         wish_weight: weight of a wish in words against the history.
         temperature: what cosines are divided by in training.
         negatives: random products in each step beside those of its pairs.
@@ -95,7 +95,7 @@ class TwoTowerConfig(TrainingConfig):
     recency: float = Field(default=0.6, gt=0, le=1)
     text_transform: Whitening = "whiten"
     text_shrinkage: float | None = Field(default=None, ge=0, le=1)
-    transfer_strength: float = Field(default=0.5, ge=0, le=1)
+    transfer_strength: float = Field(default=0.2, ge=0, le=1)
     wish_weight: float = Field(default=0.5, ge=0, le=1)
     temperature: float = Field(default=0.05, gt=0)
     negatives: int = Field(default=8192, ge=0)
