@@ -99,6 +99,19 @@ class Tunable(Protocol):
 
 
 @runtime_checkable
+class Rereading(Protocol):
+    """A recommender that can read other texts of the same products; what it learnt stays."""
+
+    def reread(self, items: Entities) -> None:
+        """Rank by the texts of `items` from now on: the catalogue that it ranks, with other words.
+
+        Raises:
+            NotFitted: `fit` or `load` comes first.
+        """
+        ...
+
+
+@runtime_checkable
 class Judging(Protocol):
     """A re-ranker with an opinion of its own, before it is mixed with the retriever's order."""
 

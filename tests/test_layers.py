@@ -29,7 +29,7 @@ LAYERS = [
     {"pipeline"},
     {"guards", "explain"},
     {"probes"},
-    {"evaluate"},
+    {"attacks", "evaluate"},
     {"registry"},
     {"saved", "testing"},
     {"demo", "config"},

@@ -9,6 +9,7 @@ import typer
 
 from tastemaker import __version__
 from tastemaker.cli import (
+    attack,
     augment,
     benchmark,
     codes,
@@ -45,6 +46,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("benchmark")(benchmark.benchmark)
 app.command("search")(search.search)
+app.command("attack")(attack.attack)
 app.command("augment")(augment.augment)
 app.command("models")(models.models)
 app.command("codes")(codes.codes)

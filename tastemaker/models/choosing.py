@@ -204,12 +204,16 @@ class TitleLikelihoods:
             new = sorted(set(titles) - self._alone.keys())
             try:
                 [given] = lm.loglikelihood([prompt], [titles])
-                if new:
-                    self._alone.update(zip(new, lm.loglikelihood([nobody], [new])[0].tolist(), strict=True))
+                alone = lm.loglikelihood([nobody], [new])[0] if new else np.empty(0, dtype=np.float32)
             except LanguageModelError as error:
                 counts[f"failed: {type(error).__name__}"] += 1
                 results.append(None)
                 continue
+            if not (np.isfinite(given).all() and np.isfinite(alone).all()):
+                counts["failed: a title has no likelihood"] += 1
+                results.append(None)
+                continue
+            self._alone.update(zip(new, alone.tolist(), strict=True))
             counts["answered"] += 1
             results.append(np.asarray(given - [self._alone[title] for title in titles], dtype=np.float32))
         return results

@@ -86,6 +86,21 @@ class SequenceModel(SequenceRanker):
         self._know(np.zeros(len(items), dtype=np.bool_))
         self._freeze()
 
+    def reread(self, items: Entities) -> None:
+        """Read other texts of the same products; own vectors and weights stay.
+
+        Raises:
+            NotFitted: `fit` or `load` comes first.
+        """
+        bought = self._bought if len(self.items) else None
+        if self.config.inputs != "id" and bought is not None:
+            network = copy.deepcopy(self._network)
+            network.inputs.read(encoded_items(items, self._reader, model=self.name, progress=silent))
+            self._network = network
+            self._know(bought)
+            self._freeze()
+        self._items = items
+
     def tune(self, train: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent) -> None:
         """Go on training from the present weights; see `Tunable`. A tuning that fails leaves the model as it was.
 

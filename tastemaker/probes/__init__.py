@@ -3,6 +3,8 @@
 from tastemaker.probes.language_models import counts_of, counts_since, failures, language_models, order_sensitivity
 from tastemaker.probes.lists import audit
 from tastemaker.probes.reasons import counterfactual, grounding
+from tastemaker.probes.sensitivity import sensitivity
+from tastemaker.probes.similarity import similarities
 
 __all__ = [
     "audit",
@@ -13,4 +15,6 @@ __all__ = [
     "grounding",
     "language_models",
     "order_sensitivity",
+    "sensitivity",
+    "similarities",
 ]

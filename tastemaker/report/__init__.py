@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tastemaker.report.attack import attack_page
 from tastemaker.report.comparison import comparison_page
 from tastemaker.report.demo import demo_page, verdict
 from tastemaker.report.flat import comparison_csv
 
-__all__ = ["comparison_csv", "comparison_page", "demo_page", "verdict"]
+__all__ = ["attack_page", "comparison_csv", "comparison_page", "demo_page", "verdict"]

@@ -33,7 +33,14 @@ def comparison_page(comparison: dict[str, Any]) -> str:
     """
     known = read(comparison)
     version = capped(str(known.made_by.get("tastemaker") or ""), 40)
-    return page("comparison.html", facts=facts(known), sections=sections(known), version=version)
+    return page(
+        "comparison.html",
+        title="tastemaker: comparison of recommenders",
+        heading="Which recommender is best here?",
+        facts=facts(known),
+        sections=sections(known),
+        version=version,
+    )
 
 
 def sections(comparison: Comparison) -> Sequence[Section]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tastemaker.characters import HOSTILE_PATTERN
@@ -29,6 +30,8 @@ REPEATED, REPEATED_SHARE = 7, 0.15
 """A word of a product's text that stands in it oftener than so, and makes up so large a share of it, is repeated."""
 KEPT = 2
 """Times that such a word is kept."""
+ECHO = 4
+"""Words in a row that no seller needs to write twice."""
 
 _SEGMENT = re.compile(r"[^.!?;|•。！？\n]+(?:[.!?;|•。！？\n]+|$)")
 
@@ -144,8 +147,9 @@ KINDS = (
 def neutral(text: str, *, max_length: int | None = None) -> str:
     """Return a product's text cleaned, without commands, positions, praise and repetition. Idempotent.
 
-    A sentence that speaks to a model goes from there on; of praise only its words go, and of a repeated word all but
-    the first two. A text that is nothing else becomes empty, as if the seller had written nothing.
+    A sentence that speaks to a model goes from there on; of praise only its words go, of a repeated word all but the
+    first two, and four words in a row are said once. A text that is nothing else becomes empty, as if the seller had
+    written nothing.
 
     With the defences off (`tastemaker.defences`) the text comes back as it is.
 
@@ -153,8 +157,11 @@ def neutral(text: str, *, max_length: int | None = None) -> str:
         text: as the seller wrote it.
         max_length: as in `clean`.
     """
-    if not defended():
-        return text
+    return _remembered(text, max_length) if defended() else text
+
+
+@lru_cache(maxsize=1 << 16)
+def _remembered(text: str, max_length: int | None) -> str:
     limit = READ if max_length is None else min(max_length, READ)
     before, plain = None, clean(text, max_length=min(READ, 2 * limit))
     while plain != before:
@@ -204,6 +211,7 @@ def _once(text: str) -> str:
             text = command.sub(" ", text)
     if _CLAIM.search(text):
         text = _closed(_CLAIM.sub(_GONE, text))
+    text = _without_echoes(" ".join(text.split()))
     many = _repeated(text)
     if many:
         text = _without_repeats(text, many)
@@ -224,6 +232,29 @@ def _before_commands(sentence: str) -> str:
     """Return what a sentence says before it begins to speak to a model."""
     found = [match.start() for command in COMMANDS if (match := command.search(sentence))]
     return sentence[: min(found)].rstrip(" ,:-–—([\"'") if found else sentence
+
+
+def _without_echoes(text: str) -> str:
+    """Return a text without what it says word by word a second time."""
+    words = text.split(" ")
+    if len(words) < 2 * ECHO:
+        return text
+    plain = [word.lower().strip(" ,.;:!?\"'()[]|-–—") for word in words]
+    seen: set[tuple[str, ...]] = set()
+    kept: list[str] = []
+    said: list[str] = []
+    place = 0
+    while place < len(words):
+        window = tuple(plain[place : place + ECHO])
+        if len(window) == ECHO and window in seen and any(len(word) > 3 for word in window):
+            place += ECHO
+            continue
+        kept.append(words[place])
+        said.append(plain[place])
+        if len(said) >= ECHO:
+            seen.add(tuple(said[-ECHO:]))
+        place += 1
+    return " ".join(kept)
 
 
 def _repeated(text: str) -> frozenset[str]:
