@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+import tiny_models
 
 from tastemaker import registry
-from tastemaker.lm.scripted import ScriptedChoiceLM
+from tastemaker.encoders.transformer import TransformerEncoder
+from tastemaker.lm.local import LocalLM
+from tastemaker.lm.scripted import ScriptedChoiceLM, ScriptedLM
 from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.testing import HashEncoder, RecommenderContract
 
@@ -25,6 +28,11 @@ def prefers_the_taste_of_the_history(prompt, answer):
     return float(shared) if answer != "No" else 0.0
 
 
+def names_the_newest_purchase(prompt):
+    """Play a language model that writes the title of what was bought last."""
+    return (re.findall(r'"(.*)"', prompt.user.partition("first:")[2]) or ["soap number 4"])[-1]
+
+
 SETTINGS = {
     "als": {"dim": 8, "epochs": 20},
     "bpr": {"dim": 8, "epochs": 200},
@@ -33,7 +41,16 @@ SETTINGS = {
     "rpg": {"dim": 8, "layers": 1, "epochs": 2, "levels": 4, "codes": 8},
     "listwise": {"weight": 1.0, "candidates": 20, "orders": 2},
     **{key: {"weight": 1.0, "candidates": 20} for key in ("pointwise", "pairwise")},
+    **{key: {"weight": 1.0, "dim": 8, "epochs": 1, "rounds": 1} for key in ("hybrid", "cross_encoder")},
+    "grounded": {"gamma": 0.0},
 }
+MODELS = {
+    "hybrid": lambda: LocalLM(tiny_models.causal()),
+    "grounded": lambda: ScriptedLM(names_the_newest_purchase),
+}
+"""Language models of those that need another than a scripted chooser."""
+ENCODERS = {"cross_encoder": lambda: TransformerEncoder(folder=tiny_models.sentence_encoder())}
+"""Encoders of those that need the layers of one."""
 CANNOT_FIND = {
     "popular",
     "random",
@@ -55,8 +72,8 @@ def contract_of(name: str) -> type[RecommenderContract]:
 
         def make(self):
             parts = {
-                "encoder": HashEncoder(),
-                "lm": ScriptedChoiceLM(prefers_the_taste_of_the_history),
+                "encoder": ENCODERS.get(name, HashEncoder)(),
+                "lm": MODELS.get(name, lambda: ScriptedChoiceLM(prefers_the_taste_of_the_history))(),
                 "members": [registry.model_class(name)() for name in ("transitions", "item_knn")],
             }
             known = kind.Config.model_fields
@@ -117,7 +134,8 @@ def test_a_saved_model_loads_by_name_and_answers_alike(name, tmp_path):
 
     data = tiny_shop()
     members = {"member": [{"model": "popular"}, {"model": "item_knn"}]} if name == "blend" else {}
-    pipeline = registry.build({"stage": [{"model": name, "keep": 7, **members}]}).fit(data)
+    lm = {"lm": {"model": tiny_models.causal(), "cache": False}} if "lm" in registry.model_class(name).takes else {}
+    pipeline = registry.build({"stage": [{"model": name, "keep": 7, **members}], **lm}).fit(data)
     saved.save(tmp_path / "m", saved.SavedModel(pipeline, data.users, data.queries(), {"seed": 0}))
     loaded = saved.load(tmp_path / "m")
     assert registry.settings_of(loaded.pipeline) == registry.settings_of(pipeline)

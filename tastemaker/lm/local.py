@@ -81,6 +81,15 @@ class LocalLM:
         greedy = {"do_sample": False, "pad_token_id": self._pad, "eos_token_id": sorted(self._ends) or None}
         self._model.generation_config = GenerationConfig.from_dict(greedy)
 
+    @property
+    def network(self) -> Any:  # noqa: ANN401  # transformers is untyped
+        """The model itself, as transformers loads it; not to be changed."""
+        return self._model
+
+    def tokens_of(self, text: str) -> list[int]:
+        """Return the token ids of a text alone, without a chat template or tokens at its ends."""
+        return self._tokens.ids(text)
+
     def generate(
         self, prompts: Sequence[Prompt], *, max_tokens: int, stop: Sequence[str] = (), seed: int = 0
     ) -> list[Completion]:

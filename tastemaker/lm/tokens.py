@@ -106,6 +106,10 @@ class PromptTokenizer:
         """Return how many tokens a text or a prompt is."""
         return len(self._ids(text) if isinstance(text, str) else self.encode(text))
 
+    def ids(self, text: str) -> list[int]:
+        """Return the token ids of a text alone."""
+        return self._ids(text)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids` without control tokens."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))

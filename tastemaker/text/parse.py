@@ -25,6 +25,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _REFUSAL = re.compile(
     r"\b(?:as an? (?:ai|(?:large )?language) ?model|i(?:'m| am) sorry|i can(?:not|'t) )", re.IGNORECASE
 )
+_LIST_MARK = re.compile(r"^\s*(?:[-*\u2022]\s*|\d{1,3}\s*[.)]\s+)")
 _LETTER = re.compile(r"(?<![A-Za-z])([A-Z])(?![A-Za-z'])")
 _KEYWORD_LINE = re.compile(
     r"^\s*(?:[-*\u2022]\s*|\d+\s*[.)]\s*)?[\"'*]*(?P<word>[^:\n]*?[^\W\d_][^:\n]*?)[\"'*]*\s*:\s*(?P<support>.+)$"
@@ -124,3 +125,15 @@ def phrases(text: str, *, most: int, words: int) -> list[str]:
         if _WORD.search(phrase) and len(phrase) <= KEYWORD_LENGTH and len(phrase.split()) <= words:
             found[phrase] = None
     return list(found)[:most]
+
+
+def title(text: str, *, max_length: int) -> str:
+    """Read a product's title from what a model wrote: its first line with a word, without list marks and quotes.
+
+    "" where there is none, or where the model refuses to answer.
+    """
+    for line in text[:TEXT_LENGTH].splitlines():
+        said = clean(_LIST_MARK.sub("", line), max_length=max_length).strip(" \"'*")
+        if _WORD.search(said):
+            return "" if _REFUSAL.search(said) else said
+    return ""

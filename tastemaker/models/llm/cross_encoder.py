@@ -1,0 +1,123 @@
+"""A sentence encoder that reads history and candidate together, tuned on purchases, re-ranks.
+
+Each pair of a history's titles, newest first, and a candidate's title goes through the encoder as one text, so words
+are compared with words; what the encoder says is added to the evidence (the retriever's place, co-occurrence,
+popularity, likeness). It is trained on the last purchases in the training part, asked with what was known before them
+(`tastemaker.models.practice`), by the cross-entropy over each question's candidates.
+
+Sources: Nogueira and Cho, arXiv 1901.04085 (pairs through BERT); the listwise softmax of Cao et al., ICML 2007.
+Deviations: the score is read from the first state and the mean over the candidate's words; evidence takes part.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from tastemaker.encoders.cache import CachedEncoder
+from tastemaker.encoders.transformer import TransformerEncoder
+from tastemaker.errors import ConfigError
+from tastemaker.models.trained_reranker import TrainedReranker, TrainedRerankerConfig
+from tastemaker.neural.schedules import Shape
+from tastemaker.neural.text_pair_ranker import PairRanker, Words
+from tastemaker.text.render import item_texts
+
+if TYPE_CHECKING:
+    from tastemaker.encoders.base import Encoder
+    from tastemaker.neural.candidates import Tables
+
+
+class CrossEncoderConfig(TrainedRerankerConfig):
+    """Settings of `cross_encoder`.
+
+    Attributes:
+        candidates: how many of the offered candidates the model sees, best first; the rest keep their order below.
+        history: newest items of the history that the model sees.
+        weight: weight of the model against the retriever, or "auto" to choose it on validation.
+        calibration: validation questions used for the choice.
+        encoder_layers: first layers of the encoder that are run; None for all.
+        tuned_layers: how many of these are trained, the last ones; None for all.
+        item_tokens: tokens read of a product's text.
+        max_tokens: tokens of a pair; the oldest words of the history are left out.
+        dim: length of the collaborative vectors.
+        rounds: last purchases of each history that are asked for in training.
+        negatives: candidates beside the right one in training.
+        questions: in an epoch; where there are more, so many are drawn each time.
+        item_facts: whether the model also sees how often a product was bought. Not for data that keep only products
+            with so many purchases: there, few purchases in training tell of held-out ones (see `blend`).
+        precision: of the arithmetic: "auto" is bfloat16 on graphics cards that have it, and float32 elsewhere.
+        asked_at_once: questions that are answered together, on a graphics card 16 times as many.
+        epochs: at most so many.
+        patience: judgements without a better validation NDCG@10 before training stops; 0 never stops early.
+        judge_every: epochs between two judgements.
+        batch_size: questions of a training step.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW, on matrices only.
+        schedule: the learning rate stays "constant", or falls over `epochs` as "linear" or "cosine".
+        warmup: steps over which the learning rate rises from 0.
+        clip: largest norm of the gradient; 0 clips nothing.
+    """
+
+    history: int = Field(default=5, ge=1)
+    encoder_layers: int | None = Field(default=None, ge=1)
+    tuned_layers: int | None = Field(default=None, ge=0)
+    item_tokens: int = Field(default=24, ge=1)
+    max_tokens: int = Field(default=112, ge=8)
+    negatives: int = Field(default=11, ge=1)
+    asked_at_once: int = Field(default=4, ge=1)
+    epochs: int = Field(default=3, ge=1)
+    patience: int = Field(default=1, ge=0)
+    batch_size: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    schedule: Shape = "linear"
+    warmup: int = Field(default=100, ge=0)
+    clip: float = Field(default=1.0, ge=0)
+
+
+class CrossEncoder(TrainedReranker):
+    """Re-ranks candidates by reading history and candidate together; needs a retriever before it."""
+
+    name = "cross_encoder"
+    takes = ("encoder",)
+    extra = "text"
+    Config = CrossEncoderConfig
+    config: CrossEncoderConfig
+
+    def __init__(self, *, encoder: Encoder | None = None, **settings: Any) -> None:  # noqa: ANN401  # see Configurable
+        super().__init__(encoder=encoder or TransformerEncoder(), **settings)
+        if self.config.item_tokens + 3 >= self.config.max_tokens:
+            raise ConfigError(
+                f"{self.name}.max_tokens: {self.config.max_tokens}: a product's {self.config.item_tokens} tokens leave "
+                "no room for a history"
+            )
+
+    @property
+    def base(self) -> str:
+        """What pins the encoder's pretrained weights."""
+        return self._transformer.fingerprint()
+
+    def make_network(self, tables: Tables, *, seed: int) -> PairRanker:
+        """Split the products' texts into words and copy the encoder."""
+        config, model = self.config, self._transformer.load()
+        words = Words.of(model, item_texts(self.items), most=config.item_tokens)
+        return PairRanker(
+            model,
+            words,
+            tables,
+            layers=config.encoder_layers,
+            tuned=config.tuned_layers,
+            max_length=config.max_tokens,
+            precision=config.precision,
+        )
+
+    @property
+    def _transformer(self) -> TransformerEncoder:
+        given = self.encoder.encoder if isinstance(self.encoder, CachedEncoder) else self.encoder
+        if not isinstance(given, TransformerEncoder):
+            name = "none" if given is None else given.name
+            raise ConfigError(
+                f'{self.name}: needs [encoder] model = "transformer", whose layers can be run; got {name!r}'
+            )
+        return given
