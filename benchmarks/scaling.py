@@ -3,12 +3,13 @@
     python benchmarks/scaling.py --json benchmarks/results/scaling.json
     python benchmarks/scaling.py --table
 
-1. Interactions: one epoch of sasrec (default settings, which sample negatives in a large catalogue) on made-up shops
-   of 0.1 to 10 million purchases. Shoppers have 2 purchases and on average 9, products are drawn by Zipf's law, and the
+1. Interactions: one epoch of sasrec and of lightgcn (default settings, which sample negatives in a large catalogue) on
+   made-up shops of 0.1 to 10 million purchases. Shoppers have 2 purchases and on average 9, products are drawn by Zipf's law, and the
    catalogue grows with the cube root of the interactions, from 5,000. Seconds of fit less those of its start, and peak
    memory, each in a process of its own. Shown beside it: the exponent of seconds against interactions, 1 where the cost
    is linear. It mixes growth of the catalogue in; --items N holds it fixed.
-2. Catalogue: seconds of a training step (forward and backward through the loss alone, 2,048 places, 64 dimensions) of
+2. Products: one epoch of both at a fixed number of purchases, with 10,000 to 1,000,000 products and a sampled loss.
+3. Catalogue: seconds of a training step (forward and backward through the loss alone, 2,048 places, 64 dimensions) of
    full softmax and of sampled softmax with 1,024 negatives for 2,000 to 200,000 products. The crossing is where both
    cost the same, read off the lines between the measured sizes; `loss = "auto"` changes over at
    `losses.SAMPLED_FROM` products, which is printed beside it.
@@ -61,16 +62,20 @@ def catalogue(interactions: int) -> int:
     return int(SMALLEST_CATALOGUE * max(1.0, interactions / SMALLEST_LOG) ** (1 / 3) // 100 * 100)
 
 
-def epoch(interactions: int, n_items: int) -> dict[str, Any]:
+def epoch(model: str, interactions: int, n_items: int, loss: str) -> dict[str, Any]:
     """Train for one epoch in this process, and say what it took."""
     data = shop(interactions, n_items)
     held = peak_mib()
-    pipeline = registry.build({"stage": [{"model": "sasrec", "epochs": 1, "patience": 0}], "fallback": "none"})
+    stage = {"model": model, "epochs": 1, "patience": 0, "loss": loss}
+    pipeline = registry.build({"stage": [stage], "fallback": "none"})
     start = time.perf_counter()
     pipeline.fit(data)
     total = time.perf_counter() - start
-    (entry,) = pipeline.stages[0].recommender.report()["learning_curve"]
+    report = pipeline.stages[0].recommender.report()
+    (entry,) = report["learning_curve"]
     return {
+        "model": model,
+        "loss": report["loss"],
         "interactions": len(data),
         "users": data.n_users,
         "items": data.n_items,
@@ -79,6 +84,14 @@ def epoch(interactions: int, n_items: int) -> dict[str, Any]:
         "data_mib": held,
         "peak_mib": peak_mib(),
     }
+
+
+def measured(model: str, interactions: int, n_items: int, loss: str = "auto") -> dict[str, Any]:
+    """Train for one epoch in a process of its own, and say what it took."""
+    command = [sys.executable, __file__, "--child", model, str(interactions), str(n_items), loss]
+    said = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    print(f"{model}, {interactions:,} of {n_items:,}: {said['epoch_seconds']:.1f} s", file=sys.stderr, flush=True)
+    return said
 
 
 def step(n_items: int, loss: str, *, repeats: int) -> float:
@@ -118,31 +131,39 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table of the result that is there")
     parser.add_argument("--interactions", type=int, nargs="+", default=[100_000, 300_000, 1_000_000, 3_000_000, 10**7])
     parser.add_argument("--items", type=int, help="products of each made-up shop; without it they grow")
+    parser.add_argument("--models", nargs="*", default=["sasrec", "lightgcn"])
+    parser.add_argument("--products", type=int, nargs="*", default=[10_000, 30_000, 100_000, 300_000, 10**6])
+    parser.add_argument("--products-interactions", type=int, default=300_000, help="purchases while products grow")
     parser.add_argument("--catalogues", type=int, nargs="+", default=[2_000, 5_000, 10_000, 20_000, 50_000, 200_000])
     parser.add_argument("--repeats", type=int, default=5, help="steps of each loss")
     parser.add_argument("--json", type=Path, help="write the numbers here")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.table:
         print(table(json.loads(RESULTS.read_text())))
         return
     if options.child:
-        print(json.dumps(epoch(options.interactions[0], options.items)))
+        model, interactions, n_items, loss = options.child
+        print(json.dumps(epoch(model, int(interactions), int(n_items), loss)))
         return
     steps = [
         {"items": n, **{loss: step(n, loss, repeats=options.repeats) for loss in ("softmax", "sampled")}}
         for n in options.catalogues
     ]
-    epochs = []
-    for size in options.interactions:
-        n_items = options.items or catalogue(size)
-        command = [sys.executable, __file__, "--child", "--interactions", str(size), "--items", str(n_items)]
-        epochs.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
-        print(f"{size:,} interactions: {epochs[-1]['epoch_seconds']:.1f} s", file=sys.stderr, flush=True)
+    epochs = [
+        measured(model, size, options.items or catalogue(size)) for model in options.models for size in options.interactions
+    ]
+    products = [
+        measured(model, options.products_interactions, n_items, "sampled")
+        for model in options.models
+        for n_items in options.products
+    ]
+    by_model = {model: [row for row in epochs if row["model"] == model] for model in options.models}
     result = {
         "threads": torch.get_num_threads(),
         "epochs": epochs,
-        "exponent": exponent(epochs) if len(epochs) > 1 else None,
+        "exponents": {model: exponent(rows) for model, rows in by_model.items() if len(rows) > 1},
+        "products": products,
         "steps": steps,
         "crossing": crossing(steps),
         "sampled_from": losses.SAMPLED_FROM,
@@ -153,16 +174,20 @@ def main() -> None:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Return both parts in markdown."""
-    lines = ["| interactions | products | s an epoch | us an interaction | start | peak MiB |", "|" + "---:|" * 6]
-    for row in result["epochs"]:
-        each = 1e6 * row["epoch_seconds"] / row["interactions"]
-        lines.append(
-            f"| {row['interactions']:,} | {row['items']:,} | {row['epoch_seconds']:.1f} | {each:.0f}"
-            f" | {row['other_seconds']:.1f} s | {row['peak_mib']:,} |"
-        )
-    if result["exponent"] is not None:
-        lines.append(f"\nSeconds grow as interactions to the power {result['exponent']:.2f}.")
+    """Return all parts in markdown."""
+    head = "| model | interactions | products | loss | s an epoch | us an interaction | start | peak MiB |"
+    lines = []
+    for name in ("epochs", "products"):
+        lines += [head, "|---|---:|---:|---|" + "---:|" * 4]
+        for row in result[name]:
+            each = 1e6 * row["epoch_seconds"] / row["interactions"]
+            lines.append(
+                f"| {row['model']} | {row['interactions']:,} | {row['items']:,} | {row['loss']}"
+                f" | {row['epoch_seconds']:.1f} | {each:.0f} | {row['other_seconds']:.1f} s | {row['peak_mib']:,} |"
+            )
+        lines.append("")
+    for model, power in result["exponents"].items():
+        lines.append(f"Seconds of {model} grow as interactions to the power {power:.2f}.")
     lines += ["\n| products | full softmax, ms a step | sampled softmax, ms a step |", "|---:|---:|---:|"]
     for row in result["steps"]:
         lines.append(f"| {row['items']:,} | {1000 * row['softmax']:.1f} | {1000 * row['sampled']:.1f} |")

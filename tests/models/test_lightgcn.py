@@ -19,7 +19,8 @@ pytest.importorskip("torch")
 import torch
 
 from tastemaker.models.collaborative import lightgcn
-from tastemaker.models.collaborative.lightgcn import Graph, LightGCN, questions
+from tastemaker.models.collaborative.lightgcn import Graph, LightGCN, _item_inputs, questions
+from tastemaker.neural import losses
 
 SMALL = {"dim": 8, "epochs": 4, "batch_size": 16}
 
@@ -174,7 +175,10 @@ def test_ids_know_nothing_of_a_product_that_nobody_bought():
     assert np.isneginf(model.score(Queries.from_lists([[cold], []]))).all()
 
 
-@pytest.mark.parametrize("settings", [{"loss": "bpr"}, {"score": "inner"}, {"start": "random"}, {"layers": 0}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"loss": "bpr", "negatives": 8}, {"loss": "sampled", "negatives": 8}, {"score": "inner"}, {"start": "random"}, {"layers": 0}],
+)
 def test_every_form_learns_the_two_tastes(settings):
     data = checkerboard()
     model = LightGCN(dim=16, epochs=40, recency=1.0, patience=0, **settings).fit(data)
@@ -182,6 +186,31 @@ def test_every_form_learns_the_two_tastes(settings):
     assert (found % 2 == np.arange(data.n_users) % 2).all()
     curve = model.report()["learning_curve"]
     assert curve[-1]["loss"] < curve[0]["loss"]
+
+
+@pytest.mark.parametrize(("shoppers", "steps"), [(30, 10), (100, 10), (1_000, 16), (20_000, 16)])
+def test_an_epoch_goes_over_the_graph_a_bounded_number_of_times(shoppers, steps):
+    """At least ten times, as no more than a tenth of the shoppers may leave the graph at once."""
+    histories = Queries.from_lists([[0, 1]] * shoppers + [[2]])
+    asked = [rows for rows, *_ in LightGCN(batch_size=32)._batches(histories, np.random.default_rng(0))]
+    assert len(asked) == steps
+    assert sorted(np.concatenate(asked)) == list(range(shoppers))
+
+
+@pytest.mark.parametrize("rivals", [None, torch.arange(0, 20, 2)])
+def test_a_step_in_parts_has_the_loss_and_the_gradient_of_the_whole(rivals):
+    data = checkerboard()
+    found = []
+    for size in (1, 1000):
+        model = LightGCN(dim=8, dropout=0.0, batch_size=size, targets=2, recency=0.9)
+        inputs, graph = _item_inputs(data, model.config, None, seed=0), Graph(data.matrix())
+        asked, answers = questions(data.queries(), 2, 50, np.random.default_rng(0))
+        if rivals is not None:
+            answers = answers // 2 * 2
+        loss = model._loss(inputs, graph, losses.full_softmax, rivals, (np.arange(3), asked, answers))
+        loss.backward()
+        found.append((loss.detach(), inputs.own.weight.grad))
+    torch.testing.assert_close(*found)
 
 
 def test_validation_ends_training():
@@ -211,7 +240,7 @@ class Killed(Exception):
 
 def test_a_killed_training_goes_on_to_the_same_bits(tmp_path):
     split = leave_one_out(tiny_shop())
-    settings = {"inputs": "both", "own_dropout": 0.3, "encoder": HashEncoder(), "patience": 0, "loss": "bpr", **SMALL}
+    settings = {"inputs": "both", "own_dropout": 0.3, "encoder": HashEncoder(), "patience": 0, "loss": "sampled", "negatives": 5, **SMALL}
     whole = LightGCN(**settings).fit(split.train, seed=5)
 
     def kill(name, entry):
@@ -248,8 +277,8 @@ def test_of_products_known_by_text_only_bought_ones_compete(monkeypatch, inputs,
         competing.add(len(table))
         return full_softmax(states, table, wanted)
 
-    full_softmax = lightgcn.full_softmax
-    monkeypatch.setattr(lightgcn, "full_softmax", noted)
+    full_softmax = losses.full_softmax
+    monkeypatch.setattr(losses, "full_softmax", noted)
     LightGCN(encoder=HashEncoder(), inputs=inputs, **SMALL).fit(described_shop())
     assert competing == {rivals}
 

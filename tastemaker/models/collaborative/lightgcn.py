@@ -12,7 +12,8 @@ of these weights; r = 1 is the published form. The score is the cosine, in train
 AlphaRec (Sheng et al., ICLR 2025), which inputs = "text" comes close to; `score` = "inner" is the published product.
 
 In training a shopper is asked for a purchase from those before it, by the formula that serves, and for that step the
-batch's shoppers are taken out of the graph, so no answer lies in its own question.
+batch's shoppers are taken out of the graph, so no answer lies in its own question. Each step spreads vectors over the
+whole graph, so an epoch has a bounded number of steps, each of many shoppers: its cost grows as the interactions do.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import torch
 from pydantic import Field
 from scipy.sparse import csr_array
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tastemaker.configurable import array_text, text_array
 from tastemaker.data.queries import Queries
@@ -33,12 +35,11 @@ from tastemaker.errors import DataError
 from tastemaker.models import cooccurrence
 from tastemaker.models.similarity import on_grid, products, with_data
 from tastemaker.models.text_vectors import encoder_or_default, item_vectors
-from tastemaker.neural import training
+from tastemaker.neural import losses, training
 from tastemaker.neural.blocks import initialise
 from tastemaker.neural.identity import training_identity
 from tastemaker.neural.item_inputs import ItemInputConfig, ItemInputs
 from tastemaker.neural.judging import Jury
-from tastemaker.neural.losses import full_softmax
 from tastemaker.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 
 ABSENT = 0.1
 """Largest share of the shoppers that a training step asks and takes out of the graph."""
+STEPS = 16
+"""Most steps of an epoch, if the shoppers are many; each goes over the whole graph."""
 
 
 class Graph:
@@ -94,8 +97,8 @@ class Graph:
         return total / (layers + 1)
 
 
-class LightGCNConfig(ItemInputConfig):
-    """Settings of `lightgcn`, beyond those of its item vectors.
+class LightGCNConfig(ItemInputConfig, losses.LossConfig, training.TrainingConfig):
+    """Settings of `lightgcn`, beyond those of its item vectors, its loss and its training.
 
     Attributes:
         layers: steps from items to shoppers and back; L of them are 2 L + 1 layers of the paper, 0 is factorisation.
@@ -105,13 +108,12 @@ class LightGCNConfig(ItemInputConfig):
         start: item vectors begin at factorised co-occurrence counts, or at random.
         score: cosine, or the inner product of the paper.
         temperature: what cosines are divided by in training.
-        loss: cross-entropy over the whole catalogue, or BPR with one random negative.
-        epochs: at most so many.
-        patience: epochs without a better validation NDCG@10 before training stops.
         targets: purchases of a shopper, drawn anew each epoch, that are asked for.
-        batch_size: shoppers of a training step; at most a tenth of all, as they leave the graph for that step.
+        patience: judgements without a better validation NDCG@10 before training stops; 0 never stops early.
+        batch_size: shoppers of a training step: at most a tenth of all, as they leave the graph for that step, and at
+            least a sixteenth of all, as each step goes over the whole graph.
         learning_rate: of AdamW.
-        weight_decay: of AdamW.
+        clip: largest norm of the gradient; 0 clips nothing.
     """
 
     layers: int = Field(default=1, ge=0)
@@ -121,13 +123,11 @@ class LightGCNConfig(ItemInputConfig):
     start: Literal["cooccurrence", "random"] = "cooccurrence"
     score: Literal["cosine", "inner"] = "cosine"
     temperature: float = Field(default=0.1, gt=0)
-    loss: Literal["softmax", "bpr"] = "softmax"
-    epochs: int = Field(default=100, ge=1)
-    patience: int = Field(default=5, ge=0)
     targets: int = Field(default=2, ge=1)
+    patience: int = Field(default=5, ge=0)
     batch_size: int = Field(default=2048, ge=1)
     learning_rate: float = Field(default=0.01, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
+    clip: float = Field(default=0.0, ge=0)
 
 
 class LightGCN(Recommender):
@@ -155,6 +155,7 @@ class LightGCN(Recommender):
             texts = item_vectors(train.items, encoder, model=self.name, progress=progress)
         known = train.popularity > 0 if texts is None else (train.popularity > 0) | texts.any(axis=1)
         inputs, graph = _item_inputs(train, config, texts, seed=seed), Graph(train.matrix())
+        item_loss = losses.loss_of(config, train.n_items)
         rivals = None if texts is None else torch.from_numpy(np.flatnonzero(train.popularity > 0))
 
         def freeze() -> None:
@@ -172,14 +173,9 @@ class LightGCN(Recommender):
             judge = None if jury.silent else jury.ndcg(scorer, max_length=config.max_length)
         course = training.train(
             inputs,
-            partial(self._loss, inputs, graph, rivals),
+            partial(self._loss, inputs, graph, item_loss, rivals),
             partial(self._batches, histories),
-            training.Schedule(
-                epochs=before.get("best_epoch") or config.epochs,
-                learning_rate=config.learning_rate,
-                weight_decay=config.weight_decay,
-                patience=0 if judge is None else config.patience,
-            ),
+            config.course(judged=judge is not None, epochs=before.get("best_epoch", 0)),
             seed=seed,
             judge=judge,
             checkpoint=self.aids.checkpoint(self.name),
@@ -197,6 +193,7 @@ class LightGCN(Recommender):
             progress=progress,
         )
         self._course = course.report(not_judged="" if jury is None else jury.silent)
+        self._course["loss"] = losses.loss_name(config, train.n_items)
         freeze()
 
     def score(self, queries: Queries) -> Float32:
@@ -246,12 +243,14 @@ class LightGCN(Recommender):
     def _batches(self, histories: Queries, rng: np.random.Generator) -> Iterator[Batch]:
         """Yield the training steps of one epoch: shoppers in random order, with what they are asked."""
         rows = rng.permutation(np.flatnonzero(histories.lengths > 1))  # the first purchase is only read
-        size = min(self.config.batch_size, max(1, int(len(rows) * ABSENT)))
+        size = min(max(self.config.batch_size, -(-len(rows) // STEPS)), max(1, int(len(rows) * ABSENT)))
         for begin in range(0, len(rows), size):
             shoppers = np.sort(rows[begin : begin + size])
             yield shoppers, *questions(histories.take(shoppers), self.config.targets, self.config.max_length, rng)
 
-    def _loss(self, inputs: ItemInputs, graph: Graph, rivals: Tensor | None, batch: Batch) -> Tensor:
+    def _loss(
+        self, inputs: ItemInputs, graph: Graph, item_loss: losses.ItemLoss, rivals: Tensor | None, batch: Batch
+    ) -> Tensor:
         """Return the mean loss of a training step.
 
         Of items that are known by text only `rivals`, those that somebody has bought, compete: the others would be
@@ -268,7 +267,14 @@ class LightGCN(Recommender):
         if rivals is not None:
             rivals = rivals.to(table.device)
             table, wanted = table[rivals], torch.searchsorted(rivals, wanted)
-        return full_softmax(states, table, wanted) if config.loss == "softmax" else _bpr(states, table, wanted)
+        size = config.batch_size * config.targets
+        if len(states) <= size:
+            return item_loss(states, table, wanted)
+        parts = [  # scores of one part at a time are held; they are computed anew for the gradient
+            len(part) * checkpoint(item_loss, part, table, answer, use_reentrant=False)
+            for part, answer in zip(states.split(size), wanted.split(size), strict=True)
+        ]
+        return torch.stack(parts).sum() / len(states)
 
 
 def questions(histories: Queries, size: int, max_length: int, rng: np.random.Generator) -> tuple[Queries, Int64]:
@@ -302,13 +308,6 @@ def _item_inputs(train: Dataset, config: LightGCNConfig, texts: Float32 | None, 
         bare = ~inputs.own.weight.any(dim=1)  # without a pair an item keeps its random vector: zero has no direction
         inputs.own.weight.data[bare] = drawn[bare]
     return inputs
-
-
-def _bpr(states: Tensor, table: Tensor, answers: Tensor) -> Tensor:
-    """Return the mean of -log sigmoid of each answer's lead over one random item."""
-    others = torch.randint(len(table), answers.shape, device=answers.device)
-    leads = (states * (table[answers] - table[others])).sum(1)
-    return nn.functional.softplus(-leads).mean()
 
 
 def _both_ways(edges: csr_array) -> tuple[Tensor, Tensor]:
