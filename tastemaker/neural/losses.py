@@ -119,7 +119,7 @@ def full_softmax(hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
 def sampled_softmax(hidden: Tensor, table: Tensor, targets: Tensor, negatives: Tensor, *, n_items: int) -> Tensor:
     """Return the mean cross-entropy over target and negatives, int64 [m]; a negative stands for (n - 1) / m items."""
     true, other = _scores(hidden, table, targets, negatives)
-    return drawn_softmax(true, other, len(table))
+    return drawn_softmax(true, other, n_items)
 
 
 def drawn_softmax(true: Tensor, other: Tensor, n_items: int) -> Tensor:

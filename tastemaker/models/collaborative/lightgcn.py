@@ -175,7 +175,7 @@ class LightGCN(Recommender):
             inputs,
             partial(self._loss, inputs, graph, item_loss, rivals),
             partial(self._batches, histories),
-            config.course(judged=judge is not None, epochs=before.get("best_epoch", 0)),
+            config.course(judged=judge is not None, epochs=before.get("best_epoch")),
             seed=seed,
             judge=judge,
             checkpoint=self.aids.checkpoint(self.name),
