@@ -4,10 +4,10 @@
     python benchmarks/scaling.py --table
 
 1. Interactions: one epoch of sasrec and of lightgcn (default settings, which sample negatives in a large catalogue) on
-   made-up shops of 0.1 to 10 million purchases. Shoppers have 2 purchases and on average 9, products are drawn by Zipf's law, and the
-   catalogue grows with the cube root of the interactions, from 5,000. Seconds of fit less those of its start, and peak
-   memory, each in a process of its own. Shown beside it: the exponent of seconds against interactions, 1 where the cost
-   is linear. It mixes growth of the catalogue in; --items N holds it fixed.
+   made-up shops of 0.1 to 10 million purchases. Shoppers have 2 purchases and on average 9, products are drawn by
+   Zipf's law, and the catalogue grows with the cube root of the interactions, from 5,000. Seconds of fit less those of
+   its start, and peak memory, each in a process of its own. Shown beside it: the exponent of seconds against
+   interactions, 1 where the cost is linear. It mixes growth of the catalogue in; --items N holds it fixed.
 2. Products: one epoch of both at a fixed number of purchases, with 10,000 to 1,000,000 products and a sampled loss.
 3. Catalogue: seconds of a training step (forward and backward through the loss alone, 2,048 places, 64 dimensions) of
    full softmax and of sampled softmax with 1,024 negatives for 2,000 to 200,000 products. The crossing is where both
@@ -151,7 +151,9 @@ def main() -> None:
         for n in options.catalogues
     ]
     epochs = [
-        measured(model, size, options.items or catalogue(size)) for model in options.models for size in options.interactions
+        measured(model, size, options.items or catalogue(size))
+        for model in options.models
+        for size in options.interactions
     ]
     products = [
         measured(model, options.products_interactions, n_items, "sampled")

@@ -18,7 +18,6 @@ pytest.importorskip("torch")
 
 import torch
 
-from tastemaker.models.collaborative import lightgcn
 from tastemaker.models.collaborative.lightgcn import Graph, LightGCN, _item_inputs, questions
 from tastemaker.neural import losses
 
@@ -177,7 +176,13 @@ def test_ids_know_nothing_of_a_product_that_nobody_bought():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"loss": "bpr", "negatives": 8}, {"loss": "sampled", "negatives": 8}, {"score": "inner"}, {"start": "random"}, {"layers": 0}],
+    [
+        {"loss": "bpr", "negatives": 8},
+        {"loss": "sampled", "negatives": 8},
+        {"score": "inner"},
+        {"start": "random"},
+        {"layers": 0},
+    ],
 )
 def test_every_form_learns_the_two_tastes(settings):
     data = checkerboard()
@@ -240,7 +245,15 @@ class Killed(Exception):
 
 def test_a_killed_training_goes_on_to_the_same_bits(tmp_path):
     split = leave_one_out(tiny_shop())
-    settings = {"inputs": "both", "own_dropout": 0.3, "encoder": HashEncoder(), "patience": 0, "loss": "sampled", "negatives": 5, **SMALL}
+    settings = {
+        "inputs": "both",
+        "own_dropout": 0.3,
+        "encoder": HashEncoder(),
+        "patience": 0,
+        "loss": "sampled",
+        "negatives": 5,
+        **SMALL,
+    }
     whole = LightGCN(**settings).fit(split.train, seed=5)
 
     def kill(name, entry):
