@@ -272,7 +272,7 @@ class LightGCN(Recommender):
             return item_loss(states, table, wanted)
         parts = [  # scores of one part at a time are held; they are computed anew for the gradient
             len(part) * checkpoint(item_loss, part, table, answer, use_reentrant=False)
-            for part, answer in zip(states.split(size), wanted.split(size), strict=True)
+            for part, answer in zip(torch.split(states, size), torch.split(wanted, size), strict=True)
         ]
         return torch.stack(parts).sum() / len(states)
 
