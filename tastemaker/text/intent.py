@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from tastemaker.errors import ConfigError, LanguageModelError
 from tastemaker.text import parse
+from tastemaker.text.fitting import newest_that_fit
 from tastemaker.text.prompts import INTENT, INTENT_LENGTH, shopper_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tastemaker.lm.base import LanguageModel
+    from tastemaker.lm.base import LanguageModel, Prompt
 
 ANSWER_TOKENS = 60
 
@@ -35,17 +36,20 @@ class IntentWriter:
         self.unreadable = self.failed = 0
 
     def write(self, history: Sequence[str], *, profile: str = "", wish: str = "") -> str:
-        """Return what a shopper is after, at most 240 characters.
+        """Return what a shopper is after, at most 240 characters; a history beyond the context loses its older part.
 
         Args:
             history: product names, oldest first.
             profile: keywords, or "".
             wish: the shopper's own words, or "".
         """
+
+        def showing(count: int) -> Prompt:
+            return INTENT.fill(**shopper_places(history[len(history) - count :], profile, wish))
+
+        shown = newest_that_fit(len(history), showing, self._lm, room=ANSWER_TOKENS)
         try:
-            [answer] = self._lm.generate(
-                [INTENT.fill(**shopper_places(history, profile, wish))], max_tokens=ANSWER_TOKENS, stop=("\n",)
-            )
+            [answer] = self._lm.generate([showing(shown)], max_tokens=ANSWER_TOKENS, stop=("\n",))
         except LanguageModelError:
             self.failed += 1
             return ""

@@ -18,6 +18,7 @@ from scipy.sparse import csr_array, diags_array
 
 from tastemaker.errors import LanguageModelError
 from tastemaker.text import parse
+from tastemaker.text.fitting import newest_that_fit
 from tastemaker.text.manipulation import neutral_all
 from tastemaker.text.prompts import PROFILE, numbered
 from tastemaker.text.render import item_names
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from tastemaker.data.entities import Entities
-    from tastemaker.lm.base import LanguageModel
+    from tastemaker.lm.base import LanguageModel, Prompt
     from tastemaker.types import Int32
 
 _WORD = re.compile(r"\b[^\W\d_][\w&'-]{2,}\b")
@@ -155,9 +156,14 @@ class ProfileWriter:
         if self._lm is None:
             return None
         items = history[-MAX_HISTORY:]
-        prompt = PROFILE.fill(history=numbered([self._names[item] for item in items]), count=str(self._count))
+
+        def showing(count: int) -> Prompt:
+            names = [self._names[item] for item in items[len(items) - count :]]
+            return PROFILE.fill(history=numbered(names), count=str(self._count))
+
+        items = items[len(items) - newest_that_fit(len(items), showing, self._lm, room=ANSWER_TOKENS) :]
         try:
-            [answer] = self._lm.generate([prompt], max_tokens=ANSWER_TOKENS, stop=("\n\n",))
+            [answer] = self._lm.generate([showing(len(items))], max_tokens=ANSWER_TOKENS, stop=("\n\n",))
         except LanguageModelError:
             self.failed += 1
             return None

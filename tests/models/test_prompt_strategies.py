@@ -22,6 +22,7 @@ from tastemaker.models.windows import slide
 from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.testing import checkerboard, tiny_shop
 from tastemaker.text.intent import IntentWriter
+from tastemaker.text.profile import ProfileWriter
 from tastemaker.text.prompts import CHOOSE, EXAMPLE_CHOICE, INTENT
 from tastemaker.text.wordings import FORMS, WORDINGS, template_of
 
@@ -374,6 +375,20 @@ def test_a_prompt_beyond_the_context_loses_examples_then_history(mode):
     assert sorted(examples, reverse=True) == list(examples)
     assert sorted(items, reverse=True) == list(items)
     assert items[0] == 20 > items[-1]
+
+
+def test_intents_and_profiles_beyond_the_context_are_written_from_the_newest():
+    data = tiny_shop()
+    history = np.arange(1, 21, dtype=np.int32)
+    for context in (10_000, 160):
+        lm = ScriptedChoiceLM(lambda prompt, text: 0.0, lambda prompt: "soap: 1, 2", context=context)
+        [profile] = ProfileWriter(data.items, lm=lm).write([history])
+        shown = len(re.findall(r"^\d+\. ", lm.asked[0].user, re.MULTILINE))
+        assert profile.keywords[0].support == tuple(history[-shown:][:2].tolist())
+        IntentWriter(lm).write([f"thing number {n}" for n in range(20)])
+        assert '"thing number 19"' in lm.asked[1].user
+        assert all(lm.count_tokens(prompt) + 60 <= context for prompt in lm.asked)
+        assert (shown < 20) == (context < 10_000)
 
 
 def test_a_title_of_ten_thousand_characters_and_an_empty_one_are_asked_about():
