@@ -64,14 +64,12 @@ class LanguageModelRanker(Reranker):
 
     Class attributes:
         tasks: what the language model is tuned on where the settings name nothing.
-        takes_strategies: whether questions have other wordings, demonstrations and a chain of thought.
     """
 
     takes = ("lm",)
     ranks_cold_items = True
     reads_wish = True
     tasks: ClassVar[tuple[Task, ...]]
-    takes_strategies: ClassVar[bool] = False
     Config = RankingConfig
     config: Any  # RankingConfig, or a subclass with the ranker's own settings
 
@@ -83,13 +81,16 @@ class LanguageModelRanker(Reranker):
         self._demonstrations: Demonstrations | None = None
         self._tuner = RankerTuner(self.config.tuning, model=self.name, tasks=self.tasks)
         shows_more = self.config.demonstrations or self.config.chain_of_thought
-        if not self.takes_strategies and (shows_more or self.config.template != "palr"):
-            raise ConfigError(f"{self.name}: knows no template, demonstrations or chain_of_thought; listwise does")
         if self.config.tuning is not None and shows_more:
             raise ConfigError(
                 f"{self.name}.tuning: the model learns to answer at once; set demonstrations = 0 and "
                 "chain_of_thought = false, or leave tuning out"
             )
+
+    @property
+    def _lettered_examples(self) -> bool:
+        """Whether demonstrations show candidates by letter."""
+        return False
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Take the catalogue anew, demonstrations from the log where any are wanted, and tune if that is set."""
@@ -210,7 +211,7 @@ class LanguageModelRanker(Reranker):
         return {
             **super().report(),
             "prompt": self._template.identity,
-            "prompts_beside": prompts_beside(self.config, titles=getattr(self.config, "mode", "") == "titles"),
+            "prompts_beside": prompts_beside(self.config, lettered=self._lettered_examples),
             "language_model": None if self.lm is None else describe(self.lm),
             **self._tuner.report(),
             "counts_on_validation": self._calibration,

@@ -149,10 +149,10 @@ def restored_demonstrations(arrays: dict[str, NDArray[Any]], n_items: int) -> De
     return Demonstrations.restored(arrays, n_items) if arrays else None
 
 
-def prompts_beside(config: AskingConfig, *, titles: bool) -> list[str]:
+def prompts_beside(config: AskingConfig, *, lettered: bool) -> list[str]:
     """Return the identities of the prompts that take part beside the question's own."""
     parts = {
-        EXAMPLE_NEXT if titles else EXAMPLE_CHOICE: config.demonstrations > 0,
+        EXAMPLE_CHOICE if lettered else EXAMPLE_NEXT: config.demonstrations > 0,
         INTENT: config.chain_of_thought,
         PROFILE: config.profile == "lm",
     }

@@ -18,12 +18,14 @@ from tastemaker.models.choosing import Question
 from tastemaker.models.collaborative.popular import Popular
 from tastemaker.models.demonstrations import Demonstrations
 from tastemaker.models.llm.listwise import Listwise
+from tastemaker.models.llm.pairwise import Pairwise
+from tastemaker.models.llm.pointwise import Pointwise
 from tastemaker.models.windows import slide
 from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.testing import checkerboard, tiny_shop
 from tastemaker.text.intent import IntentWriter
 from tastemaker.text.profile import ProfileWriter
-from tastemaker.text.prompts import CHOOSE, EXAMPLE_CHOICE, INTENT
+from tastemaker.text.prompts import CHOOSE, EXAMPLE_CHOICE, EXAMPLE_NEXT, INTENT
 from tastemaker.text.wordings import FORMS, WORDINGS, template_of
 
 QUERY = Queries.from_lists([[1, 2]], users=np.array([-1], np.int32))
@@ -92,6 +94,26 @@ def test_a_recency_prompt_names_the_newest_purchase():
         QUERY, 2, candidates=candidates_of([5, 6])
     )
     assert 'Note that the most recent purchase is "brush number 2".' in lm.asked[0].user
+
+
+@pytest.mark.parametrize("name", WORDINGS)
+@pytest.mark.parametrize("kind", [Pointwise, Pairwise])
+def test_rankers_of_one_and_of_two_take_the_strategies_too(kind, name):
+    lm = ScriptedChoiceLM(lambda prompt, text: 0.0, lambda prompt: "wants soft clean soap")
+    settings = {"template": name, "demonstrations": 2, "chain_of_thought": True}
+    model = kind(lm=lm, weight=1.0, **settings).fit(tiny_shop())
+    model.rank(QUERY, 3, candidates=candidates_of([5, 6, 7]))
+    template = WORDINGS[name].yes_no if kind is Pointwise else WORDINGS[name].prefer
+    first, *others = lm.asked
+    assert first.system == INTENT.system
+    assert {prompt.system for prompt in others} == {template.system}
+    for prompt in others:
+        assert prompt.user.count("Bought next:") >= 2
+        assert 'Likely intent: "wants soft clean soap"' in prompt.user
+        assert "Candidates:" not in prompt.user.partition("The shopper bought")[0], "examples are titles"
+    report = model.report()
+    assert report["prompt"] == template.identity
+    assert {EXAMPLE_NEXT.identity, INTENT.identity} <= set(report["prompts_beside"])
 
 
 def test_a_template_can_be_searched():

@@ -88,7 +88,6 @@ class Listwise(LanguageModelRanker):
 
     name = "listwise"
     tasks = ("recommend", "recommend_retrieval")
-    takes_strategies = True
     Config = ListwiseConfig
     config: ListwiseConfig
 
@@ -107,6 +106,10 @@ class Listwise(LanguageModelRanker):
     @property
     def _shown_at_once(self) -> int:
         return min(self.config.candidates, self.config.window)
+
+    @property
+    def _lettered_examples(self) -> bool:
+        return self.config.mode != "titles"
 
     @property
     def _template(self) -> Template:

@@ -20,7 +20,8 @@ from pydantic import Field
 from tastemaker.models.choosing import ask_choices
 from tastemaker.models.llm_ranking import LanguageModelRanker, RankingConfig
 from tastemaker.models.reranking import LEAST_QUESTIONS
-from tastemaker.text.prompts import LETTERS, PREFER, prefer
+from tastemaker.text.prompts import LETTERS, prefer
+from tastemaker.text.wordings import WORDINGS
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -45,6 +46,10 @@ class PairwiseConfig(RankingConfig):
         comparisons: pairs of candidates that are asked about at most, each in both orders.
         aggregate: what is made of the comparisons: strengths of a "bradley_terry" model, or "wins".
         history: newest items of the history that the model sees.
+        template: how the question is worded; `tastemaker prompts` lists the wordings.
+        demonstrations: similar shoppers whose next purchase is shown as an example (few-shot); 0 for zero-shot.
+        choices: candidates drawn with each demonstration, which are shown where the answer is a letter of many.
+        chain_of_thought: whether the model first writes what the shopper is after, then judges.
         profile: who writes the profile part: "statistics", the language model ("lm"), or "none".
         weight: weight of the model against the retriever, or "auto" to choose it on validation.
         calibration: validation questions used for the choice.
@@ -66,14 +71,22 @@ class Pairwise(LanguageModelRanker):
 
     @property
     def _template(self) -> Template:
-        return PREFER
+        return WORDINGS[self.config.template].prefer
 
     def _longest(self, question: Question) -> Prompt:
         first, second = sorted(question.candidates, key=len)[-2:]
         return self._prompt(question, first, second)
 
     def _prompt(self, question: Question, first: str, second: str) -> Prompt:
-        return prefer(question.history, (first, second), profile=question.profile, wish=question.wish)
+        return prefer(
+            question.history,
+            (first, second),
+            profile=question.profile,
+            wish=question.wish,
+            intent=question.intent,
+            examples=question.examples,
+            template=question.wording.prefer,
+        )
 
     def _scores(self, questions: Sequence[Question], *, counts: Counter[str]) -> list[Float32 | None]:
         """Return strength or mean wins of each candidate; None where the model failed."""

@@ -17,7 +17,8 @@ from pydantic import Field
 from tastemaker.models.choosing import ask_choices
 from tastemaker.models.llm_ranking import LanguageModelRanker, RankingConfig
 from tastemaker.models.reranking import LEAST_QUESTIONS
-from tastemaker.text.prompts import YES_NO, YES_OR_NO, yes_no
+from tastemaker.text.prompts import YES_OR_NO, yes_no
+from tastemaker.text.wordings import WORDINGS
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -35,6 +36,10 @@ class PointwiseConfig(RankingConfig):
     Attributes:
         candidates: how many of the offered candidates are asked about, best first; the rest keep their order below.
         history: newest items of the history that the model sees.
+        template: how the question is worded; `tastemaker prompts` lists the wordings.
+        demonstrations: similar shoppers whose next purchase is shown as an example (few-shot); 0 for zero-shot.
+        choices: candidates drawn with each demonstration, which are shown where the answer is a letter of many.
+        chain_of_thought: whether the model first writes what the shopper is after, then judges.
         profile: who writes the profile part: "statistics", the language model ("lm"), or "none".
         weight: weight of the model against the retriever, or "auto" to choose it on validation.
         calibration: validation questions used for the choice.
@@ -54,13 +59,21 @@ class Pointwise(LanguageModelRanker):
 
     @property
     def _template(self) -> Template:
-        return YES_NO
+        return WORDINGS[self.config.template].yes_no
 
     def _longest(self, question: Question) -> Prompt:
         return self._prompt(question, max(question.candidates, key=len))
 
     def _prompt(self, question: Question, name: str) -> Prompt:
-        return yes_no(question.history, name, profile=question.profile, wish=question.wish)
+        return yes_no(
+            question.history,
+            name,
+            profile=question.profile,
+            wish=question.wish,
+            intent=question.intent,
+            examples=question.examples,
+            template=question.wording.yes_no,
+        )
 
     def _scores(self, questions: Sequence[Question], *, counts: Counter[str]) -> list[Float32 | None]:
         """Return log p(Yes) - log p(No) of each candidate; None where the model failed."""
