@@ -246,3 +246,14 @@ def test_the_leak_tests_see_what_was_asked(lm):
     assert len(pairs[0]) == model.report()["questions"]
     with pytest.raises(LeakError):
         check_pairs(make(lm).fit(split.refit).learnt_from()[what], split, what=what)
+
+
+def test_without_layers_the_tokens_speak_for_themselves(lm):
+    """The state of a candidate does not depend on the history then; with layers it does."""
+    for layers, depends in ((0, False), (1, True)):
+        network = network_of(lm, tuned="lora", layers=layers)
+        said = [
+            network.read(question := asked([history], [[2, 7]]), network.features(question)) for history in ([3], [4])
+        ]
+        assert ((said[0] - said[1]).abs().max() > 1e-4) == depends
+    assert not [name for name in network_of(lm, tuned="lora", layers=0).state_dict() if "language_model" in name]

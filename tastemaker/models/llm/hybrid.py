@@ -48,7 +48,8 @@ class HybridConfig(TrainedRerankerConfig):
         calibration: validation questions used for the choice.
         tuned: what of the language model is trained: "none", "lora" (low-rank adapters beside all matrices), "full".
         rank: of the adapters.
-        lm_layers: first layers of the language model that are run; None for all.
+        lm_layers: first layers of the language model that are run; None for all. With 0, tokens and evidence speak for
+            themselves: what the language model adds can be told.
         dim: length of the collaborative vectors.
         dropout: of the map from vectors to tokens.
         rounds: last purchases of each history that are asked for in training.
@@ -71,7 +72,7 @@ class HybridConfig(TrainedRerankerConfig):
 
     tuned: Tuned = "lora"
     rank: int = Field(default=8, ge=1)
-    lm_layers: int | None = Field(default=None, ge=1)
+    lm_layers: int | None = Field(default=None, ge=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     epochs: int = Field(default=6, ge=1)
     patience: int = Field(default=2, ge=0)
