@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -49,6 +49,7 @@ class Aids:
         on_epoch: called after each epoch with the name of the part and its entry of the learning curve; what it raises
             ends the training.
         part: place of the model among the parts of a pipeline, e.g. "0/2/".
+        epochs: by part, where an earlier training of it chose how many.
     """
 
     validation: Holdout | None = None
@@ -58,11 +59,17 @@ class Aids:
     threads: int | Literal["measure"] | None = None
     on_epoch: Callable[[str, Mapping[str, float]], None] | None = None
     part: str = ""
+    epochs: Mapping[str, int] = field(default_factory=dict)
 
     def of_part(self, name: str) -> Aids:
         """Return the same aids for one part of a pipeline, with a checkpoint folder of its own."""
         folder = None if self.folder is None else self.folder / name
         return replace(self, folder=folder, part=f"{self.part}{name}/")
+
+    def epochs_for(self, course: Mapping[str, Any]) -> int | None:
+        """Return the epochs that were chosen for this part, if any: by an earlier training, or by the last `course`."""
+        chosen: int | None = course.get("best_epoch") if self.keep_choices else None
+        return self.epochs.get(self.part, chosen)
 
     def listener(self, name: str) -> Callable[[Mapping[str, float]], None] | None:
         """Return what the training of a model called `name` calls after each epoch."""

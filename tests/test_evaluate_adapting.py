@@ -9,6 +9,7 @@ from tastemaker.data.split import leave_one_out
 from tastemaker.data.variants import of_shoppers
 from tastemaker.errors import ConfigError, DataError, LeakError
 from tastemaker.evaluate import Adaptation, Options, Variant
+from tastemaker.recommender import Aids
 from tastemaker.testing import tiny_shop
 
 
@@ -138,3 +139,42 @@ def test_a_saved_model_is_not_refitted():
     split = leave_one_out(tiny_shop(seed=2))
     with pytest.raises(ConfigError, match="a saved model is measured as it is"):
         next(evaluate.evaluate_variants(pipeline, split, [Variant(refit=True)], adapt=Adaptation(facts)))
+
+
+def network(**settings):
+    text = {"inputs": "text", "dim": 8, "layers": 1, "learning_rate": 0.01, "epochs": 6, "patience": 2}
+    stage = {"model": "sasrec", **text, **settings}
+    return registry.build({"stage": [stage], "fallback": "popular"})
+
+
+def test_tuning_for_production_learns_as_long_as_a_tuning_on_validation_found_best():
+    elsewhere, shop = leave_one_out(tiny_shop(seed=1)), tiny_shop(seed=2)
+    arrays, epochs = [], None
+    for _ in range(2):
+        pipeline = network()
+        evaluate.fit(pipeline, elsewhere)
+        pipeline.transfer(shop.items)
+        if epochs is None:
+            anew, epochs = evaluate.tune_on_all(pipeline, shop, seed=3)
+            assert anew == ["popular"] and list(epochs) == ["0/"]
+        else:  # by hand: find the number, go back to the beginning, and learn from all
+            split, begun = leave_one_out(shop), pipeline.stages[0].recommender.arrays()
+            pipeline.tune(split.refit, aids=Aids(validation=split.test), seed=3)
+            model = pipeline.stages[0].recommender
+            assert model.report()["best_epoch"] == epochs["0/"]
+            model.attach(shop.items, begun)
+            model.tune(shop, aids=Aids(epochs={"": epochs["0/"]}), seed=3)
+        model = pipeline.stages[0].recommender
+        assert len(model.report()["learning_curve"]) == epochs["0/"]
+        arrays.append(model.score(shop.queries().take(slice(0, 9))))
+    assert arrays[0].tobytes() == arrays[1].tobytes()
+
+
+def test_without_anybody_to_ask_tuning_takes_the_number_that_was_chosen_before():
+    pipeline, shop = network(), tiny_shop(seed=2)
+    evaluate.fit(pipeline, leave_one_out(tiny_shop(seed=1)))
+    chosen = pipeline.stages[0].recommender.report()["best_epoch"]
+    short = shop.with_log(shop.log.group_by("user", maintain_order=True).head(2))
+    pipeline.transfer(shop.items)
+    evaluate.tune_on_all(pipeline, short)
+    assert len(pipeline.stages[0].recommender.report()["learning_curve"]) == chosen

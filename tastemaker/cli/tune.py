@@ -79,8 +79,9 @@ def tune(
             raise ConfigError("--share: is for measuring how little data do; --split none learns from all of them")
         if pipeline.items.digest != shop.items.digest:
             pipeline.transfer(shop.items)
-        pipeline.tune(shop, seed=seed, progress=bar)
-        histories, protocol = shop.real().queries(), {"split": "none", "interactions": len(shop)}
+        anew, epochs = evaluate.tune_on_all(pipeline, shop, seed=seed, progress=bar)
+        histories, protocol = _asked(shop, split)
+        protocol |= {"fitted_anew": anew, "epochs": epochs}
         learnt = shop
     else:
         parts = split_data(shop, split, seed=seed).with_facts(data_fingerprint=shop.fingerprint)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tastemaker import guards
+from tastemaker.abilities import Tunable
 from tastemaker.data.split import leave_one_out
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import CHECKPOINT, Aids
@@ -135,3 +136,28 @@ def fit_on_all(
         if pipeline.wants_calibration:
             pipeline.calibrate(split.test, seed=seed, progress=progress)
     pipeline.fit(data, aids=_again(aids), seed=seed, progress=progress)
+
+
+def tune_on_all(
+    pipeline: Pipeline, data: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent
+) -> tuple[list[str], dict[str, int]]:
+    """Go on learning from everything, for production.
+
+    For how many epochs is chosen first, by a tuning that does not see each shopper's last purchase; then all begins
+    again, with the last purchases. Where no shopper has 3 interactions, as many epochs as the training before chose.
+
+    Returns:
+        Names of the parts that were fitted anew, and the number of epochs of each part that went on learning.
+    """
+    aids, epochs = replace(aids or Aids(), keep_choices=True), {}
+    tunable = {name: part for name, part in pipeline.parts.items() if isinstance(part, Tunable)}
+    real = data.real()
+    if pipeline.stops_early and real.queries().lengths.max(initial=0) >= 3:
+        split = leave_one_out(real)
+        begun = {name: part.arrays() for name, part in tunable.items()}
+        pipeline.tune(split.refit, aids=_first(aids, split.test), seed=seed, progress=progress)
+        epochs = {f"{name}/": part.report().get("best_epoch") for name, part in tunable.items()}
+        for name, part in tunable.items():
+            part.attach(data.items, begun[name])
+    chosen = {name: count for name, count in epochs.items() if count is not None}
+    return pipeline.tune(data, aids=replace(_again(aids), epochs=chosen), seed=seed, progress=progress), chosen

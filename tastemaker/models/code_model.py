@@ -241,7 +241,7 @@ class CodeModel(Recommender):
             self._network,
             self._loss,
             batches,
-            self.config.course(judged=judge is not None, epochs=before.get("best_epoch")),
+            self.config.course(judged=judge is not None, epochs=self.aids.epochs_for(self._course)),
             seed=seed,
             judge=judge,
             checkpoint=checkpoint,

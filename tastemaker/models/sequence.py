@@ -22,7 +22,7 @@ from tastemaker.models.sequence_ranker import SequenceRanker
 from tastemaker.models.shopper_texts import shopper_vectors
 from tastemaker.models.text_vectors import encoded_items, item_vectors
 from tastemaker.neural import losses, training
-from tastemaker.neural.batches import Batch, batch_of, by_length
+from tastemaker.neural.batches import Batch, batch_of, blank_of, by_length
 from tastemaker.neural.blocks import initialise
 from tastemaker.neural.identity import training_identity
 from tastemaker.neural.judging import Jury
@@ -149,7 +149,7 @@ class SequenceModel(SequenceRanker):
             self._network,
             lambda batch: self._loss(batch, item_loss),
             batches,
-            self.config.course(judged=judge is not None, epochs=before.get("best_epoch")),
+            self.config.course(judged=judge is not None, epochs=self.aids.epochs_for(self._course)),
             seed=seed,
             judge=judge,
             judges_start=verb == "tune",
@@ -203,7 +203,22 @@ class SequenceModel(SequenceRanker):
     def _loss(self, batch: Batch, item_loss: losses.ItemLoss) -> Tensor:
         """Return the mean loss of the next item over all places."""
         known = replace(batch, items=batch.items[:, :-1], lengths=batch.lengths - 1)
-        return self._loss_at(known, known.real, batch.items[:, 1:][known.real], item_loss)
+        loss = self._loss_at(known, known.real, batch.items[:, 1:][known.real], item_loss)
+        return self._with_first(loss, int((batch.lengths - 1).sum()), batch, item_loss)
+
+    def _with_first(self, loss: Tensor, count: int, batch: Batch, item_loss: losses.ItemLoss) -> Tensor:
+        """Return the mean of `loss`, itself a mean over `count` places, and that of first items by shopper texts alone.
+
+        So a shopper of whom only a text is known gets an answer that was trained.
+        """
+        if self._network.shoppers is None or batch.shoppers is None:
+            return loss
+        told = self._network.told(batch.shoppers)
+        if not told.any():
+            return loss
+        unread = blank_of(batch.shoppers[told])
+        first = self._loss_at(unread, unread.real, batch.items[told, 0], item_loss)
+        return (count * loss + len(unread.items) * first) / (count + len(unread.items))
 
     def _loss_at(self, asked: Batch, places: Tensor, targets: Tensor, item_loss: losses.ItemLoss) -> Tensor:
         """Return the mean loss of the forecasts at these places, bool [b, L], for targets int64 [N].

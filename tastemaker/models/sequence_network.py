@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from tastemaker.neural import losses, training
+from tastemaker.neural.batches import HIDDEN
 from tastemaker.neural.item_inputs import ItemInputConfig
 from tastemaker.neural.user_inputs import UserTexts
 
@@ -84,8 +85,21 @@ class SequenceNetwork(nn.Module):
         self.shopper_texts = torch.from_numpy(np.concatenate([texts, unknown]))
 
     def forward(self, table: Tensor, batch: Batch) -> Tensor:
-        """Return the forecast at each place of each history, [b, L, d]."""
-        return self.states(nn.functional.embedding(batch.items, table), batch)
+        """Return the forecast at each place of each history, [b, L, d]; hidden items have the vector `blank`."""
+        known = nn.functional.embedding(batch.items.clamp(min=0), table)
+        if self.shoppers is not None:  # only then a history may be empty
+            known = torch.where((batch.items == HIDDEN)[:, :, None], self.blank, known)
+        return self.states(known, batch)
+
+    @property
+    def blank(self) -> Tensor:
+        """What stands for an item that is not known, [d]."""
+        return torch.zeros(self.places.embedding_dim, device=self.places.weight.device)
+
+    def told(self, shoppers: Tensor) -> Tensor:
+        """Return of which shoppers, int64 [b], a text says something, bool [b]."""
+        there = (shoppers >= 0) & (shoppers < len(self.shopper_texts) - 1)
+        return self.shopper_texts[shoppers.masked_fill(~there, -1)].any(dim=1)
 
     def states(self, known: Tensor, batch: Batch) -> Tensor:
         """Return what the layers make of embedded histories, [b, L, d], their places and their shoppers."""

@@ -17,7 +17,7 @@ from tastemaker.data.ranking import Ranking, top_k
 from tastemaker.errors import ConfigError
 from tastemaker.models.sequence_network import SequenceConfig, SequenceNetwork
 from tastemaker.models.text_vectors import encoder_or_default
-from tastemaker.neural.batches import batch_of, by_length
+from tastemaker.neural.batches import batch_of, blank_of, by_length
 from tastemaker.neural.item_inputs import ItemInputs
 from tastemaker.neural.judging import ASKED
 from tastemaker.neural.parallel import spread
@@ -154,6 +154,7 @@ class SequenceRanker(Recommender):
 
         lengths = np.minimum(queries.lengths[told], self.config.max_length)
         spread(read, [told[rows] for rows in by_length(lengths, ASKED)])
+        self._introduce(queries, states, known)
         wishes = queries.texts if self.reads_wish and queries.texts is not None else ()
         asked = [row for row, wish in enumerate(wishes) if wish.strip()]
         if asked:
@@ -163,6 +164,19 @@ class SequenceRanker(Recommender):
             states[asked] = turned(states[asked], wished, weight=self.config.wish_weight)
             known[asked] |= wished.any(axis=1)  # a wish without a known word says nothing
         return states, known
+
+    def _introduce(self, queries: Queries, states: Float32, known: Bool) -> None:
+        """Put in the forecasts for shoppers without a history of whom a text says something."""
+        if self._network.shoppers is None or queries.users is None:
+            return
+        rows = np.flatnonzero(~known)
+        shoppers = torch.from_numpy(queries.users[rows].astype(np.int64)).to(self._table.device)
+        told = self._network.told(shoppers)
+        rows = rows[told.cpu().numpy()]
+        if len(rows):
+            with torch.inference_mode():
+                states[rows] = self._network(self._table, blank_of(shoppers[told]))[:, 0].cpu().numpy()
+            known[rows] = True
 
     def _nearest(self, states: Float32, known: Bool, k: int, *, exclude: Queries | None) -> Ranking:
         """Return the k items with the largest scores for states [B, d], as `score` and `top_k` would."""

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from tastemaker.types import Int64
 
 
+HIDDEN = -1
+"""In the place of an item: there is one, or will be, and nobody says which."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """b histories of at most L items.
@@ -59,6 +63,12 @@ def batch_of(queries: Queries, rows: Int64, max_length: int, *, device: str = "c
     shoppers = None if queries.users is None else queries.users[rows]
     told = (items, lengths) if shoppers is None else (items, lengths, shoppers)
     return Batch(*(torch.from_numpy(numbers.astype(np.int64)).to(device) for numbers in told))
+
+
+def blank_of(shoppers: Tensor) -> Batch:
+    """Return histories of one hidden item each: those of shoppers, int64 [b], of whom no purchase is known."""
+    items = torch.full((len(shoppers), 1), HIDDEN, device=shoppers.device)
+    return Batch(items, torch.ones_like(shoppers), shoppers)
 
 
 def by_length(lengths: Int64, size: int, rng: np.random.Generator | None = None) -> Iterator[Int64]:

@@ -184,8 +184,9 @@ class ItemInputs(nn.Module):
 
         Args:
             texts: text vectors of its items, by the encoder of the first catalogue, [n, t].
-            before: number that each item had until now, -1 for a new one, [n]; None: all of them are new. New items
-                have no own vector, so their texts alone rank them.
+            before: number that each item had until now, -1 for a new one, [n]; None: all of them are new, those of
+                another shop, whose texts have a mean of their own. New items have no own vector, so their texts alone
+                rank them.
 
         Raises:
             ConfigError: with inputs = "id", or texts of another length.
@@ -197,6 +198,8 @@ class ItemInputs(nn.Module):
                 f"text vectors have {texts.shape[1]} numbers, these item vectors were learnt on {width}; "
                 "use the encoder of the training"
             )
+        if before is None:
+            self.transform.recentre(texts)
         self.read(texts)
         if self.own is not None:
             old = self.own.weight.data

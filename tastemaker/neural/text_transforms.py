@@ -90,6 +90,12 @@ class TextTransform(nn.Module):
         self.mean.copy_(torch.from_numpy(mean))
         self.matrix.copy_(torch.from_numpy(matrix))
 
+    def recentre(self, texts: Float32) -> None:
+        """Take the mean of another catalogue's texts; else all of them would lean to one side, and look alike."""
+        rows = texts[texts.any(axis=1)]
+        if self.kind != "none" and len(rows) > 1:
+            self.mean.copy_(torch.from_numpy(rows.astype(np.float64).mean(axis=0)))
+
     def forward(self, texts: Tensor) -> Tensor:
         """Transform rows, [n, t] -> [n, width]."""
         there = texts.any(dim=1, keepdim=True)

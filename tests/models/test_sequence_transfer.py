@@ -14,6 +14,7 @@ from tastemaker.data.split import Holdout
 from tastemaker.encoders.tfidf import TfidfEncoder
 from tastemaker.errors import ConfigError, DataError, NotFitted, TrainingFailed
 from tastemaker.models.sequential.bert4rec import BERT4Rec
+from tastemaker.models.sequential.bsarec import BSARec
 from tastemaker.models.sequential.sasrec import SASRec
 from tastemaker.recommender import Aids
 from tastemaker.testing import HashEncoder, tiny_shop
@@ -226,14 +227,15 @@ def test_by_id_a_wish_changes_nothing():
     np.testing.assert_array_equal(model.rank(plain, 3).items, model.rank(wished, 3).items)
 
 
-def clubs(users=160, seed=0) -> Dataset:
-    """A shop where the first purchase tells nothing, and the shopper's club decides the second one."""
+def clubs(users=160, seed=0, *, turned=False) -> Dataset:
+    """A shop where the first purchase tells nothing, and the shopper's club decides the second one; or turned."""
     rng = np.random.default_rng(seed)
     rows, people = [], []
     for user in range(users):
         sport = ["tennis", "chess"][int(rng.integers(2))]
         people.append((f"u{user}", f"member of the {sport} club" if user % 10 else None))
-        rows += [(f"u{user}", f"p{rng.integers(4)}"), (f"u{user}", f"{sport}{rng.integers(3)}")]
+        bought = [(f"u{user}", f"p{rng.integers(4)}"), (f"u{user}", f"{sport}{rng.integers(3)}")]
+        rows += bought[::-1] if turned else bought
     frame = pl.DataFrame(people, schema=["user_id", "about"], orient="row")
     return Dataset.from_frames(pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row"), users=frame)
 
@@ -251,6 +253,31 @@ def test_what_is_known_of_a_shopper_decides_where_the_history_does_not():
     assert (model.rank(unknown, 1).lengths == 1).all()
     again = SASRec(encoder=HashEncoder(), **model.config.model_dump()).attach(model.items, model.arrays())
     np.testing.assert_array_equal(model.rank(queries, 5).scores, again.rank(queries, 5).scores)
+
+
+@pytest.mark.parametrize("kind", [SASRec, BERT4Rec, BSARec])
+def test_a_shopper_without_history_is_answered_by_what_is_known_of_them(kind):
+    """The club decides the first purchase here; of whom nothing is known gets no answer."""
+    data = clubs(turned=True)
+    frame = pl.concat([data.users.frame, pl.DataFrame({"id": ["new"], "about": ["member of the chess club"]})])
+    data = replace(data, users=Entities(frame))
+    model = kind(encoder=HashEncoder(), shopper_texts=True, **SMALL).fit(data)
+    about = frame["about"].to_list()
+    asked = [row for row in range(data.n_users) if row % 10 == 0 or row % 7 == 0 or row == data.n_users - 1]
+    empty = np.zeros(len(asked) + 1, dtype=np.int64)
+    queries = Queries(empty, np.zeros(0, dtype=np.int32), users=np.array(asked, dtype=np.int32))
+    listed = model.rank(queries, 2)
+    for row, items in zip(asked, listed.items, strict=True):
+        if about[row] is None:
+            assert (items == -1).all()
+        else:
+            club = "tennis" if "tennis" in about[row] else "chess"
+            assert [club in id_ for id_ in model.items.ids(items)] == [True, True], about[row]
+    strangers = Queries(empty, queries.items, users=np.full(len(asked), -1, dtype=np.int32))
+    assert not model.rank(strangers, 2).lengths.any()
+    assert not model.rank(Queries(empty, queries.items), 2).lengths.any()
+    again = kind(encoder=HashEncoder(), **model.config.model_dump()).attach(model.items, model.arrays())
+    np.testing.assert_array_equal(listed.scores, again.rank(queries, 2).scores)
 
 
 def test_shoppers_of_another_shop_are_unknown_until_tuned_and_read_by_the_same_encoder():

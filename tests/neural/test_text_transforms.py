@@ -49,6 +49,20 @@ def test_zca_whitens_and_stays_as_near_as_whitening_can():
     np.testing.assert_allclose(found[0] @ found[0].T, found[1] @ found[1].T, atol=1e-4)  # the same cosines
 
 
+def test_texts_of_another_catalogue_are_centred_on_their_own_mean():
+    """Two catalogues that differ by a shift look the same; the directions stay those of the first."""
+    rows, shift = texts(), np.array([1, -2, 0, 0.5, 0, 3], dtype=np.float32)
+    transform = fitted(rows, "whiten")
+    matrix, before = transform.matrix.clone(), transform(torch.from_numpy(rows))
+    assert (transform(torch.from_numpy(rows + shift)) - before).abs().max() > 0.5
+    transform.recentre(rows + shift)
+    np.testing.assert_allclose(transform(torch.from_numpy(rows + shift)), before, atol=1e-3)
+    np.testing.assert_array_equal(transform.matrix, matrix)
+    none = fitted(rows, "none")
+    none.recentre(rows + shift)
+    assert not none.mean.any()
+
+
 def test_four_texts_by_hand():
     """Deviations 2 and 1 about (5, 5): whitening makes a square of the rectangle."""
     rows = np.array([[7, 6], [7, 4], [3, 6], [3, 4]], dtype=np.float32)

@@ -191,7 +191,7 @@ class TwoTower(Recommender):
             network,
             network,
             batches,
-            config.course(judged=judge is not None, epochs=before.get("best_epoch")),
+            config.course(judged=judge is not None, epochs=self.aids.epochs_for(self._course)),
             seed=seed,
             judge=judge,
             judges_start=True,

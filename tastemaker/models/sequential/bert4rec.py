@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tastemaker.models.sequence import SequenceModel
 from tastemaker.models.sequence_network import AttentiveConfig, SequenceNetwork
-from tastemaker.neural.batches import batch_of
+from tastemaker.neural.batches import HIDDEN, batch_of
 from tastemaker.neural.blocks import Bidirectional
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from tastemaker.neural.batches import Batch
     from tastemaker.neural.item_inputs import ItemInputs
     from tastemaker.neural.losses import ItemLoss
-
-HIDDEN = -1
-"""Item number of a mask."""
 
 
 class BERT4RecConfig(AttentiveConfig):
@@ -64,7 +61,12 @@ class ClozeNetwork(SequenceNetwork):
         """Return what each place may be, judged by all others, [b, L, d]."""
         hidden = (batch.items == HIDDEN)[:, :, None]
         known = nn.functional.embedding(batch.items.clamp(min=0), table)
-        return self.states(torch.where(hidden, self.mask.weight, known), batch)
+        return self.states(torch.where(hidden, self.blank, known), batch)
+
+    @property
+    def blank(self) -> Tensor:
+        """What stands for a hidden item, [d]."""
+        return self.mask.weight[0]
 
     def hints(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return which places are real: these layers look both ways."""
@@ -96,7 +98,8 @@ class BERT4Rec(SequenceModel):
         """Return the mean loss of the hidden items."""
         hidden = cloze(batch, share=self.config.mask_share, newest=self.config.newest_share)
         asked = replace(batch, items=batch.items.masked_fill(hidden, HIDDEN))
-        return self._loss_at(asked, hidden, batch.items[hidden], item_loss)
+        loss = self._loss_at(asked, hidden, batch.items[hidden], item_loss)
+        return self._with_first(loss, int(hidden.sum()), batch, item_loss)
 
     def _forecasts(self, queries: Queries, rows: NDArray[np.int64], table: Tensor) -> Tensor:
         """Return the state of a mask after the newest purchase, [b, d]."""
