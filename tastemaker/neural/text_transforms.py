@@ -91,10 +91,14 @@ class TextTransform(nn.Module):
         self.matrix.copy_(torch.from_numpy(matrix))
 
     def recentre(self, texts: Float32) -> None:
-        """Take the mean of another catalogue's texts; else all of them would lean to one side, and look alike."""
-        rows = texts[texts.any(axis=1)]
-        if self.kind != "none" and len(rows) > 1:
-            self.mean.copy_(torch.from_numpy(rows.astype(np.float64).mean(axis=0)))
+        """Take the mean of another catalogue's texts; else all of them would lean to one side, and look alike.
+
+        Where all of them are one text the mean stays.
+        """
+        rows = texts[texts.any(axis=1)].astype(np.float64)
+        mean = rows.mean(axis=0) if len(rows) else rows.sum(axis=0)
+        if self.kind != "none" and np.square(rows - mean).sum() > ROUNDING * np.square(rows).sum():
+            self.mean.copy_(torch.from_numpy(mean))
 
     def forward(self, texts: Tensor) -> Tensor:
         """Transform rows, [n, t] -> [n, width]."""
