@@ -99,27 +99,33 @@ class KeywordStatistics:
         items = history[-MAX_HISTORY:]
         if not len(items) or not len(self._terms):
             return Profile((), "statistics")
-        ages = np.arange(len(items))[::-1]
-        weights = np.asarray((RECENCY**ages).astype(np.float32) @ self._weighted[items]).ravel()
-        support = np.asarray((self._shown[np.unique(items)] > 0).sum(axis=0)).ravel()
-        weights = np.where((support == 1) & (len(np.unique(items)) > 1), weights / 2, weights)
+        distinct = np.unique(items)
+        shown, weighted = self._shown[distinct], self._weighted[items]
+        terms = np.unique(shown.indices)  # all that the history shows, in the order of the vocabulary
+        shows = np.zeros((len(distinct), len(terms)), dtype=bool)
+        shows[np.repeat(np.arange(len(distinct)), np.diff(shown.indptr)), np.searchsorted(terms, shown.indices)] = True
+        ages = np.repeat(np.arange(len(items))[::-1], np.diff(weighted.indptr))
+        places = np.searchsorted(terms, weighted.indices)
+        weights = np.bincount(places, weights=weighted.data * RECENCY**ages, minlength=len(terms))
+        weights[(shows.sum(axis=0) == 1) & (len(distinct) > 1)] /= 2
         chosen: list[int] = []
-        for term in np.lexsort((np.arange(len(weights)), -weights))[: count * 8]:
-            words = set(self._terms[term].split())
-            if weights[term] > 0 and not any(words & set(self._terms[other].split()) for other in chosen):
-                chosen.append(int(term))
+        for place in np.lexsort((terms, -weights.astype(np.float32)))[: count * 8].tolist():
+            words = set(self._terms[terms[place]].split())
+            if weights[place] > 0 and not any(words & set(self._terms[terms[other]].split()) for other in chosen):
+                chosen.append(place)
             if len(chosen) == count:
                 break
         total = float(weights[chosen].sum()) or 1.0
-        columns = self._shown[:, chosen].tocsr()
         return Profile(
             tuple(
                 Keyword(
-                    str(self._terms[term]),
-                    float(weights[term]) / total,
-                    tuple(int(item) for item in dict.fromkeys(items.tolist()) if columns[[item]][:, [place]].nnz),
+                    str(self._terms[terms[place]]),
+                    float(weights[place]) / total,
+                    tuple(
+                        dict.fromkeys(item for item in items.tolist() if shows[np.searchsorted(distinct, item), place])
+                    ),
                 )
-                for place, term in enumerate(chosen)
+                for place in chosen
             ),
             "statistics",
         )
