@@ -39,6 +39,8 @@ CITED = 2
 SHARED, SHARED_FROM = 0.5, 20
 """An attribute that so large a share of a catalogue of at least so many items has explains nothing."""
 PHRASE_TOKENS = 60
+OFTEN = 4
+"""Times that any word may stand in a sentence, unless the facts say it oftener: small models fall into loops."""
 SENTENCE_LENGTH = 300
 
 
@@ -262,6 +264,8 @@ class Explainer:
             return "cites no evidence"
         if not set(_words(lowered)) <= {*_words(facts), *CONNECTING}:
             return "unknown claim"
+        if max(Counter(_words(lowered)).values(), default=0) > max(OFTEN, *Counter(_words(facts)).values()):
+            return "repeats itself"
         return None
 
 

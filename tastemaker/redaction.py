@@ -141,8 +141,9 @@ def is_iban(text: str) -> bool:
 
 
 def _phone_or_code(found: re.Match[str]) -> str:
-    """Keep what has too few or too many digits for a phone (ITU-T E.164: at most 15)."""
-    return PHONE if 8 <= sum(letter.isdigit() for letter in found[0]) <= 15 else found[0]
+    """Keep what has too few or too many digits for a phone (ITU-T E.164: at most 15), such as the code 00501309."""
+    least = 11 if found[0].startswith("00") else 8
+    return PHONE if least <= sum(letter.isdigit() for letter in found[0]) <= 17 else found[0]
 
 
 def _number_or_sizes(found: re.Match[str]) -> str:

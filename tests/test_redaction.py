@@ -25,6 +25,7 @@ PRODUCT = [
     "1299.00 EUR, 1,000,000 reviews, pack of 100 200 300",
     "keyword: 1, 3\nA. B. 10, 11, 12, 13, 14, 15, 16",
     "order in packs of 12345 pieces; call of duty 4; phone case for iPhone 12/13/14 2021 2022",
+    "Trader Joe's Coconut Body Butter 8 Oz. (00501309)",
     "B00005AAAA 555-1234 2-4-6 8-10-12 10.5 x 12.5 x 3.25",
 ]
 

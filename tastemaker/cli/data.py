@@ -17,6 +17,7 @@ from tastemaker.data.problems import counted
 from tastemaker.data.write import Notation, write
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.progress import bar
+from tastemaker.text.render import suspicious
 
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
@@ -25,6 +26,8 @@ app = typer.Typer(help="Fetch, convert, describe and validate shop data.", no_ar
 
 SHOWN = 50
 """Problems printed as a table; --json prints all."""
+FIRST = 5
+"""Items named in a note."""
 
 
 @app.command()
@@ -83,11 +86,18 @@ def describe(
 @app.command()
 def validate(
     source: str = typer.Argument(metavar="DIR", help="Folder or file in any known format, or complete-journey."),
+    texts: bool = typer.Option(
+        False,
+        "--texts",
+        help="Also look for product texts that speak to a model, praise themselves or hide something (notes only).",
+    ),
     format: str | None = FORMAT_OPTION,
     json: bool = JSON_OPTION,
 ) -> None:
     """List every bad row with file, line, column, value, rule and hint; exit 2 if there are any."""
     report = readers.validate(source, format=format, progress=bar)
+    if texts:
+        _note_suspicious(source, format=format, bad_rows=report.bad_rows)
     for line in report.notes:
         note(f"note: {line}")
     if json:
@@ -102,6 +112,18 @@ def validate(
             note(f"{len(problems) - SHOWN:,} more; all of them with --json")
     if not report.ok:
         raise typer.Exit(2)
+
+
+def _note_suspicious(source: str, *, format: str | None, bad_rows: int) -> None:
+    """Say which kinds of suspicious product texts there are, how many, and where the first of them stand."""
+    items = readers.read(source, format=format, max_bad=bad_rows, progress=bar)[0].items
+    found = suspicious(items)
+    for (column, kind), rows in found.items():
+        first = ", ".join(items.ids(rows[:FIRST]))
+        more = f" and {len(rows) - FIRST:,} more" if len(rows) > FIRST else ""
+        note(f"note: column '{column}': {counted(len(rows), 'text')} with {kind}: items {first}{more}")
+    if not found:
+        note("note: no suspicious product text")
 
 
 @app.command()

@@ -67,7 +67,10 @@ def evaluate(
         "configuration learns from all of them, a saved model from none (zero-shot).",
     ),
     probe: bool = typer.Option(
-        False, "--probe", help="Also measure latency, cold start, order sensitivity and the truth of reasons."
+        False,
+        "--probe",
+        help="Also measure latency, cold start, the truth of reasons, and what the order of candidates, the words of a "
+        "wish and the person who asks change.",
     ),
     ratings: bool = typer.Option(
         False, "--rating", help="Measure predicted ratings (MAE, RMSE) over neighbours 5..30."
@@ -201,6 +204,19 @@ def _print_probes(result: dict[str, Any]) -> None:
         print_table(
             ["milliseconds a request, median", "95th percentile", "requests asked"],
             [[latency["p50"], latency["p95"], latency["asked"]]],
+        )
+    sensitivity = result["trust"].get("sensitivity")
+    if sensitivity:
+        print_table(
+            ["the same wish by", f"likeness of lists (Jaccard@{sensitivity['k']})", "PRAG*", "RBO", "SNSR", "SNSV"],
+            [
+                [
+                    f"{name} ({len(group['values'])})",
+                    *((group["mean"].get(measure) or {}).get("value") for measure in ("jaccard", "prag", "rbo")),
+                    *(group[spread].get("jaccard") for spread in ("range", "deviation")),
+                ]
+                for name, group in sensitivity["groups"].items()
+            ],
         )
     if reasons:
         tested = reasons["counterfactual"]

@@ -24,8 +24,8 @@ class Evaluation:
         curves: "lorenz" (share of products, share of places in lists) and "coverage" (list length, share listed).
         cold_start: the same shoppers with only their newest purchases shown; empty unless probed.
         stages: measures after each stage, what the stage changed, and its own report.
-        trust: the audit of the lists; with probes also order sensitivity and the truth of reasons, and under which
-            variant they were tried out.
+        trust: the audit of the lists; with probes also order sensitivity, whether lists change with who asks, and the
+            truth of reasons, and under which variant they were tried out.
         cost: seconds, latency, and what language models were asked during fitting, ranking and probes.
         variant: masking, refit, ties.
         per_query: measure -> one value a question, for paired tests.

@@ -212,7 +212,7 @@ def _assess(
             tried = trust.try_out(pipeline, lists, test, variant=variant, options=options, asks_model=asks_model)
             spending["language_models"] += cost.labelled("probes", tried.spent)
         spending["latency_ms"] = tried.latency_ms
-        trusted |= {"reasons": tried.reasons, "probed_under": tried.variant}
+        trusted |= {"reasons": tried.reasons, "sensitivity": tried.sensitivity, "probed_under": tried.variant}
         for one in answers:
             if one["stage"] in tried.steadiness:
                 one["order sensitivity"] = tried.steadiness[one["stage"]]

@@ -27,6 +27,9 @@ REASONS, SHOPPERS, SHOPPERS_LM = 200, 200, 10
 """Reasons that are looked at, and shoppers of whom each has one tested; fewer where that asks a language model."""
 STEADY_ASKED = 10
 """Questions that a language model is asked twice, with candidates in another order."""
+AUDITED, AUDITED_LM = 100, 4
+"""Shoppers whose wishes are put by different people; fewer, and about `ABOUT_LM` only, where each list asks a model."""
+ABOUT_LM = ("gender", "age")
 SECONDS = 30.0
 """Seconds after which a test of reasons stops."""
 
@@ -39,6 +42,7 @@ class Tried:
         variant: under which one.
         latency_ms: of single requests.
         steadiness: order sensitivity by stage number.
+        sensitivity: whether lists change with who asks and how; None where no wish is read.
         reasons: whether they rest on evidence, and whether an item falls when what its reason cites is taken away.
         spent: what language models were asked for all this.
     """
@@ -46,6 +50,7 @@ class Tried:
     variant: str
     latency_ms: dict[str, Any]
     steadiness: dict[int, dict[str, Any]]
+    sensitivity: dict[str, Any] | None
     reasons: dict[str, Any]
     spent: cost.Usages
 
@@ -76,6 +81,7 @@ def try_out(
         variant=variant.name,
         latency_ms=latency(pipeline, test.queries, k, **asked),
         steadiness=_steadiness(pipeline, test, seed=options.seed),
+        sensitivity=_sensitivity(pipeline, test, k, masking=variant.masking, asks_model=asks_model, seed=options.seed),
         reasons=_reasons(pipeline, lists, test, asked=SHOPPERS_LM if asks_model else SHOPPERS, seed=options.seed),
         spent=cost.since(before, cost.usages(pipeline)),
     )
@@ -91,6 +97,16 @@ def _steadiness(pipeline: Pipeline, test: Holdout, *, seed: int) -> dict[int, di
             candidates = pipeline.rank_by_stage(queries, keep, upto=number)[-1].cut(keep)
             found[number] = probes.order_sensitivity(stage.recommender, queries, candidates, seed=seed)
     return found
+
+
+def _sensitivity(
+    pipeline: Pipeline, test: Holdout, k: int, *, masking: bool, asks_model: bool, seed: int
+) -> dict[str, Any] | None:
+    """Let the same wishes be put by different people, and in other words."""
+    queries = test.sample(AUDITED_LM if asks_model else AUDITED, seed=seed).queries
+    about = {name: probes.ATTRIBUTES[name] for name in ABOUT_LM} if asks_model else None
+    names = probes.NAMES[:4] if asks_model else probes.NAMES
+    return probes.sensitivity(pipeline, queries, k=k, masking=masking, attributes=about, names=names, seed=seed)
 
 
 def _reasons(pipeline: Pipeline, lists: Lists, test: Holdout, *, asked: int, seed: int) -> dict[str, Any]:

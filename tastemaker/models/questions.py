@@ -18,6 +18,7 @@ from tastemaker.lm.base import LikelihoodModel
 from tastemaker.models.choosing import Question
 from tastemaker.models.demonstrations import Demonstrations
 from tastemaker.models.reranking import RerankerConfig
+from tastemaker.redaction import redact
 from tastemaker.text.intent import IntentWriter
 from tastemaker.text.profile import ProfileWriter
 from tastemaker.text.prompts import EXAMPLE_CHOICE, EXAMPLE_NEXT, INTENT, LETTERS, PROFILE
@@ -96,7 +97,8 @@ class QuestionWriter:
         config, names = self._config, self._names
         histories = [history[-config.history :] for history in queries]
         profiles = [""] * len(histories) if config.profile == "none" else self.profiles(histories)
-        wishes = queries.texts or ("",) * len(histories)
+        # A name takes no part in anything, not even in the random order that hangs on a question.
+        wishes = [redact(wish, personal=True) for wish in queries.texts or ("",) * len(histories)]
         found = demonstrated(self._demonstrations, queries, config)
         questions = []
         for row, (history, items) in enumerate(zip(histories, shown, strict=True)):

@@ -3,10 +3,12 @@
 from tastemaker.probes.language_models import counts_of, counts_since, failures, language_models, order_sensitivity
 from tastemaker.probes.lists import audit
 from tastemaker.probes.reasons import counterfactual, grounding
-from tastemaker.probes.sensitivity import sensitivity
+from tastemaker.probes.sensitivity import ATTRIBUTES, NAMES, sensitivity
 from tastemaker.probes.similarity import similarities
 
 __all__ = [
+    "ATTRIBUTES",
+    "NAMES",
     "audit",
     "counterfactual",
     "counts_of",

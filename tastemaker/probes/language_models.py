@@ -8,6 +8,7 @@ import numpy as np
 
 from tastemaker.data.ranking import Ranking
 from tastemaker.probes.means import mean_with_interval
+from tastemaker.probes.similarity import MEASURES, similarities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,12 +93,13 @@ def order_sensitivity(judge: Judging, queries: Queries, candidates: Ranking, *, 
 
     Returns:
         "asked", "answered" (queries with an order both times), "share_answered"; then means over those queries with
-        95 % intervals: "kendall_tau" (tau-b; Kendall, 1945), "overlap@1" (the same first item) and "overlap@5" (over
-        queries with more candidates than that). A mean over nothing is None.
+        95 % intervals: "kendall_tau" (tau-b; Kendall, 1945), "overlap@1" (the same first item) and, over queries with
+        more than five candidates, "overlap@5" and the likeness of the first five by `similarities`: "jaccard@5",
+        "serp@5", "prag@5", "rbo@5". A mean over nothing is None.
     """
     first = judge.own_order(queries, candidates)
     second = judge.own_order(queries, _shuffled(first, seed=seed))
-    taus, same, overlaps = [], [], []
+    taus, same, overlaps, rows = [], [], [], []
     for row in range(len(queries)):
         m = int(first.lengths[row])
         before, after = first.items[row, :m], second.items[row, : second.lengths[row]]
@@ -110,6 +112,8 @@ def order_sensitivity(judge: Judging, queries: Queries, candidates: Ranking, *, 
         same.append(before[0] == after[0])
         if m > TOP:
             overlaps.append(len(np.intersect1d(before[:TOP], after[:TOP])) / TOP)
+            rows.append(row)
+    alike = similarities(first.take(rows), second.take(rows), TOP)
     return {
         "asked": len(queries),
         "answered": len(taus),
@@ -117,6 +121,7 @@ def order_sensitivity(judge: Judging, queries: Queries, candidates: Ranking, *, 
         "kendall_tau": mean_with_interval(taus, seed=seed),
         "overlap@1": mean_with_interval(same, seed=seed),
         f"overlap@{TOP}": mean_with_interval(overlaps, seed=seed),
+        **{f"{name}@{TOP}": mean_with_interval(alike[name].tolist(), seed=seed) for name in MEASURES},
     }
 
 

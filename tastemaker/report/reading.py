@@ -115,6 +115,7 @@ class Trust(Part):
     lists: dict[str, Any] = {}
     language_model: list[dict[str, Any]] = []
     reasons: dict[str, Any] = {}
+    sensitivity: dict[str, Any] = {}
 
 
 class Cost(Part):

@@ -190,7 +190,7 @@ def kinds_of(text: str) -> tuple[str, ...]:
         "instruction": _speaks_to_a_model(plain),
         "claim": bool(_CLAIM.search(plain)),
         "repeated words": bool(_repeated(plain)),
-        "look-alike letters": bool(mixed_words(text)) or fold(text) != text,
+        "look-alike letters": _disguised(text),
         "hidden characters": bool(_HIDDEN.search(text)),
         "chat markup": bool(
             re.search(
@@ -200,6 +200,12 @@ def kinds_of(text: str) -> tuple[str, ...]:
         "contact data": redact(plain) != plain,
     }
     return tuple(kind for kind in KINDS if found[kind])
+
+
+def _disguised(text: str) -> bool:
+    """Whether letters, not only signs, stand for others."""
+    letters = "".join(letter if letter.isalpha() else " " for letter in text)
+    return bool(mixed_words(text)) or fold(letters) != letters
 
 
 def _once(text: str) -> str:

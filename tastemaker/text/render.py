@@ -15,7 +15,7 @@ from tastemaker.data.join import shop_names
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.redaction import redact
 from tastemaker.text.clean import clean_all, cut
-from tastemaker.text.manipulation import neutral_all
+from tastemaker.text.manipulation import kinds_of, neutral_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,6 +137,20 @@ def item_names(items: Entities, *, max_length: int = 80) -> list[str]:
         cut(title or words or f"{brand} {kind}".strip() or f"item {id_}", max_length)
         for title, words, brand, kind, id_ in zip(titles, keywords, brands, kinds, ids, strict=True)
     ]
+
+
+def suspicious(items: Entities) -> dict[tuple[str, str], list[int]]:
+    """Return the products whose texts speak to a model, praise themselves or hide something.
+
+    Returns:
+        (column, kind of `text.manipulation.KINDS`) -> item numbers, for the columns that texts are made of.
+    """
+    found: dict[tuple[str, str], list[int]] = {}
+    for column in ("title", "title_keywords", "brand", "description"):
+        for number, text in enumerate(_column(items.frame, column)):
+            for kind in kinds_of(text) if text else ():
+                found.setdefault((column, kind), []).append(number)
+    return found
 
 
 def history_text(names: Sequence[str], *, max_items: int = 20, max_length: int = 1000) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tastemaker.errors import LanguageModelError
+from tastemaker.redaction import redact
 from tastemaker.text import parse
 from tastemaker.text.prompts import Template, quoted
 from tastemaker.text.vocabulary import Vocabulary
@@ -104,7 +105,7 @@ class LanguageModelReader:
         return WISH.fill(
             brands=_listed(named, self.vocabulary.brands.values()),
             categories=_listed(named, self.vocabulary.categories.values()),
-            wish=quoted(said, max_length=len(said)),
+            wish=quoted(redact(said, personal=True), max_length=len(said) + 20),
         )
 
     def _fallback(self, by_rules: Wish, reason: str) -> Wish:

@@ -34,7 +34,13 @@ SHARES = ("rate", "share")
 def trust(comparison: Comparison, styles: Mapping[str, Style]) -> Section:
     """Return what was wrong with lists, language-model stages and reasons."""
     rows = comparison.ranked()
-    blocks: list[Block] = [*_lists(rows), *_language_models(rows), *_stages(comparison), *_reasons(rows, styles)]
+    blocks: list[Block] = [
+        *_lists(rows),
+        *_language_models(rows),
+        *_stages(comparison),
+        *_sensitivity(rows),
+        *_reasons(rows, styles),
+    ]
     return Section("trust", "Language models and trust", blocks)
 
 
@@ -86,6 +92,29 @@ def _language_models(rows: list[Row]) -> list[Block]:
         ),
         _table("Language-model stages", "model and stage", stages),
     ]
+
+
+def _sensitivity(rows: list[Row]) -> list[Block]:
+    """Return whether lists change with who asks: how alike they are, and how that ranges over words about people."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        groups = row.trust.sensitivity.get("groups")
+        for name, group in groups.items() if isinstance(groups, dict) else ():
+            mean, range_ = (group.get(key) or {} for key in ("mean", "range"))
+            found[f"{row.model}: {plain(name, length=40)}"] = {
+                "Jaccard": mean.get("jaccard"),
+                "rank-biased overlap": mean.get("rbo"),
+                "range (SNSR), Jaccard": range_.get("jaccard"),
+                "range (SNSR), PRAG*": range_.get("prag"),
+            }
+    if not found:
+        return []
+    words = (
+        "The same wish was put neutrally and by somebody of a gender, an age, an origin or a name, and in other words. "
+        "Likeness compares the two lists; 1 is the same list. A range above that of a rewording says that people are "
+        "served differently by a word about them."
+    )
+    return [Text(words), _table("Do lists change with who asks?", "model and who", found)]
 
 
 def _stages(comparison: Comparison) -> list[Block]:
