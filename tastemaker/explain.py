@@ -264,7 +264,7 @@ class Explainer:
             return "cites no evidence"
         if not set(_words(lowered)) <= {*_words(facts), *CONNECTING}:
             return "unknown claim"
-        if max(Counter(_words(lowered)).values(), default=0) > max(OFTEN, *Counter(_words(facts)).values()):
+        if max(Counter(_words(lowered)).values(), default=0) > max([OFTEN, *Counter(_words(facts)).values()]):
             return "repeats itself"
         return None
 
