@@ -289,7 +289,7 @@ def test_settings_that_do_not_go_together_are_refused():
     with pytest.raises(
         ConfigError, match='"product" with source = "both" gives codes to each: levels must be at least 2'
     ):
-        make("rpg", levels=1)
+        make("rpg", levels=1, scheme="product")
     with pytest.raises(ConfigError, match='collisions = "nearest" finds no free codes'):
         make("tiger", scheme="collaborative", collisions="nearest")
     with pytest.raises(ConfigError, match="a trie"):

@@ -8,10 +8,11 @@ is $\sum_j \log p_j(c_j)$.
 
 Differences. The paper searches a graph of similar items; here every item is scored, which is a gather and a sum:
 exact, and fast up to some 100,000 items. Codes come from texts and purchases of the training part side by side
-(`source = "both"`), where the paper reads texts alone, and code vectors begin at co-occurrence. With `item_loss` above
-0 the cross-entropy of the item's score among drawn items is added, so that the codes are also trained together. With
-`own = true` an item is read as the mean of its codes plus a vector of its own, which a product that nobody has bought
-lacks; forecasts are codes all the same.
+(`source = "both"`), where the paper reads texts alone, and code vectors begin at co-occurrence. Codes are also trained
+together: a share `item_loss` of the loss is the cross-entropy of the item's score among drawn items, without which
+(`item_loss = 0`, the paper's loss) learning takes many times as many epochs. With `own = true` an item is read as the
+mean of its codes plus a vector of its own, which a product that nobody has bought lacks; forecasts are codes all the
+same.
 """
 
 from __future__ import annotations
@@ -62,14 +63,15 @@ class RPGConfig(CodeModelConfig):
     """
 
     scheme: Scheme = "product"
-    levels: int = Field(default=32, ge=1)
+    levels: int = Field(default=16, ge=1)
     collisions: Policy = "allow"
     temperature: float = Field(default=0.07, gt=0)
-    item_loss: float = Field(default=0.0, ge=0, le=1)
+    item_loss: float = Field(default=0.8, ge=0, le=1)
     negatives: int = Field(default=1024, ge=1)
     own: bool = False
     own_dropout: float = Field(default=0.3, ge=0, lt=1)
-    dropout: float = Field(default=0.5, ge=0, lt=1)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -199,11 +201,14 @@ class RPG(CodeModel):
         return torch.stack(parts).sum()
 
     def _item_loss(self, pointed: Tensor, books: list[Tensor], targets: Tensor) -> Tensor:
-        """Return the mean cross-entropy of the items' scores against those of bought items that are drawn."""
+        """Return the mean cross-entropy of items against bought ones that are drawn.
+
+        An item counts by the mean over its codes, not the sum, whose softmax would be m times as sharp.
+        """
         numbers, bought = self._network.numbers, torch.from_numpy(np.flatnonzero(self._bought)).to(targets.device)
         count = min(self.config.negatives, len(bought))
         drawn = bought[torch.randperm(len(bought), device=bought.device)[:count]]
-        logits = torch.cat([pointed[:, j] @ book.t() for j, book in enumerate(books)], dim=1)  # [N, vocabulary]
+        logits = torch.cat([pointed[:, j] @ book.t() for j, book in enumerate(books)], dim=1) / len(books)
         other = functional.embedding_bag(numbers[drawn], logits.t().contiguous(), mode="sum").t()  # [N, count]
         true = logits.gather(1, numbers[targets]).sum(dim=1)
         return drawn_softmax(true, other.masked_fill(drawn == targets[:, None], -torch.inf), len(bought))

@@ -75,6 +75,7 @@ class TIGERConfig(CodeModelConfig):
     beams: int = Field(default=30, ge=1)
     smoothing: float = Field(default=0.02, ge=0, le=1)
     user_tokens: int = Field(default=0, ge=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
     judged: int = Field(default=2_000, ge=1)
 
     @model_validator(mode="after")
