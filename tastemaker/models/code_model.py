@@ -30,7 +30,7 @@ from tastemaker.neural.indexing.usage import staleness, usage
 from tastemaker.neural.judging import Jury
 from tastemaker.progress import silent
 from tastemaker.recommender import Recommender
-from tastemaker.text.render import item_texts
+from tastemaker.text.render import item_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tastemaker.data.entities import Entities
     from tastemaker.data.queries import Queries
     from tastemaker.encoders.base import Encoder
+    from tastemaker.neural.indexing.semantic_ids import SemanticIds
     from tastemaker.neural.judging import Scores
     from tastemaker.progress import Progress
     from tastemaker.types import Bool, Float32, Int32
@@ -73,6 +74,7 @@ class CodeModel(Recommender):
 
     takes = ("encoder",)
     extra = "indexing"
+    ranks_cold_items = True  # with schemes that read texts
     Config = CodeModelConfig
     config: Any  # CodeModelConfig, or a subclass with the network's own settings
 
@@ -107,7 +109,7 @@ class CodeModel(Recommender):
         """Give the network the identifiers of the catalogue."""
 
     @property
-    def ids(self) -> Any:  # noqa: ANN401  # SemanticIds; a property of models that have any
+    def ids(self) -> SemanticIds:
         """The identifiers of the catalogue.
 
         Raises:
@@ -149,7 +151,7 @@ class CodeModel(Recommender):
     def transfer(self, items: Entities) -> None:
         """Rank another catalogue: the same shop's with new products, or another shop's. Nothing is learnt.
 
-        Products with the id and the text of a known one keep its identifier; the others get theirs from their text.
+        Products with the id and the name of a known one keep its identifier; the others get theirs from their text.
 
         Raises:
             ConfigError: identifiers say nothing of new products.
@@ -161,8 +163,8 @@ class CodeModel(Recommender):
                 f'{self.name}: scheme = "{self.config.scheme}" says nothing of new products; '
                 'use "residual" or "product" with source = "text" or "both", or "text"'
             )
-        known = {pair: number for number, pair in enumerate(zip(old.frame["id"], item_texts(old), strict=True))}
-        now = zip(items.frame["id"], item_texts(items), strict=True)
+        known = {pair: number for number, pair in enumerate(zip(old.frame["id"], item_names(old), strict=True))}
+        now = zip(items.frame["id"], item_names(items), strict=True)
         before = np.array([known.get(pair, -1) for pair in now], dtype=np.int64)
         codes = self._codes.moved_to(items, before, self.encoder, model=self.name, progress=silent)
         self._bought = np.where(before >= 0, self._bought[before], False)
