@@ -257,3 +257,15 @@ def test_without_layers_the_tokens_speak_for_themselves(lm):
         ]
         assert ((said[0] - said[1]).abs().max() > 1e-4) == depends
     assert not [name for name in network_of(lm, tuned="lora", layers=0).state_dict() if "language_model" in name]
+
+
+@pytest.mark.parametrize("tuned", ["lora", "full"])
+def test_half_precision_says_nearly_the_same(lm, tuned):
+    shop = tiny_shop()
+    queries = shop.queries().take(np.arange(20))
+    candidates = Transitions().fit(shop).rank(queries, 10)
+    halved, whole = (
+        make(lm, tuned=tuned, precision=precision).fit(shop).opinions(queries, candidates, purpose="rank")
+        for precision in ("bfloat16", "float32")
+    )
+    assert all(np.abs(one - other).max(initial=0) < 0.05 for one, other in zip(halved, whole, strict=True))
