@@ -12,10 +12,10 @@ import re
 CONTROL = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
 # Embeddings, overrides and isolates that change the reading direction, and the marks that go with them.
 BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-# Zero-width characters, soft hyphen, fillers, variation selectors, and the tag block.
+# Zero-width characters, soft hyphen, fillers, variation selectors, the tag block, and the private-use planes.
 INVISIBLE = (
     "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f\u3164\ufe00-\ufe0f"
-    "\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff"
 )
 
 CONTROL_PATTERN = f"[{CONTROL}]"

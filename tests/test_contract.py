@@ -39,6 +39,7 @@ SETTINGS = {
     **{key: {"dim": 8, "layers": 1, "epochs": 2} for key in ("sasrec", "bert4rec", "bsarec", "gru4rec", "hstu")},
     "tiger": {"dim": 8, "layers": 1, "heads": 2, "epochs": 2, "levels": 2, "codes": 16},
     "rpg": {"dim": 8, "layers": 1, "epochs": 2, "levels": 4, "codes": 8},
+    "p5": {"dim": 8, "layers": 1, "heads": 2, "epochs": 2, "vocabulary": 400},
     "listwise": {"weight": 1.0, "candidates": 20, "orders": 2},
     **{key: {"weight": 1.0, "candidates": 20} for key in ("pointwise", "pairwise")},
     **{key: {"weight": 1.0, "dim": 8, "epochs": 1, "rounds": 1} for key in ("hybrid", "cross_encoder")},
@@ -61,6 +62,7 @@ CANNOT_FIND = {
     "bsarec",
     "gru4rec",
     "hstu",
+    "p5",
 }  # the toy has no order to learn
 
 
@@ -95,6 +97,13 @@ class TestTextEnrichedItemKNN(RecommenderContract):
 class TestTextEnrichedUserKNN(RecommenderContract):
     def make(self):
         return registry.model_class("user_knn")(alpha=0.5, encoder=HashEncoder())
+
+
+class TestP5OfSeveralCodes(RecommenderContract):
+    finds_the_held_out_item = False
+
+    def make(self):
+        return registry.model_class("p5")(**SETTINGS["p5"], indexing="random", levels=2, codes=8)
 
 
 class TestPipeline(RecommenderContract):

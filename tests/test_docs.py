@@ -47,7 +47,8 @@ def test_toml_blocks_build():
     from tastemaker import registry
     from tastemaker.lm import build as language_models
 
-    found = [code for page in ("README.md", "docs/pipeline.md") for _, code in blocks(ROOT / page, ("toml",))]
+    pages = ("README.md", "docs/pipeline.md", "docs/pretraining.md")
+    found = [code for page in pages for _, code in blocks(ROOT / page, ("toml",))]
     assert found
     for code in found:
         settings = tomllib.loads(code)

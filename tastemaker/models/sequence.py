@@ -21,7 +21,7 @@ from tastemaker.models import cooccurrence
 from tastemaker.models.sequence_ranker import SequenceRanker
 from tastemaker.models.shopper_texts import shopper_vectors
 from tastemaker.models.text_vectors import encoded_items, item_vectors
-from tastemaker.neural import losses, training
+from tastemaker.neural import losses, objectives, training
 from tastemaker.neural.batches import Batch, batch_of, blank_of, by_length
 from tastemaker.neural.blocks import initialise
 from tastemaker.neural.identity import training_identity
@@ -64,6 +64,8 @@ class SequenceModel(SequenceRanker):
         self._build(train.n_items, texts, shoppers, seed=seed)
         self._know(train.popularity > 0)
         self._start(train, seed=seed)
+        if self.config.pretrain:
+            self._pretrain(train, seed=seed, progress=progress)
         self._train(train, "fit", seed=seed, progress=progress)
 
     def transfer(self, items: Entities) -> None:
@@ -131,16 +133,53 @@ class SequenceModel(SequenceRanker):
                 "use popular or text_knn"
             )
 
-    def _train(self, train: Dataset, verb: str, *, seed: int, progress: Progress) -> None:
-        before = self._course if self.aids.keep_choices else {}
-        histories, checkpoint = train.queries(), self.aids.checkpoint(self.name)
+    def _batches(self, train: Dataset, most: int) -> Callable[[np.random.Generator], Iterator[Batch]]:
+        """Return what yields the newest `most` items of each history of two and more, in random order."""
+        histories = train.queries()
         rows = np.flatnonzero(histories.lengths > 1)
-        lengths = np.minimum(histories.lengths[rows], self.learnt_length)
+        lengths = np.minimum(histories.lengths[rows], most)
 
         def batches(rng: np.random.Generator) -> Iterator[Batch]:
             for group in by_length(lengths, self.config.batch_size, rng):
-                yield batch_of(histories, rows[group], self.learnt_length, device=self.aids.device)
+                yield batch_of(histories, rows[group], most, device=self.aids.device)
 
+        return batches
+
+    def _pretrain(self, train: Dataset, *, seed: int, progress: Progress) -> None:
+        """Learn what `neural.objectives` ask before the next purchase is learnt."""
+        config, name = self.config, f"{self.name}.pretraining"
+        item_loss = losses.loss_of(config, train.n_items)
+
+        def loss_of(batch: Batch) -> Tensor:
+            table = self._network.inputs()
+            rivals = None if config.inputs == "id" else torch.from_numpy(self._competing).to(table.device)
+
+            def predict(states: Tensor, targets: Tensor) -> Tensor:
+                if rivals is None:
+                    return item_loss(states, table, targets)
+                return item_loss(states, table[rivals], torch.searchsorted(rivals, targets))
+
+            return objectives.loss(config.pretrain, self._network, table, batch, predict, config)
+
+        checkpoint = self.aids.checkpoint(name)
+        course = training.train(
+            self._network,
+            loss_of,
+            self._batches(train, config.max_length),
+            replace(config.course(judged=False, epochs=config.pretrain_epochs), horizon=config.pretrain_epochs),
+            seed=seed,
+            checkpoint=checkpoint,
+            identity="" if checkpoint is None else self._identity(train, "pretrain"),
+            device=self.aids.device,
+            threads=None if self.aids.threads == "measure" else self.aids.threads,
+            on_epoch=self.aids.listener(name),
+            progress=progress,
+        )
+        self._pretrained = training.timeless(course.curve)
+
+    def _train(self, train: Dataset, verb: str, *, seed: int, progress: Progress) -> None:
+        before = self._course if self.aids.keep_choices else {}
+        checkpoint, batches = self.aids.checkpoint(self.name), self._batches(train, self.learnt_length)
         item_loss = losses.loss_of(self.config, train.n_items)
         jury, judge = self._jury(train, seed=seed), None
         if jury is not None and not jury.silent:
@@ -161,7 +200,8 @@ class SequenceModel(SequenceRanker):
             progress=progress,
         )
         said = course.report(not_judged="" if jury is None else jury.silent)
-        self._course = {**said, "loss": losses.loss_name(self.config, train.n_items)}
+        before_it = {"pretraining": self._pretrained} if verb == "fit" and self.config.pretrain else {}
+        self._course = {**said, "loss": losses.loss_name(self.config, train.n_items), **before_it}
         self._freeze()
 
     def _identity(self, train: Dataset, verb: str) -> str:

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from tastemaker.neural import losses, training
+from tastemaker.neural import losses, objectives, training
 from tastemaker.neural.batches import HIDDEN
 from tastemaker.neural.item_inputs import ItemInputConfig
 from tastemaker.neural.user_inputs import UserTexts
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tastemaker.types import Float32
 
 
-class SequenceConfig(ItemInputConfig, losses.LossConfig, training.TrainingConfig):
-    """Settings of every sequence model, beyond those of its item vectors, its loss and its training.
+class SequenceConfig(ItemInputConfig, losses.LossConfig, objectives.PretrainingConfig, training.TrainingConfig):
+    """Settings of every sequence model, beyond those of its item vectors, its loss, its pre-training and its training.
 
     Attributes:
         layers: of the network.
@@ -38,6 +38,12 @@ class SequenceConfig(ItemInputConfig, losses.LossConfig, training.TrainingConfig
     start: Literal["cooccurrence", "random"] = "cooccurrence"
     shopper_texts: bool = False
     wish_weight: float = Field(default=0.5, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _something_to_cut(self) -> Self:
+        if self.pretrain and self.max_length < 2:
+            raise ValueError("pretrain cuts histories; max_length must be at least 2")
+        return self
 
 
 class AttentiveConfig(SequenceConfig):

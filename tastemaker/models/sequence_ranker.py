@@ -58,6 +58,7 @@ class SequenceRanker(Recommender):
     _competing: Int64  # their numbers
     _rankable: Bool  # items that something is known of, [n]
     _course: dict[str, Any]
+    _pretrained: list[dict[str, float]]  # learning curve of the last pre-training
     _shopper_reader: Encoder
 
     def __init__(self, *, encoder: Encoder | None = None, **settings: Any) -> None:  # noqa: ANN401  # checked by the base

@@ -67,7 +67,7 @@ class Case:
 
 
 class TaskWriter:
-    """Writes the pairs of every family, and at request the prompts alone, in the same words.
+    """Writes the pairs of every family.
 
     Args:
         train: what is learnt from.
@@ -116,27 +116,9 @@ class TaskWriter:
             for number, case in zip(drawn, cases, strict=True)
         ]
 
-    def prompt(self, family: str, *, wording: int = 0, held_out: bool = False, **places: str) -> Prompt:
-        """Return one prompt of a family, filled with `places`.
-
-        Raises:
-            ConfigError: there is no such family, wording or place.
-        """
-        wordings = _known(family, held_out=held_out)
-        if not 0 <= wording < len(wordings):
-            raise ConfigError(f"{family}: wording {wording} of {len(wordings)}")
-        try:
-            return wordings[wording].fill(**places)
-        except KeyError as error:
-            raise ConfigError(f"{family}: needs {error}, which is not given") from error
-
     def listed(self, items: Int32 | Int64) -> str:
         """Write the newest `MAX_HISTORY` of a list of products."""
-        return self._between.join([self._names[item] for item in items[-MAX_HISTORY:].tolist()])
-
-    def name(self, item: int) -> str:
-        """Write one product."""
-        return self._names[item]
+        return listed(items, self._names, between=self._between)
 
     def _before(self, place: int) -> Int32:
         """Return what the shopper had bought before the purchase at this place of the log."""
@@ -269,6 +251,26 @@ class TaskWriter:
             "; ".join(f"{label}: {value}" for label, value in (("brand", brand), ("category", category)) if value)
             for brand, category in zip(brands, categories, strict=True)
         ]
+
+
+def prompt(family: str, *, wording: int = 0, held_out: bool = False, **places: str) -> Prompt:
+    """Return one prompt of a family, filled with `places`: what is asked at request, in the words of training.
+
+    Raises:
+        ConfigError: there is no such family, wording or place.
+    """
+    wordings = _known(family, held_out=held_out)
+    if not 0 <= wording < len(wordings):
+        raise ConfigError(f"{family}: wording {wording} of {len(wordings)}")
+    try:
+        return wordings[wording].fill(**places)
+    except KeyError as error:
+        raise ConfigError(f"{family}: needs {error}, which is not given") from error
+
+
+def listed(items: Int32 | Int64, names: Sequence[str], *, between: str) -> str:
+    """Write the newest `MAX_HISTORY` products of a list."""
+    return between.join([names[item] for item in items[-MAX_HISTORY:].tolist()])
 
 
 def _quoted(text: str) -> str:

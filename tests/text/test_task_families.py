@@ -10,7 +10,7 @@ from tastemaker.data.dataset import Dataset
 from tastemaker.data.split import leave_one_out
 from tastemaker.errors import ConfigError
 from tastemaker.testing import tiny_shop
-from tastemaker.text.task_families import CANDIDATES, TaskWriter
+from tastemaker.text.task_families import CANDIDATES, TaskWriter, prompt
 from tastemaker.text.task_templates import FAMILIES
 
 
@@ -164,4 +164,4 @@ def test_an_unknown_family_or_place_is_named():
     with pytest.raises(ConfigError, match="no task family 'raiting'; did you mean 'rating'"):
         writer.pairs("raiting", np.random.default_rng(0), most=1)
     with pytest.raises(ConfigError, match="rating: needs 'usual'"):
-        writer.prompt("rating", history="x", product="y")
+        prompt("rating", history="x", product="y")
