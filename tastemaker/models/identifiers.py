@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.models.text_to_text import Task, TextToText
+    from tastemaker.neural.indexing.trie import CodeTrie
     from tastemaker.types import Bool, Float32, Int32, Int64
 
 
@@ -115,22 +116,30 @@ def likelihoods(network: TextToText, task: Task, ids: Identifiers) -> Tensor:
     return logits.log_softmax(dim=1)[:, torch.from_numpy(ids.tokens[:, 0]).to(logits.device)]
 
 
-def found(network: TextToText, task: Task, ids: Identifiers, known: Bool, *, width: int) -> Tensor:
+def trie_of(ids: Identifiers, known: Bool) -> CodeTrie | None:
+    """Return the trie of the products that may be found, bool [n]; None where an identifier is one token."""
+    if ids.single:
+        return None
+    from tastemaker.neural.indexing.trie import CodeTrie
+
+    items = np.flatnonzero(known)
+    return CodeTrie(ids.codes[items], ids.sizes, items)
+
+
+def found(network: TextToText, task: Task, ids: Identifiers, trie: CodeTrie, *, width: int) -> Tensor:
     """Return the log-likelihoods of the products that a beam finds, [b, n]; -inf for all others.
 
     Args:
         network: that writes.
         task: prompts.
         ids: of several codes.
-        known: products that may be found, [n].
+        trie: of the products that may be found.
         width: prefixes that are kept at each level, and products at the last.
     """
     from tastemaker.neural.indexing.beam import search
-    from tastemaker.neural.indexing.trie import CodeTrie
 
-    items = np.flatnonzero(known)
     device = task.tokens.device
-    trie = CodeTrie(ids.codes[items], ids.sizes, items).to(device)
+    trie = trie.to(device)
     states, b = network.read(task), len(task.tokens)
 
     def step(prefixes: Tensor) -> Tensor:

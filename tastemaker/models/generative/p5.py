@@ -28,7 +28,7 @@ from pydantic import Field, model_validator
 from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.ranking import Ranking, top_k
 from tastemaker.errors import DataError
-from tastemaker.models.identifiers import IdentifierConfig, Identifiers, found, judged, likelihoods, made
+from tastemaker.models.identifiers import IdentifierConfig, Identifiers, found, judged, likelihoods, made, trie_of
 from tastemaker.models.task_lessons import ANSWER_TOKENS, MAX_TOKENS, FamilyConfig, Lessons, lessons_of, who
 from tastemaker.models.text_codec import Packed, TextCodec, identifiers
 from tastemaker.models.text_to_text import Task, TextToText, task_of
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.queries import Queries
+    from tastemaker.neural.indexing.trie import CodeTrie
     from tastemaker.progress import Progress
     from tastemaker.types import Bool, Float32, Int32, Int64
 
@@ -105,6 +106,7 @@ class P5(Recommender):
     _network: TextToText
     _codec: TextCodec
     _ids: Identifiers
+    _trie: CodeTrie | None
     _names: list[str]  # how each product is written
     _bought: Bool
 
@@ -124,7 +126,7 @@ class P5(Recommender):
             raise DataError(f"{self.name}: no shopper has 2 purchases in the training part; use popular or text_knn")
         self._bought = train.popularity > 0
         self._ids, vectors = made(train, self.config, dim=self.config.dim, seed=seed)
-        self._names = identifiers(self._ids.tokens)
+        self._names, self._trie = identifiers(self._ids.tokens), trie_of(self._ids, self._bought)
         rng, writer = np.random.default_rng(seed), TaskWriter(train, names=self._names, between="")
         drawn = self.config.draw(writer, rng)
         self._pairs = {family: who(pairs) for family, pairs in drawn.items()}
@@ -241,7 +243,7 @@ class P5(Recommender):
         self._bought = arrays["bought"].reshape(len(self.items))
         self._course = json.loads(array_text(arrays["course"]))
         self._ids = Identifiers.restored(under(arrays, "identifiers"), len(self.items))
-        self._names = identifiers(self._ids.tokens)
+        self._names, self._trie = identifiers(self._ids.tokens), trie_of(self._ids, self._bought)
         self._codec = TextCodec.from_json(array_text(arrays["tokenizer"]), length=len(self._ids.sizes))
         self._build(seed=0)
         weights = {name: torch.from_numpy(value) for name, value in under(arrays, "network").items()}
@@ -338,10 +340,10 @@ class P5(Recommender):
         network, ids = self._network, self._ids
         device = network.tokens.weight.device
         task = task_of(prompts, None, rows, identifiers=True, device=str(device))
-        if ids.single:
+        if self._trie is None:
             scores = likelihoods(network, task, ids)
         elif offered is None:
-            return found(network, task, ids, self._bought, width=width)
+            return found(network, task, ids, self._trie, width=width)
         else:
             places = torch.from_numpy(np.maximum(offered, 0).astype(np.int64)).to(device)
             values = judged(network, task, ids, np.maximum(offered, 0).astype(np.int64))
