@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tastemaker.text.tasks import InstructionPair
     from tastemaker.types import Int32, Int64
 
+RANKED_BY = "sequential"
+"""The family whose prompts rank."""
 TO_IDENTIFIERS = ("sequential", "direct")
 """Families whose answer is an identifier."""
 MAX_TOKENS = 256
@@ -28,11 +30,11 @@ ANSWER_TOKENS = 48
 
 WEIGHTS = {
     "sequential": 1.0,
-    "direct": 0.1,
+    "direct": 0.25,
     "rating": 0.25,
-    "profile": 0.1,
-    "explanation": 0.1,
-    "attribute": 0.25,
+    "profile": 0.25,
+    "explanation": 0.25,
+    "attribute": 0.5,
     "title": 0.25,
     "facts": 0.25,
     "summary": 0.25,
@@ -44,11 +46,11 @@ class FamilyConfig(configurable.Config):
 
     Attributes:
         families: share of each family's pairs that an epoch draws, 0 to 1; a family that is not named is left out.
-        pairs: of a family, at most; drawn once.
+        pairs: of each family but "sequential", at most; drawn once.
     """
 
     families: dict[str, float] = Field(default_factory=lambda: dict(WEIGHTS))
-    pairs: int = Field(default=200_000, ge=1)
+    pairs: int = Field(default=20_000, ge=1)
 
     @field_validator("families")
     @classmethod
@@ -63,7 +65,8 @@ class FamilyConfig(configurable.Config):
     def draw(self, writer: TaskWriter, rng: np.random.Generator) -> dict[str, list[InstructionPair]]:
         """Write the pairs of each family that has a weight and that the data allow."""
         wanted = [family for family, share in self.families.items() if share]
-        drawn = {family: writer.pairs(family, rng, most=self.pairs) for family in wanted}
+        most = dict.fromkeys(wanted, self.pairs) | {RANKED_BY: writer.size}
+        drawn = {family: writer.pairs(family, rng, most=most[family]) for family in wanted}
         return {family: pairs for family, pairs in drawn.items() if pairs}
 
 

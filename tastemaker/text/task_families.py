@@ -94,6 +94,11 @@ class TaskWriter:
             "summary": self._summary,
         }
 
+    @property
+    def size(self) -> int:
+        """Purchases in the training part: more pairs than any family about purchases has."""
+        return len(self._histories.items)
+
     def pairs(
         self, family: str, rng: np.random.Generator, *, most: int, held_out: bool = False
     ) -> list[InstructionPair]:

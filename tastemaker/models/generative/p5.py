@@ -29,7 +29,7 @@ from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.ranking import Ranking, top_k
 from tastemaker.errors import DataError
 from tastemaker.models.identifiers import IdentifierConfig, Identifiers, found, judged, likelihoods, made, trie_of
-from tastemaker.models.task_lessons import ANSWER_TOKENS, MAX_TOKENS, FamilyConfig, Lessons, lessons_of, who
+from tastemaker.models.task_lessons import ANSWER_TOKENS, MAX_TOKENS, RANKED_BY, FamilyConfig, Lessons, lessons_of, who
 from tastemaker.models.text_codec import Packed, TextCodec, identifiers
 from tastemaker.models.text_to_text import Task, TextToText, task_of
 from tastemaker.neural import training
@@ -56,8 +56,6 @@ if TYPE_CHECKING:
 
 SEARCHED = 64
 """Prompts whose answers are searched at once, each with all prefixes that the beam keeps."""
-RANKED_BY = "sequential"
-"""The family whose prompts rank."""
 
 
 class P5Config(FamilyConfig, IdentifierConfig, TrainingConfig):
@@ -70,7 +68,7 @@ class P5Config(FamilyConfig, IdentifierConfig, TrainingConfig):
         dropout: everywhere in the network.
         vocabulary: tokens of words; identifiers come on top.
         families: share of each family's pairs that an epoch draws, 0 to 1; a family that is not named is left out.
-        pairs: of a family, at most; drawn once.
+        pairs: of each family but "sequential", at most; drawn once.
         wording: of the prompts that rank: 0, 1, ... as in training, or -1 for one that no training saw.
         batch_size: pairs of a training step.
     """
