@@ -14,6 +14,13 @@ told for each: near the logarithm of the number of items where the same loss is 
 An epoch is not worth the same in each library: RecBole takes 65 steps, RecTools 175, ours 88. With --reach X it is
 measured beside this how long ours takes to reach a validation NDCG@10 of X (history masked).
 
+    python benchmarks/training_speed.py DATA/amazon-office-2014 --peers DIR --equal 40 --json OUT.json
+
+Time to equal accuracy, on a set that is small enough: ours and each peer of --equal-peers train for so many whole
+epochs; after each one every shopper is asked for the validation purchase, and the lists of both are judged by the same
+code: NDCG@10, all items ranked, the history masked. Told are the best value of each, and the seconds of training that
+each took until it first reached the lower one of the two best values; making lists is not counted for anybody.
+
 Each peer lives in an environment of its own under --peers, made once with the pins that work (1.5 GB each; RecBole
 needs an old setuptools for pkg_resources and an old NumPy for np.float_).
 """
@@ -32,6 +39,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from tastemaker import registry
@@ -44,6 +52,7 @@ if TYPE_CHECKING:
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.split import Split
+    from tastemaker.types import Int32
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "training_speed.json"
@@ -53,6 +62,7 @@ PEERS = {
     "recbole": ("recbole==1.2.1", "setuptools<81", "numpy<2", "pandas<3", "scipy<1.14"),
     "rectools": ("rectools[torch]==0.19.0",),
 }
+JUDGED_AT = 10
 WARM_UP = 1
 """Steps of a peer that are not timed."""
 
@@ -86,6 +96,13 @@ def write_log(data: Dataset, folder: Path) -> Path:
 
 def peer(name: str, python: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Time a few steps of a peer, and say what an epoch of them takes."""
+    said = run_peer(name, python, asked)
+    timed = said["seconds"][WARM_UP:]
+    return {**said, "epoch_seconds": mean(timed) * said["batches"], "steps_timed": len(timed)}
+
+
+def run_peer(name: str, python: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a peer's script in its environment, and return what it says."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "settings.json"
         file.write_text(json.dumps(asked))
@@ -93,9 +110,7 @@ def peer(name: str, python: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{name}: ended with status {done.returncode}\n{done.stderr[-3000:]}")
-    said = json.loads(done.stdout.strip().splitlines()[-1])
-    timed = said["seconds"][WARM_UP:]
-    return {**said, "epoch_seconds": mean(timed) * said["batches"], "steps_timed": len(timed)}
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def ours(split: Split, *, epochs: int) -> dict[str, Any]:
@@ -137,6 +152,66 @@ def reach(split: Split, wanted: float) -> dict[str, Any]:
     return found
 
 
+def equal(split: Split, file: Path, pythons: Mapping[str, Path], *, epochs: int, threads: int) -> dict[str, Any]:
+    """Train ours and the peers for whole epochs; return each course, and when it reached the lower of two bests."""
+    courses = {"tastemaker": our_course(split, epochs=epochs)}
+    for name, python in pythons.items():
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "lists.json"
+            asked = {**SETTINGS, "threads": threads, "log": str(file), "batch_size": None, "batches": None}
+            said = run_peer(name, python, {**asked, "epochs": epochs, "k": JUDGED_AT, "lists": str(place)})
+            values = [judged(lists, split) for lists in json.loads(place.read_text())]
+        courses[name] = {"epoch_seconds": said["epoch_seconds"], "ndcg@10": values}
+    return {"epochs": epochs, "courses": courses, "to_equal": {name: meeting(courses, name) for name in pythons}}
+
+
+def our_course(split: Split, *, epochs: int) -> dict[str, list[float]]:
+    """Train for whole epochs with a judgement after each, whose seconds are taken off."""
+    seconds: list[float] = []
+    values: list[float] = []
+    model = build(epochs=epochs, patience=0)
+    sequence = model.stages[0].recommender
+    queries, targets = split.validation.queries, split.validation.targets.items[split.validation.targets.offsets[:-1]]
+    started = time.perf_counter()
+
+    def note(_part: str, entry: Mapping[str, float]) -> None:
+        nonlocal started
+        seconds.append(time.perf_counter() - started)
+        sequence._freeze()
+        values.append(ndcg(sequence.rank(queries, JUDGED_AT).items, targets))
+        started = time.perf_counter()
+
+    sequence.fit(split.train, aids=Aids(on_epoch=note))
+    return {"epoch_seconds": seconds, "ndcg@10": values}
+
+
+def judged(lists: Mapping[str, list[int]], split: Split) -> float:
+    """Return the NDCG@10 of a peer's lists, item numbers by user number; what was bought before is left out."""
+    queries, targets = split.validation.queries, split.validation.targets.items[split.validation.targets.offsets[:-1]]
+    items = np.full((len(queries), JUDGED_AT), -1, dtype=np.int32)
+    for row, user in enumerate(queries.users if queries.users is not None else range(len(queries))):
+        bought = set(queries.items[queries.offsets[row] : queries.offsets[row + 1]].tolist())
+        kept = [item for item in lists.get(str(user), ()) if item not in bought][:JUDGED_AT]
+        items[row, : len(kept)] = kept
+    return ndcg(items, targets)
+
+
+def ndcg(items: Int32, targets: Int32) -> float:
+    """Return the mean NDCG of lists [B, k] with one target each."""
+    at = items == targets[:, None]
+    return float((at / np.log2(np.arange(items.shape[1]) + 2)).sum() / len(items))
+
+
+def meeting(courses: Mapping[str, Mapping[str, list[float]]], peer: str) -> dict[str, float]:
+    """Return the lower of the two best values, and the seconds until ours and the peer's first reached it."""
+    value = min(max(courses[name]["ndcg@10"]) for name in ("tastemaker", peer))
+    found: dict[str, float] = {"ndcg@10": value}
+    for name in ("tastemaker", peer):
+        first = next(place for place, one in enumerate(courses[name]["ndcg@10"]) if one >= value)
+        found[name] = sum(courses[name]["epoch_seconds"][: first + 1])
+    return {**found, "times_faster": found[peer] / found["tastemaker"]}
+
+
 def build(**settings: Any) -> Any:  # noqa: ANN401  # a pipeline of one model, whose settings are its own
     """Return our model with the settings of this benchmark."""
     stage = {"model": "sasrec", "start": "random", **SETTINGS, **settings}
@@ -155,6 +230,8 @@ def main() -> None:
     parser.add_argument("--recbole-batches", type=int, default=5, help="steps of RecBole, the first of them a warm-up")
     parser.add_argument("--rectools-batches", type=int, default=11, help="steps of RecTools")
     parser.add_argument("--reach", type=float, help="also measure our time to this validation NDCG@10")
+    parser.add_argument("--equal", type=int, metavar="EPOCHS", help="measure time to equal accuracy instead")
+    parser.add_argument("--equal-peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--json", type=Path, help="write the numbers here")
     options = parser.parse_args()
     if options.table:
@@ -163,10 +240,21 @@ def main() -> None:
     if options.data is None or options.peers is None:
         parser.error("name the folder of amazon-beauty-2014 and --peers")
     started = time.perf_counter()
-    pythons = {name: install(name, options.peers.resolve()) for name in PEERS}
+    pythons = {
+        name: install(name, options.peers.resolve()) for name in (options.equal_peers if options.equal else PEERS)
+    }
     data, _ = readers.read(options.data)
     split = leave_one_out(data)
     torch.set_num_threads(options.threads)
+    if options.equal:
+        with tempfile.TemporaryDirectory() as folder:
+            file = write_log(data, Path(folder))
+            found = equal(split, file, pythons, epochs=options.equal, threads=options.threads)
+        result = {"data": options.data.name, "settings": SETTINGS, "threads": options.threads, "equal": found}
+        print(equal_table(result))
+        if options.json:
+            options.json.write_text(json.dumps(result, indent=1) + "\n")
+        return
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in ("tastemaker", *PEERS)}
     counts = {"recbole": options.recbole_batches, "rectools": options.rectools_batches}
     with tempfile.TemporaryDirectory() as folder:
@@ -197,6 +285,26 @@ def main() -> None:
     print(f"\n{result['minutes']} minutes")
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def equal_table(result: dict[str, Any]) -> str:
+    """Return time to equal accuracy in markdown."""
+    found = result["equal"]
+    lines = [
+        f"SASRec on {result['data']}, {result['threads']} threads, {found['epochs']} epochs, NDCG@10 on validation\n",
+        "| library | best | at epoch | seconds an epoch |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, one in found["courses"].items():
+        best = max(one["ndcg@10"])
+        at = one["ndcg@10"].index(best) + 1
+        lines.append(f"| {name} | {best:.4f} | {at} | {median(one['epoch_seconds']):.2f} |")
+    lines += ["\n| peer | NDCG@10 that both reach | ours, s | peer, s | times faster |", "|---|---:|---:|---:|---:|"]
+    for name, one in found["to_equal"].items():
+        lines.append(
+            f"| {name} | {one['ndcg@10']:.4f} | {one['tastemaker']:.1f} | {one[name]:.1f} | {one['times_faster']:.1f} |"
+        )
+    return "\n".join(lines)
 
 
 def table(result: dict[str, Any]) -> str:

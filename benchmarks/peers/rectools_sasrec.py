@@ -1,6 +1,8 @@
 """Steps of RecTools' SASRec, run by benchmarks/training_speed.py in RecTools' own environment; JSON on the last line.
 
 python rectools_sasrec.py SETTINGS.json, with "log": a file with the columns user, item and place
+
+With "epochs", whole epochs are trained, and after each of them every shopper gets a list, written to the file "lists".
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ from rectools.dataset import Dataset
 from rectools.models import SASRecModel
 
 ASKED: dict[str, Any] = {}
+LISTS: list[dict[str, list[int]]] = []
+"""After each epoch: item ids by user id, best first, without what the shopper has bought."""
+TRAINED: dict[str, Any] = {}
+"""The model while it is trained, and its data: lightning copies callbacks, so they cannot hold them."""
 
 
 class Clock(Callback):
@@ -43,17 +49,41 @@ class Clock(Callback):
         self.last = now
 
 
+class Epochs(Callback):
+    """Notes the seconds that each epoch of training took, and the lists after it, whose making is not counted."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.started = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:  # noqa: ANN401  # lightning's own
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:  # noqa: ANN401
+        """Stop it, and rank for everybody."""
+        self.seconds.append(time.perf_counter() - self.started)
+        model, data = TRAINED["model"], TRAINED["data"]
+        model.is_fitted = True
+        users = data.user_id_map.external_ids
+        table = model.recommend(users, data, k=ASKED["k"], filter_viewed=True, on_unsupported_targets="ignore")
+        table = table.sort_values([Columns.User, Columns.Rank])
+        LISTS.append({str(user): rows.tolist() for user, rows in table.groupby(Columns.User)[Columns.Item]})
+        module.train()
+
+
 def trainer() -> Trainer:
-    """Return a trainer that stops after the asked number of steps."""
+    """Return a trainer that stops after the asked number of steps, or of epochs."""
+    whole = ASKED.get("epochs")
     return Trainer(
-        max_epochs=1,
-        limit_train_batches=ASKED["batches"],
+        max_epochs=whole or 1,
+        limit_train_batches=1.0 if whole else ASKED["batches"],
         accelerator="cpu",
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
         logger=False,
-        callbacks=[Clock()],
+        callbacks=[Epochs() if whole else Clock()],
     )
 
 
@@ -80,10 +110,17 @@ def main() -> None:
         loss="softmax",
         lr=ASKED["learning_rate"],
         batch_size=size,
-        epochs=1,
+        epochs=ASKED.get("epochs") or 1,
         get_trainer_func=trainer,
     )
-    model.fit(Dataset.construct(log))
+    data = Dataset.construct(log)
+    TRAINED.update(model=model, data=data)
+    model.fit(data)
+    if ASKED.get("epochs"):
+        Path(ASKED["lists"]).write_text(json.dumps(LISTS))
+        said = next(one.seconds for one in model.fit_trainer.callbacks if isinstance(one, Epochs))
+        print(json.dumps({"epoch_seconds": said, "batch_size": size}))
+        return
     users = int((log.groupby(Columns.User).size() > 1).sum())
     clock = next(one for one in model.fit_trainer.callbacks if isinstance(one, Clock))  # of a copy of our trainer
     said = {"batches": -(-users // size), "seconds": clock.seconds, "losses": clock.losses, "batch_size": size}
