@@ -112,9 +112,10 @@ def measure(
         raise DataError("attack: no shopper has a history")
     queries = queries.take(np.sort(rows))
     depth = len(items)
-    knowledge = Knowledge.of(items, train.popularity)
+    knowledge = Knowledge(items, train.popularity)
     with Reread(parts, train) as catalogue:
         targets, pairs = _targets(pipeline, queries, asked, rng)
+        knowledge.leaders = _leaders(pipeline, queries, targets, pairs)
         found: dict[str, dict[str, _Outcome]] = {condition: {} for condition in CONDITIONS}
         for condition in CONDITIONS:
             with undefended() if condition == "before" else nullcontext():
@@ -207,6 +208,12 @@ def _targets(pipeline: Pipeline, queries: Queries, asked: Asked, rng: np.random.
     for row, item in drawn.items():
         pairs[row, np.searchsorted(targets, item)] = True
     return targets, pairs
+
+
+def _leaders(pipeline: Pipeline, queries: Queries, targets: Int32, pairs: Bool) -> dict[int, int]:
+    """Return what stands first in the list of the shopper about whom each product's seller cares."""
+    first = pipeline.rank_by_stage(queries, 1)[-1].items[:, 0]
+    return {int(item): int(first[np.argmax(pairs[:, column])]) for column, item in enumerate(targets)}
 
 
 def _standing(pipeline: Pipeline, queries: Queries, targets: Int32, depth: int) -> _Standing:

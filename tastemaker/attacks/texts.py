@@ -31,7 +31,7 @@ Disguise = Literal[
     "none", "homoglyphs", "zero-width", "invisible", "bidi", "full-width", "small-capitals", "spaced", "entities"
 ]
 BEST = 50
-"""Best sellers whose titles and brands an attacker knows."""
+"""Best sellers of a category whose titles and brands an attacker knows."""
 WORDS, BRANDS, RIVALS = 40, 10, 5
 
 _WORD = re.compile(r"[^\W\d_]{4,}")
@@ -66,43 +66,66 @@ class Attack:
     disguise: Disguise = "none"
     repeat: int = 1
 
-    def written(self, own: str, knowledge: Knowledge) -> str:
-        """Return the text of a product whose own text is `own`."""
-        places = {**knowledge.places, "title": own}
+    def written(self, own: str, places: dict[str, str]) -> str:
+        """Return the text of a product whose own text is `own`; see `Knowledge.places`."""
+        places = {**places, "title": own}
         text = _PLACE.sub(lambda found: places[found[1]], self.text) * self.repeat
         text = disguised(text, self.disguise)
         return {"before": text + own, "after": own + text, "instead": text}[self.place]
 
 
-@dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What an attacker knows of the shop: what anybody can read on its pages.
+    """What an attacker knows of the shop: what anybody can read on its pages. Rivals are of the product's own category.
+
+    Args:
+        items: the catalogue.
+        popularity: purchases of each product, [n]: a page sorted by best sellers shows its order.
 
     Attributes:
-        places: what stands for the places of the attacks.
+        leaders: product -> what stands first in the list that its seller wants to enter; an insider knows that.
     """
 
-    places: dict[str, str]
+    def __init__(self, items: Entities, popularity: Float32) -> None:
+        self._names = item_names(items)
+        self._brands = _last(items, "brand")
+        self._categories = _last(items, "categories")
+        self._best = np.argsort(-popularity, kind="stable")
+        self._known: dict[str, dict[str, str]] = {}
+        self.leaders: dict[int, int] = {}
 
-    @classmethod
-    def of(cls, items: Entities, popularity: Float32) -> Knowledge:
-        """Look at the best sellers' titles and brands."""
-        best = np.argsort(-popularity, kind="stable")[:BEST]
-        names = item_names(items)
-        titles = [names[item] for item in best if names[item]]
-        brands = items.frame["brand"].cast(pl.String).to_list() if "brand" in items.frame.columns else []
-        known = list(dict.fromkeys(clean(brands[item]) for item in best if brands and brands[item]))
+    def places(self, item: int) -> dict[str, str]:
+        """Return what stands for the places of attacks on a product: best sellers of its category, or of the shop."""
+        category = self._categories[item]
+        if category not in self._known:
+            rivals = [int(other) for other in self._best if category and self._categories[other] == category][:BEST]
+            if len(rivals) <= RIVALS:
+                rivals = [int(other) for other in self._best[:BEST]]
+            self._known[category] = self._of([other for other in rivals if other != item] or rivals)
+        known = self._known[category]
+        leader = self.leaders.get(item)
+        return {**known, "leader": known["rival"] if leader is None else self._names[leader]}
+
+    def _of(self, rivals: Sequence[int]) -> dict[str, str]:
+        titles = [self._names[item] for item in rivals]
+        brands = list(dict.fromkeys(self._brands[item] for item in rivals if self._brands[item]))
         words = Counter(word for title in titles for word in set(_WORD.findall(title.lower())))
         common = [word for word, _ in words.most_common(WORDS)]
-        return cls(
-            {
-                "rival": titles[0] if titles else "",
-                "rivals": " | ".join(titles[:RIVALS]),
-                "brands": ", ".join(known[:BRANDS] or common[:BRANDS]),
-                "words": " ".join(common),
-                "word": common[0] if common else "best",
-            }
-        )
+        return {
+            "rival": titles[0],
+            "rivals": " | ".join(titles[:RIVALS]),
+            "brands": ", ".join(brands[:BRANDS] or common[:BRANDS]),
+            "words": " ".join(common),
+            "word": common[0] if common else "best",
+        }
+
+
+def _last(items: Entities, column: str) -> list[str]:
+    """Return a column as clean text, of lists the last member; "" where there is none."""
+    if column not in items.frame.columns:
+        return [""] * len(items)
+    values = items.frame[column]
+    values = values.list.last() if isinstance(values.dtype, pl.List) else values
+    return [clean(text) if text else "" for text in values.cast(pl.String).to_list()]
 
 
 @cache
@@ -150,7 +173,7 @@ def poisoned(items: Entities, targets: Int32, attack: Attack, knowledge: Knowled
     )
     for item in targets.tolist():
         before = own[item] or (names[item] if attack.field == "title" else "")
-        own[item] = attack.written(before, knowledge)
+        own[item] = attack.written(before, knowledge.places(item))
     return Entities(frame.with_columns(pl.Series(column, own, dtype=pl.String)))
 
 

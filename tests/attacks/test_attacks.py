@@ -63,7 +63,7 @@ def shop(size=40, users=60):
 
 
 SHOP = shop()
-KNOWLEDGE = Knowledge.of(SHOP.items, SHOP.popularity)
+KNOWLEDGE = Knowledge(SHOP.items, SHOP.popularity)
 
 
 class TestSet:
@@ -89,7 +89,7 @@ class TestSet:
     def test_a_shop_without_titles_is_attacked_where_names_come_from(self):
         items = Entities(pl.DataFrame({"id": ["a", "b"], "title_keywords": ["red soap", "towel"]}))
         attack = next(attack for attack in attacks() if attack.name == "best-seller")
-        known = poisoned(items, np.array([0], np.int32), attack, Knowledge.of(items, np.ones(2, np.float32))).frame
+        known = poisoned(items, np.array([0], np.int32), attack, Knowledge(items, np.ones(2, np.float32))).frame
         assert known["title_keywords"].to_list() == ["#1 Best Seller - red soap", "towel"]
 
     def test_disguises(self):
