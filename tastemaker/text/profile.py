@@ -106,7 +106,8 @@ class KeywordStatistics:
         shows[np.repeat(np.arange(len(distinct)), np.diff(shown.indptr)), np.searchsorted(terms, shown.indices)] = True
         ages = np.repeat(np.arange(len(items))[::-1], np.diff(weighted.indptr))
         places = np.searchsorted(terms, weighted.indices)
-        weights = np.bincount(places, weights=weighted.data * RECENCY**ages, minlength=len(terms))
+        weights = np.zeros(len(terms))
+        np.add.at(weights, places, weighted.data * RECENCY**ages)
         weights[(shows.sum(axis=0) == 1) & (len(distinct) > 1)] /= 2
         chosen: list[int] = []
         for place in np.lexsort((terms, -weights.astype(np.float32)))[: count * 8].tolist():

@@ -117,3 +117,10 @@ def test_identity_changes_with_the_wording():
     changed = dataclasses.replace(CHOOSE, user=CHOOSE.user + " ")
     assert changed.identity != CHOOSE.identity
     assert len({one.identity for one in (CHOOSE, ORDER, PROFILE, PHRASE)}) == 4
+
+
+def test_a_history_without_any_word_has_no_keyword():
+    items = Entities(pl.DataFrame({"id": ["a", "b", "c"], "title": ["12 34", "soft soap", None]}))
+    for history in ([0], [2], [0, 2, 0]):
+        assert KeywordStatistics(items).write(np.array(history, np.int32)).keywords == ()
+    assert KeywordStatistics(items).write(np.array([0, 1], np.int32)).keywords[0].support == (1,)
