@@ -88,6 +88,7 @@ class Recommender(Configurable, ABC):
 
     Class attributes:
         takes: which parts the constructor accepts: "encoder", "lm", "members" (other recommenders).
+        members_optional: whether it can be made without members, as it needs them only to learn from.
         extra: the optional dependency group it needs, or None.
         retrieves: whether it can rank the whole catalogue; others only re-rank candidates.
         answers_empty_history: whether it ranks for a shopper without history; others abstain.
@@ -98,6 +99,7 @@ class Recommender(Configurable, ABC):
     """
 
     takes: ClassVar[tuple[Literal["encoder", "lm", "members"], ...]] = ()
+    members_optional: ClassVar[bool] = False
     extra: ClassVar[str | None] = None
     retrieves: ClassVar[bool] = True
     answers_empty_history: ClassVar[bool] = False

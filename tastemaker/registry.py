@@ -157,7 +157,7 @@ def _model(table: Mapping[str, Any], settings: Mapping[str, Any], *, place: str)
     except ConfigError as error:
         raise ConfigError(f"{place}: {error}") from error
     own = {key: value for key, value in table.items() if key not in ("model", "keep")}
-    if "members" in kind.takes:
+    if "members" in kind.takes and ("member" in own or not kind.members_optional):
         own["members"] = _members(own.pop("member", None), settings, place=place)
     try:
         encoder = encoders.build(settings.get("encoder", {})) if "encoder" in kind.takes else None

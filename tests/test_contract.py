@@ -41,7 +41,7 @@ SETTINGS = {
     "rpg": {"dim": 8, "layers": 1, "epochs": 2, "levels": 4, "codes": 8},
     "p5": {"dim": 8, "layers": 1, "heads": 2, "epochs": 2, "vocabulary": 400},
     "listwise": {"weight": 1.0, "candidates": 20, "orders": 2},
-    **{key: {"weight": 1.0, "candidates": 20} for key in ("pointwise", "pairwise")},
+    **{key: {"weight": 1.0, "candidates": 20} for key in ("pointwise", "pairwise", "distilled")},
     **{key: {"weight": 1.0, "dim": 8, "epochs": 1, "rounds": 1} for key in ("hybrid", "cross_encoder")},
     "grounded": {"gamma": 0.0},
 }
@@ -53,6 +53,7 @@ MODELS = {
 ENCODERS = {"cross_encoder": lambda: TransformerEncoder(folder=tiny_models.sentence_encoder())}
 """Encoders of those that need the layers of one."""
 CANNOT_FIND = {
+    "distilled",  # its training lists hold products of one taste only
     "popular",
     "random",
     "tiger",

@@ -47,7 +47,7 @@ def test_toml_blocks_build():
     from tastemaker import registry
     from tastemaker.lm import build as language_models
 
-    pages = ("README.md", "docs/pipeline.md", "docs/pretraining.md")
+    pages = ("README.md", "docs/pipeline.md", "docs/pretraining.md", "docs/finetuning.md")
     found = [code for page in pages for _, code in blocks(ROOT / page, ("toml",))]
     assert found
     for code in found:

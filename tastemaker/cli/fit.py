@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -21,18 +20,17 @@ from tastemaker.cli.output import (
     note,
     print_json,
 )
-from tastemaker.cli.protocol import DEVICE_OPTION, check_device
+from tastemaker.cli.protocol import DEVICE_OPTION
+from tastemaker.cli.training import CHECKPOINTS_OPTION, CURVES_OPTION, THREADS_OPTION, Training
 from tastemaker.data import origins
-from tastemaker.errors import ConfigError
-from tastemaker.neural import curves
 from tastemaker.progress import bar
-from tastemaker.recommender import Aids
 from tastemaker.report import verdict
 
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.queries import Queries
     from tastemaker.pipeline import Pipeline
+    from tastemaker.recommender import Aids
 
 
 def fit(
@@ -50,46 +48,47 @@ def fit(
     format: str | None = FORMAT_OPTION,
     max_bad: int = MAX_BAD_OPTION,
     device: str = DEVICE_OPTION,
-    threads: str | None = typer.Option(
-        None,
-        "--threads",
-        metavar="N|measure",
-        help="Threads that networks are trained with. measure tries which number is quickest and reports it; given "
-        "that number, the result is the same bit for bit.",
-    ),
-    checkpoints: Path | None = typer.Option(
-        None,
-        "--checkpoints",
-        metavar="DIR",
-        help="Keep the state of networks here after each epoch; if the command is killed, the same command goes on.",
-    ),
-    sinks: list[str] | None = typer.Option(
-        None,
-        "--curves",
-        metavar="KIND:PLACE",
-        help="Where learning curves go while they grow: jsonl:FILE, tensorboard:DIR or mlflow:ADDRESS; give it again "
-        "for more.",
-    ),
+    threads: str | None = THREADS_OPTION,
+    checkpoints: Path | None = CHECKPOINTS_OPTION,
+    sinks: list[str] | None = CURVES_OPTION,
     json: bool = JSON_OPTION,
 ) -> None:
     """Fit a pipeline on data and save it as a folder."""
+    fit_and_save(
+        build_pipeline(config, overrides),
+        data=data,
+        out=out,
+        split=split,
+        seed=seed,
+        format=format,
+        max_bad=max_bad,
+        training=Training(device, threads, checkpoints, sinks),
+        json=json,
+    )
+
+
+def fit_and_save(
+    pipeline: Pipeline,
+    *,
+    data: str,
+    out: Path,
+    split: str,
+    seed: int,
+    format: str | None,
+    max_bad: int,
+    training: Training,
+    json: bool,
+) -> None:
+    """Fit a pipeline on data, save it as a folder, and tell of it."""
     artifact.check_place(out)
-    check_device(device)
-    aids = Aids(folder=checkpoints, device=device, threads=_threads(threads))
-    pipeline = build_pipeline(config, overrides)
+    training.check()
     shop, read = read_data(data, format=format, max_bad=max_bad)
     started = time.perf_counter()
-    try:
-        with curves.opened(sinks or ()) as on_epoch:
-            histories, learnt = _fit(pipeline, shop, split, aids=replace(aids, on_epoch=on_epoch), seed=seed)
-    except KeyboardInterrupt:
-        if checkpoints is not None:
-            note(f"stopped; the same command goes on from {checkpoints}")
-        raise
+    with training.aids() as aids:
+        histories, learnt = _fit(pipeline, shop, split, aids=aids, seed=seed)
     facts = {**learnt, "data": read, **origins.origin(shop), "seed": seed}
     saved.save(out, saved.SavedModel(pipeline, shop.users, histories, facts))
-    if checkpoints is not None:
-        evaluate.forget_checkpoints(checkpoints)
+    training.done()
     seconds = round(time.perf_counter() - started, 3)
     stages = [stage.recommender.name for stage in pipeline.stages]
     reports = [stage.recommender.report() for stage in pipeline.stages]
@@ -123,18 +122,3 @@ def _fit(pipeline: Pipeline, shop: Dataset, split: str, *, aids: Aids, seed: int
         "protocol": {**parts.protocol, "choices": evaluate.choices_of(pipeline, parts.validation)},
         "train_fingerprint": parts.train.fingerprint,
     }
-
-
-def _threads(word: str | None) -> int | Literal["measure"] | None:
-    """Read the number of threads.
-
-    Raises:
-        ConfigError: neither a number of at least 1 nor "measure".
-    """
-    if word is None:
-        return None
-    if word == "measure":
-        return "measure"
-    if not word.isdecimal() or int(word) < 1:
-        raise ConfigError(f"--threads {word}: must be a number of at least 1, or measure")
-    return int(word)

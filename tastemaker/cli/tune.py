@@ -1,4 +1,8 @@
-"""`tastemaker transfer` and `tastemaker tune`: a saved model in another shop, as it is or learning on."""
+"""`tastemaker transfer` and `tastemaker tune`: a saved model in another shop, as it is or learning on.
+
+`tune` also takes a configuration whose language models are to be tuned. That is `fit` for such a configuration: tuning
+is part of what a stage learns, so either verb gives the same model; `tune` refuses a configuration that tunes nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,20 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tastemaker import artifact, evaluate, saved
-from tastemaker.cli.loading import read_data, split_data
+from tastemaker.cli.fit import fit_and_save
+from tastemaker.cli.loading import build_pipeline, read_data, split_data
 from tastemaker.cli.output import (
     DATA_OPTION,
     FORMAT_OPTION,
     JSON_OPTION,
     MAX_BAD_OPTION,
     SEED_OPTION,
+    SET_OPTION,
     note,
     print_json,
 )
+from tastemaker.cli.protocol import DEVICE_OPTION
+from tastemaker.cli.training import CHECKPOINTS_OPTION, CURVES_OPTION, THREADS_OPTION, Training
 from tastemaker.data import origins
 from tastemaker.errors import ConfigError
 from tastemaker.progress import bar
@@ -59,18 +67,42 @@ def transfer(
 
 
 def tune(
-    model: Path = MODEL_ARGUMENT,
+    model: Path = typer.Argument(
+        metavar="MODEL|CONFIG", help="Folder of a saved model, or a TOML file with a table [stage.tuning]."
+    ),
     data: str = DATA_OPTION,
     out: Path = OUT_OPTION,
     split: str = SPLIT_OPTION,
     share: float = typer.Option(1.0, "--share", help="Learn from this random share of the shoppers only."),
     seed: int = SEED_OPTION,
+    overrides: list[str] | None = SET_OPTION,
     format: str | None = FORMAT_OPTION,
     max_bad: int = MAX_BAD_OPTION,
+    device: str = DEVICE_OPTION,
+    threads: str | None = THREADS_OPTION,
+    checkpoints: Path | None = CHECKPOINTS_OPTION,
+    sinks: list[str] | None = CURVES_OPTION,
     json: bool = JSON_OPTION,
 ) -> None:
-    """Let a saved model go on learning from a shop, the one that it knows or another."""
+    """Let a saved model go on learning from a shop, or tune the language models of a configuration on it."""
+    training = Training(device, threads, checkpoints, sinks)
+    if model.is_file():
+        fit_and_save(
+            _to_tune(model, overrides, share),
+            data=data,
+            out=out,
+            split=split,
+            seed=seed,
+            format=format,
+            max_bad=max_bad,
+            training=training,
+            json=json,
+        )
+        return
+    if overrides:
+        raise ConfigError("--set: changes a configuration; a saved model keeps its settings")
     started = time.perf_counter()
+    training.check()
     loaded = _loaded(model, out)
     shop, read = read_data(data, format=format, max_bad=max_bad)
     pipeline = loaded.pipeline
@@ -79,14 +111,16 @@ def tune(
             raise ConfigError("--share: is for measuring how little data do; --split none learns from all of them")
         if pipeline.items.digest != shop.items.digest:
             pipeline.transfer(shop.items)
-        anew, epochs = evaluate.tune_on_all(pipeline, shop, seed=seed, progress=bar)
+        with training.aids() as aids:
+            anew, epochs = evaluate.tune_on_all(pipeline, shop, aids=aids, seed=seed, progress=bar)
         histories, protocol = _asked(shop, split)
         protocol |= {"fitted_anew": anew, "epochs": epochs}
         learnt = shop
     else:
         parts = split_data(shop, split, seed=seed).with_facts(data_fingerprint=shop.fingerprint)
         adaptation = evaluate.Adaptation(loaded.facts, evaluate.check_share(share))
-        said = adaptation.apply(pipeline, parts, seed=seed, progress=bar)
+        with training.aids() as aids:
+            said = adaptation.apply(pipeline, parts, aids=aids, seed=seed, progress=bar)
         histories, protocol = parts.refit.real().queries(), {**parts.protocol, **said}
         learnt = parts.train
     facts = {
@@ -98,7 +132,22 @@ def tune(
         "seed": seed,
     }
     saved.save(out, saved.SavedModel(pipeline, shop.users, histories, facts))
+    training.done()
     _tell(out, pipeline, facts, started, word="tuned", json=json)
+
+
+def _to_tune(config: Path, overrides: list[str] | None, share: float) -> Pipeline:
+    """Build the pipeline of a configuration that tunes something.
+
+    Raises:
+        ConfigError: it tunes nothing, or --share is given.
+    """
+    if share < 1:
+        raise ConfigError("--share: is for a saved model; set share in the table [stage.tuning]")
+    pipeline = build_pipeline(str(config), overrides)
+    if not any(getattr(stage.recommender.config, "tuning", None) for stage in pipeline.stages):
+        raise ConfigError(f"{config}: no stage has a table [stage.tuning]; add one, or use tastemaker fit")
+    return pipeline
 
 
 def _loaded(model: Path, out: Path) -> saved.SavedModel:

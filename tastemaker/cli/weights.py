@@ -33,11 +33,11 @@ def check(names: list[str] | None = NAMES_ARGUMENT, json: bool = JSON_OPTION) ->
 
 @app.command()
 def export(
-    model: Path = typer.Argument(metavar="MODEL", help="Folder of a saved model with a two_tower stage."),
-    out: Path = typer.Argument(metavar="OUT", help="New folder for the sentence encoder."),
+    model: Path = typer.Argument(metavar="MODEL", help="Folder of a saved model that tuned an encoder or an adapter."),
+    out: Path = typer.Argument(metavar="OUT", help="New folder for it."),
     json: bool = JSON_OPTION,
 ) -> None:
-    """Write the sentence encoder that a two_tower model tuned, as a folder that [encoder] can name."""
+    """Write what a model tuned: a sentence encoder that [encoder] can name, or an adapter in PEFT's format."""
     from tastemaker.encoders import tuned_weights
 
     for stage in saved.load(model).pipeline.stages:
@@ -46,7 +46,13 @@ def export(
             if encoder is not None:
                 _print([{"name": part.name, "folder": str(tuned_weights.export(encoder, out))}], json=json)
                 return
-    raise ConfigError(f"{model}: no stage of it has tuned a sentence encoder; fit a two_tower model first")
+            adapter = getattr(part, "adapter", None)
+            if adapter is not None:
+                from tastemaker.lm import adapting
+
+                _print([{"name": part.name, "folder": str(adapting.export(adapter, out))}], json=json)
+                return
+    raise ConfigError(f"{model}: no stage of it has tuned a sentence encoder or a language model")
 
 
 def _print(rows: list[dict[str, str]], *, json: bool) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tastemaker.data.entities import Entities
     from tastemaker.data.queries import Queries
     from tastemaker.data.ranking import Ranking
+    from tastemaker.lm.adapting import Adapter
     from tastemaker.lm.base import LanguageModel, Prompt
     from tastemaker.models.choosing import Question
     from tastemaker.models.demonstrations import Demonstrations
@@ -119,6 +120,11 @@ class LanguageModelRanker(Reranker):
             progress=progress,
         )
         self._writer = None
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """What tuning added to the language model; None without tuning, and before."""
+        return self._tuner.adapter
 
     @property
     def _shown_at_once(self) -> int:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tastemaker.data.dataset import Dataset
+    from tastemaker.lm.adapting import Adapter
     from tastemaker.lm.base import LanguageModel
     from tastemaker.lm.local import LocalLM
     from tastemaker.neural.lm_tuning import Texts
@@ -53,11 +54,11 @@ class RankerTuning(TuningConfig, ExampleConfig):
         swap: chance that a product of the history and a target change places (PALR).
         fill: histories shorter than this are filled up, before the oldest product, over three hops (PALR); 0 fills
             none.
-        negatives: where the other candidates come from: "similar" (PALR), "mined" from a co-occurrence table, which is
-            what a retriever offers, or "random".
+        negatives: where the other candidates come from: "similar" (PALR); "mined", the best of a co-occurrence table;
+            "retrieved", the same without the shopper in question, and only where it offers the targets too; "random".
         method, rank, alpha, dropout, modules, tuned_layers, virtual_tokens: what is trained, see `AdapterConfig`.
         epochs, batch_size, at_once, packing, learning_rate, weight_decay, schedule, warmup, clip, held_out, patience,
-            round_steps, max_tokens, dtype: how, see `TuningConfig`.
+            round_steps, max_tokens, precision: how, see `TuningConfig`.
     """
 
     tasks: tuple[Task | Literal["catalogue"], ...] = ()
@@ -70,13 +71,16 @@ class RankerTuner:
         config: how; None leaves the model as it is.
         model: name of the ranker, for messages, checkpoints and curves.
         tasks: what the ranker asks.
+
+    Attributes:
+        adapter: what was learnt; None before, and without tuning.
     """
 
     def __init__(self, config: RankerTuning | None, *, model: str, tasks: Sequence[Task]) -> None:
         self.config = config
         self._model = model
         self._tasks = config.tasks if config is not None and config.tasks else tuple(tasks)
-        self._adapter: Any = None
+        self.adapter: Adapter | None = None
         self._base = ""
         self._course: dict[str, Any] = {}
         self._purchases = (NOBODY, NOBODY)
@@ -137,7 +141,7 @@ class RankerTuner:
             seed=seed,
             progress=progress,
         )
-        self._adapter, self._base = tuned.adapter, tuned.weights
+        self.adapter, self._base = tuned.adapter, tuned.weights
         self._course = {"pairs": dict(Counter(pair.task for pair in pairs)), **course.report()}
         if shop is not None and shop.held_out:
             self._course["perplexity_of_products_held_out"] = {
@@ -156,7 +160,7 @@ class RankerTuner:
             return lm
         from tastemaker.lm.adapting import Adapter, adapted
 
-        self._adapter = Adapter.of_arrays(under(arrays, "adapter"))
+        self.adapter = Adapter.of_arrays(under(arrays, "adapter"))
         self._course = json.loads(array_text(arrays["course"]))
         self._purchases = (arrays["users"], arrays["items"])
         inner, self._base = self._local(lm), array_text(arrays["base"])
@@ -165,18 +169,18 @@ class RankerTuner:
                 f"{self._model}: the adapter belongs to other weights ({self._base}) than those of {inner.name} "
                 f"({inner.weights}); name the model that was tuned in [lm], or tune again"
             )
-        tuned = adapted(inner, self._adapter)
+        tuned = adapted(inner, self.adapter)
         return tuned if lm is None else rewrapped(lm, tuned)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the adapter in PEFT's names, the course, and the purchases that pairs were made of."""
-        if self._adapter is None:
+        if self.adapter is None:
             return {}
         from tastemaker.neural.training import timeless
 
         course = {**self._course, "learning_curve": timeless(self._course["learning_curve"])}
         return {
-            **{f"adapter.{name}": array for name, array in self._adapter.arrays().items()},
+            **{f"adapter.{name}": array for name, array in self.adapter.arrays().items()},
             "course": text_array(json.dumps(course)),
             "base": text_array(self._base),
             "users": self._purchases[0],

@@ -19,7 +19,8 @@ from tastemaker.models.sparse import arrays_of, matrix_of
 from tastemaker.models.text_vectors import item_vectors
 from tastemaker.neural import devices, training
 from tastemaker.neural.batches import batch_of, by_length
-from tastemaker.neural.candidates import Asked, CandidateNetwork, Precision, Tables
+from tastemaker.neural.candidates import Asked, CandidateNetwork, Tables
+from tastemaker.neural.devices import Precision
 from tastemaker.neural.identity import training_identity
 from tastemaker.neural.judging import JUDGED
 from tastemaker.neural.schedules import TrainingConfig

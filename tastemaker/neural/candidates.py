@@ -10,11 +10,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
+
+from tastemaker.neural import devices
+from tastemaker.neural.devices import Precision
 
 BY_PLACE, BY_SHARE = -0.5, 0.5
 """Weights of log(place + 1) and of the log of the share at the start, before anything is learnt."""
@@ -22,9 +25,6 @@ SHARES = 3.0
 """What shares are divided by, to be of unit size."""
 FEATURES = 10
 """Numbers that are the evidence of a candidate."""
-
-Precision = Literal["auto", "float32", "bfloat16"]
-"""Of the arithmetic; "auto" is bfloat16 on graphics cards that have it, float32 elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class CandidateNetwork(nn.Module):
         """Return scores, float32 [b, m]; -inf beside the filling."""
         asked = asked.to(self.device)
         features = self.features(asked)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half()):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=devices.half(self.precision, self.device)):
             said = self.read(asked, features).float()
         scores: Tensor = self.wide(features)[..., 0] + self.deep(features)[..., 0] + said
         return scores.masked_fill(asked.candidates < 0, -torch.inf)
@@ -171,8 +171,3 @@ class CandidateNetwork(nn.Module):
             nearest = cosines.masked_fill(~real[:, None, :], -1).amax(2).clamp(min=0)
             found += [last, nearest, (candidates @ mean)[..., 0]]
         return found
-
-    def _half(self) -> bool:
-        if self.precision == "auto":
-            return self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return self.precision == "bfloat16"

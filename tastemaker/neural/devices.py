@@ -33,6 +33,17 @@ WORTH = 0.95
 """More threads are taken where a step needs at most this share of the time that fewer need."""
 
 
+Precision = Literal["auto", "float32", "bfloat16"]
+"""Of the arithmetic: "auto" is bfloat16 on graphics cards that have it, and float32 elsewhere."""
+
+
+def half(precision: Precision, device: torch.device) -> bool:
+    """Say whether arithmetic on `device` is to be in bfloat16."""
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return precision == "bfloat16"
+
+
 def available() -> list[str]:
     """Return the names of the devices of this machine that can train."""
     cards = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -33,7 +33,8 @@ class TuningConfig(AdapterConfig):
             judged weights are kept either way.
         round_steps: steps between two judgements, entries of the learning curve, and checkpoints.
         max_tokens: pairs with more are left out, and counted.
-        dtype: of the arithmetic in training; weights and optimiser keep theirs. "bfloat16" is for graphics cards.
+        precision: of the arithmetic in training: "auto" is bfloat16 on graphics cards that have it, and float32
+            elsewhere; weights and optimiser keep theirs.
     """
 
     epochs: int = Field(default=1, ge=1)
@@ -49,7 +50,7 @@ class TuningConfig(AdapterConfig):
     patience: int = Field(default=3, ge=0)
     round_steps: int = Field(default=100, ge=1)
     max_tokens: int = Field(default=2048, ge=8)
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def course(self) -> Schedule:
         """Return the schedule of the training."""

@@ -196,7 +196,7 @@ class _Run:
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss in the wanted precision."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=devices.half(self.config.precision, self.device)):
             return loss(self.model, batch)
 
     def backward(self, rows: Sequence[Row]) -> float:

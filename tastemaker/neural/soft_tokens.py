@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from tastemaker.neural.candidates import FEATURES, Asked, CandidateNetwork, Precision, Tables
+from tastemaker.neural.candidates import FEATURES, Asked, CandidateNetwork, Tables
+from tastemaker.neural.devices import Precision
 
 if TYPE_CHECKING:
     from tastemaker.lm.trunk import Trunk

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from tastemaker.encoders.tuned_weights import layers_of
 from tastemaker.errors import ConfigError
-from tastemaker.neural.candidates import Asked, CandidateNetwork, Precision, Tables
+from tastemaker.neural.candidates import Asked, CandidateNetwork, Tables
+from tastemaker.neural.devices import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

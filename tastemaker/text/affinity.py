@@ -52,6 +52,14 @@ class Affinity:
         left, right = csr_array(from_power @ self._buyers), csr_array(self._bought @ to_power)
         yield from self._related(histories, left, right, recency=RECENCY)
 
+    def own_part(self, history: Int32, items: Int32) -> Float32:
+        """Return how much of what `mined` gives `items` comes from one shopper who bought them and all the history."""
+        newest = np.array(list(dict.fromkeys(history[::-1].tolist())), dtype=np.int32)  # distinct, newest first
+        ages = len(history) - 1 - np.array([np.flatnonzero(history == item)[-1] for item in newest.tolist()])
+        popularity = np.maximum(self.popularity, 1).astype(np.float64)
+        from_history = (RECENCY**ages * popularity[newest] ** -ROW_POWER).sum()
+        return np.asarray(from_history * popularity[items] ** -COLUMN_POWER, dtype=np.float32)
+
     def bought_with(self, item: int) -> tuple[Int32, Int64]:
         """Return the products that buyers of `item` bought too, in number order, and how many of them did."""
         buyers = self._buyers.indices[self._buyers.indptr[item] : self._buyers.indptr[item + 1]]

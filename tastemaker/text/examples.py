@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.ranking import Ranking
-    from tastemaker.types import Int32, Int64
+    from tastemaker.types import Float32, Int32, Int64
 
     Retriever = Callable[[Queries, int], Ranking]
     """From histories and k to k candidates of each."""
@@ -46,7 +46,9 @@ class ExampleConfig(configurable.Config):
             none.
         negatives: where the other candidates come from. "similar": half of the target's category, half bought by the
             same shoppers (PALR); "mined": the best of a co-occurrence table of the training data, which is what a
-            retriever offers; "random": any product that was bought.
+            retriever offers; "retrieved": the same table without this shopper, and only the examples whose targets it
+            offers, so that targets are as like the others as they are when the ranker is asked (use many `cuts`, as
+            most examples drop out, and `swap = 0`); "random": any product that was bought.
     """
 
     share: float = Field(default=0.2, gt=0, le=1)
@@ -54,7 +56,7 @@ class ExampleConfig(configurable.Config):
     targets: int = Field(default=1, ge=1)
     swap: float = Field(default=0.1, ge=0, le=1)
     fill: int = Field(default=3, ge=0)
-    negatives: Literal["similar", "mined", "random"] = "similar"
+    negatives: Literal["similar", "mined", "retrieved", "random"] = "similar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def draw_examples(
         seed: decides all that is random.
 
     Raises:
-        DataError: no shopper has bought two different products.
+        DataError: no shopper has bought two different products, or no target is among what is retrieved.
     """
     rng = np.random.default_rng(seed)
     bought = train.queries()
@@ -111,10 +113,19 @@ def draw_examples(
     reached = affinity.three_hop([drawn[place].history for place in shorter])
     for place, (items, _) in zip(shorter, reached, strict=True):
         drawn[place] = _filled(drawn[place], items, bought.history(drawn[place].user), min(config.fill, history))
-    offers = _offers(drawn, affinity, config, candidates, retriever, rng)
+    if retriever is None and config.negatives == "retrieved":
+        found = affinity.mined([one.history for one in drawn])
+        every = [
+            _retrieved(one, *mined, affinity, bought.history(one.user), candidates)
+            for one, mined in zip(drawn, found, strict=True)
+        ]
+        kept = [(one, offered) for one, offered in zip(drawn, every, strict=True) if offered is not None]
+        if not kept:
+            raise DataError('instruction pairs: no target is among what is retrieved; set negatives = "similar"')
+    else:
+        kept = list(zip(drawn, _offers(drawn, affinity, config, candidates, retriever, rng), strict=True))
     return [
-        _with_candidates(one, offered, affinity, bought.history(one.user), candidates, rng)
-        for one, offered in zip(drawn, offers, strict=True)
+        _with_candidates(one, offered, affinity, bought.history(one.user), candidates, rng) for one, offered in kept
     ]
 
 
@@ -167,6 +178,28 @@ def _offers(
         yield from (_similar(one, affinity, candidates, rng) for one in drawn)
     else:
         yield from (np.empty(0, dtype=np.int32) for _ in drawn)
+
+
+def _retrieved(
+    example: Example, items: Int32, scores: Float32, affinity: Affinity, bought: Int32, count: int
+) -> Int32 | None:
+    """Return the first `count` products that a retriever without this shopper offers; None if a target is not there.
+
+    Args:
+        example: with history and targets.
+        items: of `Affinity.mined`, with this shopper.
+        scores: of them.
+        affinity: where they are from.
+        bought: all that the shopper bought.
+        count: candidates of an example.
+    """
+    own = np.isin(items, bought)
+    others = scores.astype(np.float64)
+    others[own] -= affinity.own_part(example.history, items[own])
+    there = (others > 1e-6) & (~own | np.isin(items, example.targets))
+    items, others = items[there], others[there]
+    offered = items[np.lexsort((items, -others))][:count]
+    return offered if np.isin(example.targets, offered).all() else None
 
 
 def _similar(example: Example, affinity: Affinity, count: int, rng: np.random.Generator) -> Int32:

@@ -41,7 +41,9 @@ def tokenizer():
 def make_model(tokenizer, tmp_path_factory):
     """Return a function that saves a random model of some kind and returns its folder."""
 
-    def make(kind: str = "Llama", *, chat: str | None = CHAT, safe: bool = True, **settings: object) -> Path:
+    def make(
+        kind: str = "Llama", *, chat: str | None = CHAT, safe: bool = True, context: int = CONTEXT, **settings: object
+    ) -> Path:
         folder = tmp_path_factory.mktemp("models") / f"tiny-{kind.lower()}"
         config = getattr(transformers, f"{kind}Config")(
             vocab_size=len(tokenizer),
@@ -50,7 +52,7 @@ def make_model(tokenizer, tmp_path_factory):
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
-            max_position_embeddings=CONTEXT,
+            max_position_embeddings=context,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
             initializer_range=0.3,  # far from uniform, so that differences show

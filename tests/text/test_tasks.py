@@ -13,7 +13,7 @@ from tastemaker.data.dataset import Dataset
 from tastemaker.data.split import leave_one_out
 from tastemaker.errors import DataError
 from tastemaker.testing import checkerboard, tiny_shop
-from tastemaker.text.affinity import Affinity
+from tastemaker.text.affinity import COLUMN_POWER, RECENCY, ROW_POWER, Affinity
 from tastemaker.text.examples import ExampleConfig, draw_examples
 from tastemaker.text.tasks import TASKS, instruction_pairs
 
@@ -248,3 +248,31 @@ def test_profiles_are_written_from_the_history_alone():
     pairs = instruction_pairs(examples, train.items, ["recommend_retrieval"], profiles=profiles)
     assert all(a is example.history for a, example in zip(seen, examples, strict=True))
     assert all(f"Profile: likes {len(one.history)}\n" in p.prompt.user for one, p in zip(examples, pairs, strict=True))
+
+
+def test_retrieved_examples_are_those_that_a_retriever_without_the_shopper_answers():
+    """Against a slow oracle: the same table counted again from a log without the shopper."""
+    train = tiny_shop(users=200)
+    kept = draw(train, candidates=6, negatives="retrieved", cuts=20)
+    by_place = {(one.user, len(one.history)): one for one in kept}
+    every = draw(train, candidates=6, negatives="random", cuts=20)
+    assert 0.1 * len(every) < len(kept) < 0.9 * len(every)
+    popularity = np.maximum(np.bincount([item for one in train.queries() for item in set(one.tolist())]), 1)
+    for example in every[::7]:
+        mine = set(train.queries().history(example.user).tolist())
+        ages = {int(item): age for age, item in reversed(list(enumerate(example.history[::-1])))}
+        scores = np.zeros(train.n_items)
+        for user, items in enumerate(train.queries()):
+            other = set(items.tolist())
+            if user != example.user:
+                for item in other:
+                    scores[item] += sum(
+                        RECENCY ** ages[one] * popularity[one] ** -ROW_POWER * popularity[item] ** -COLUMN_POWER
+                        for one in other & ages.keys()
+                    )
+        scores[[item for item in mine if item not in example.targets]] = 0
+        order = [item for item in np.argsort(-scores, kind="stable")[:6].tolist() if scores[item] > 1e-6]
+        found = by_place.get((example.user, len(example.history)))
+        assert (found is not None) == (int(example.targets[0]) in order)
+        if found is not None and len(order) == 6:
+            assert set(found.candidates.tolist()) == set(order)
