@@ -71,6 +71,21 @@ class Aids:
         chosen: int | None = course.get("best_epoch") if self.keep_choices else None
         return self.epochs.get(self.part, chosen)
 
+    def of_training(self, name: str, course: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the training loop takes of these aids, for a model called `name`.
+
+        Args:
+            name: of the model.
+            course: of its last training, whose number of threads is taken where choices are kept.
+        """
+        measured = course.get("threads", "measure") if self.keep_choices else "measure"
+        return {
+            "checkpoint": self.checkpoint(name),
+            "device": self.device,
+            "threads": measured if self.threads == "measure" else self.threads,
+            "on_epoch": self.listener(name),
+        }
+
     def listener(self, name: str) -> Callable[[Mapping[str, float]], None] | None:
         """Return what the training of a model called `name` calls after each epoch."""
         return None if self.on_epoch is None else partial(self.on_epoch, f"{self.part}{name}")

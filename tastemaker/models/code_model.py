@@ -225,7 +225,6 @@ class CodeModel(Recommender):
         return next(self._network.parameters()).device
 
     def _train(self, train: Dataset, *, seed: int, progress: Progress) -> None:
-        before = self._course if self.aids.keep_choices else {}
         histories, checkpoint = train.queries(), self.aids.checkpoint(self.name)
         longest = self.config.max_length + 1  # the oldest of them is read, the newest is only forecast
         rows = np.flatnonzero(histories.lengths > 1)
@@ -246,13 +245,10 @@ class CodeModel(Recommender):
             self.config.course(judged=judge is not None, epochs=self.aids.epochs_for(self._course)),
             seed=seed,
             judge=judge,
-            checkpoint=checkpoint,
             identity=training_identity(*facts, network=self._network, validation=self.aids.validation)
             if checkpoint
             else "",
-            device=self.aids.device,
-            threads=before.get("threads", "measure") if self.aids.threads == "measure" else self.aids.threads,
-            on_epoch=self.aids.listener(self.name),
+            **self.aids.of_training(self.name, self._course),
             progress=progress,
         )
         self._course = {

@@ -178,7 +178,6 @@ class SequenceModel(SequenceRanker):
         self._pretrained = training.timeless(course.curve)
 
     def _train(self, train: Dataset, verb: str, *, seed: int, progress: Progress) -> None:
-        before = self._course if self.aids.keep_choices else {}
         checkpoint, batches = self.aids.checkpoint(self.name), self._batches(train, self.learnt_length)
         item_loss = losses.loss_of(self.config, train.n_items)
         jury, judge = self._jury(train, seed=seed), None
@@ -192,11 +191,8 @@ class SequenceModel(SequenceRanker):
             seed=seed,
             judge=judge,
             judges_start=verb == "tune",
-            checkpoint=checkpoint,
             identity="" if checkpoint is None else self._identity(train, verb),
-            device=self.aids.device,
-            threads=before.get("threads", "measure") if self.aids.threads == "measure" else self.aids.threads,
-            on_epoch=self.aids.listener(self.name),
+            **self.aids.of_training(self.name, self._course),
             progress=progress,
         )
         said = course.report(not_judged="" if jury is None else jury.silent)

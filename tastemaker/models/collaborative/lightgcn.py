@@ -167,7 +167,7 @@ class LightGCN(Recommender):
             freeze()
             return lambda queries, rows: torch.from_numpy(self.score(queries.take(rows)))
 
-        before, jury, judge = self._course if self.aids.keep_choices else {}, None, None
+        jury, judge = None, None
         if self.aids.validation is not None and self.stops_early:
             jury = Jury.of(self.aids.validation, train, ranks_cold_items=self.ranks_cold_items, seed=seed)
             judge = None if jury.silent else jury.ndcg(scorer, max_length=config.max_length)
@@ -175,10 +175,9 @@ class LightGCN(Recommender):
             inputs,
             partial(self._loss, inputs, graph, item_loss, rivals),
             partial(self._batches, histories),
-            config.course(judged=judge is not None, epochs=before.get("best_epoch")),
+            config.course(judged=judge is not None, epochs=self.aids.epochs_for(self._course)),
             seed=seed,
             judge=judge,
-            checkpoint=self.aids.checkpoint(self.name),
             identity=training_identity(
                 self.name,
                 repr(config),
@@ -187,9 +186,7 @@ class LightGCN(Recommender):
                 network=inputs,
                 validation=None if jury is None else jury.questions,
             ),
-            device=self.aids.device,
-            threads=before.get("threads", "measure") if self.aids.threads == "measure" else self.aids.threads,
-            on_epoch=self.aids.listener(self.name),
+            **self.aids.of_training(self.name, self._course),
             progress=progress,
         )
         self._course = course.report(not_judged="" if jury is None else jury.silent)

@@ -182,7 +182,6 @@ class TwoTower(Recommender):
                 rng=rng,
             )
 
-        before = self._course if self.aids.keep_choices else {}
         jury, judge = None, None
         if self.aids.validation is not None and self.stops_early:
             jury = Jury.of(self.aids.validation, train, ranks_cold_items=True, seed=seed)
@@ -195,7 +194,6 @@ class TwoTower(Recommender):
             seed=seed,
             judge=judge,
             judges_start=True,
-            checkpoint=self.aids.checkpoint(self.name),
             identity=training_identity(
                 self.name,
                 "fit" if begun is None else "tune",
@@ -205,9 +203,7 @@ class TwoTower(Recommender):
                 network=network,
                 validation=None if jury is None else jury.questions,
             ),
-            device=self.aids.device,
-            threads=before.get("threads", "measure") if self.aids.threads == "measure" else self.aids.threads,
-            on_epoch=self.aids.listener(self.name),
+            **self.aids.of_training(self.name, self._course),
             progress=progress,
         )
         self._course = course.report(not_judged="" if jury is None else jury.silent)
