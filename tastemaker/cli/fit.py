@@ -27,6 +27,8 @@ from tastemaker.progress import bar
 from tastemaker.report import verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.queries import Queries
     from tastemaker.pipeline import Pipeline
@@ -93,8 +95,8 @@ def fit_and_save(
     stages = [stage.recommender.name for stage in pipeline.stages]
     reports = [stage.recommender.report() for stage in pipeline.stages]
     for name, said in zip(stages, reports, strict=True):
-        if "not_judged" in said:
-            note(f"note: {name}: trained for all epochs, as {said['not_judged']}")
+        for model, reason in _not_judged(name, said):
+            note(f"note: {model}: trained for all epochs, as {reason}")
     if json:
         print_json({"model": str(out), "stages": stages, "reports": reports, "seconds": seconds, **facts})
     else:
@@ -122,3 +124,11 @@ def _fit(pipeline: Pipeline, shop: Dataset, split: str, *, aids: Aids, seed: int
         "protocol": {**parts.protocol, "choices": evaluate.choices_of(pipeline, parts.validation)},
         "train_fingerprint": parts.train.fingerprint,
     }
+
+
+def _not_judged(name: str, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the networks of a stage that no validation question could stop, members too, each with the reason."""
+    if "not_judged" in report:
+        yield name, report["not_judged"]
+    for member in report.get("members", ()):
+        yield from _not_judged(f"{name}, {member['model']}", member["report"])

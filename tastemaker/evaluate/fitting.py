@@ -125,13 +125,16 @@ def fit_on_all(
     """Fit on everything, for production.
 
     Choices that need validation are made first, on a leave-one-out split of the same data, with a fit that does not
-    see the held-out part. `aids` are those of `fit`.
+    see the held-out part. Where no shopper has 3 interactions, networks are trained for all their epochs. `aids` are
+    those of `fit`.
 
     Raises:
-        DataError: a choice needs validation, and no shopper has 3 interactions.
+        DataError: a weight or another choice needs validation, and no shopper has 3 interactions.
     """
-    if pipeline.wants_calibration or pipeline.stops_early:
-        split = leave_one_out(data.real())
+    real = data.real()
+    can_stop = pipeline.stops_early and real.queries().lengths.max(initial=0) >= 3
+    if pipeline.wants_calibration or can_stop:
+        split = leave_one_out(real)
         pipeline.fit(split.refit, aids=_first(aids, split.test), seed=seed, progress=progress)
         if pipeline.wants_calibration:
             pipeline.calibrate(split.test, seed=seed, progress=progress)

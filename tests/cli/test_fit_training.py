@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import polars as pl
 import pytest
 
+from tastemaker.data.dataset import Dataset
+from tastemaker.data.write import write
 from tastemaker.errors import TrainingFailed
 from tastemaker.neural import training
 
@@ -61,3 +64,38 @@ def test_a_training_that_fails_saves_nothing(refused, shop, tmp_path, monkeypatc
     monkeypatch.setattr(training, "_epoch", fails)
     assert "the loss is nan" in refused("fit", "sasrec", "--data", shop, *SMALL, "--out", tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def write_shop(folder, rows):
+    ids = sorted({item for _, item in rows})
+    frame = pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
+    write(Dataset.from_frames(frame, pl.DataFrame({"item_id": ids, "title": [f"red {one}" for one in ids]})), folder)
+    return folder
+
+
+@pytest.mark.parametrize("model", ["sasrec", "bert4rec", "lightgcn"])
+def test_one_purchase_each_is_told_as_it_is(refused, tmp_path, model):
+    shop = write_shop(tmp_path / "shop", [(f"u{user}", f"i{user % 5}") for user in range(20)])
+    said = refused("fit", model, "--data", shop, "--split", "none", "--out", tmp_path / "model")
+    assert f"{model}: no shopper has 2 purchases in the training part" in said
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("model", ["sasrec", "lightgcn"])
+def test_two_purchases_each_are_learnt_from_for_all_epochs(tastemaker, tmp_path, model):
+    shop = write_shop(tmp_path / "shop", [(f"u{user}", f"i{(user + at) % 5}") for user in range(20) for at in (0, 1)])
+    words = ["fit", model, "--data", shop, "--split", "none", "--out", tmp_path / "model", "--set", "stage.0.epochs=2"]
+    assert len(tastemaker(*words, "--json").json()["reports"][0]["learning_curve"]) == 2
+
+
+def test_a_member_that_no_question_could_stop_is_told(tastemaker, tmp_path):
+    """All that is held back is new: the last two purchases of each shopper are of products that nobody else bought."""
+    rows = [(f"u{user}", one) for user in range(30) for one in (f"a{user % 3}", f"b{user % 4}", f"v{user}", f"t{user}")]
+    shop = write_shop(tmp_path / "shop", rows)
+    config = tmp_path / "blend.toml"
+    config.write_text(
+        '[[stage]]\nmodel = "blend"\n[[stage.member]]\nmodel = "sasrec"\ndim = 8\nlayers = 1\nepochs = 2\n'
+        '[[stage.member]]\nmodel = "transitions"\n'
+    )
+    said = tastemaker("fit", config, "--data", shop, "--out", tmp_path / "model").err
+    assert "note: blend, sasrec: trained for all epochs, as none of 30 validation questions has a history" in said
