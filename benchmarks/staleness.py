@@ -27,6 +27,7 @@ from tastemaker.data import Dataset, Entities, readers
 from tastemaker.data.cold import item_cold
 from tastemaker.data.holdout import Holdout
 from tastemaker.neural.indexing.usage import staleness, usage
+from tastemaker.recommender import Aids
 
 RESULTS = Path(__file__).parent / "results" / "staleness.json"
 DATA = "amazon-office-2014"
@@ -70,17 +71,17 @@ def parts(folder: Path) -> tuple[Dataset, Dataset, Holdout]:
     return old, everything, Holdout(asked, answers)
 
 
-def measure(row: str, how: str, folder: Path) -> dict[str, object]:
+def measure(row: str, how: str, folder: Path, *, device: str = "cpu") -> dict[str, object]:
     """Fit one model one way and ask it for new products."""
     old, train, test = parts(folder)
     name = row.partition(",")[0]
     settings = {"stage": [{"model": name, **SETTINGS[row]}], "encoder": {"model": "transformer"}}
     model = registry.build(settings).stages[0].recommender
     if how == "extended":
-        model.fit(old, seed=0)
+        model.fit(old, aids=Aids(device=device), seed=0)
         model.transfer(train.items)
     else:
-        model.fit(train, seed=0)
+        model.fit(train, aids=Aids(device=device), seed=0)
     found = model.rank(test.queries, max(KS)).items
     n, targets = train.n_items, test.targets
     hits = np.isin(np.arange(len(found))[:, None] * n + found, targets.rows * n + targets.items) & (found >= 0)
@@ -103,6 +104,7 @@ def main() -> None:
     """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="print the table only")
+    parser.add_argument("--device", default="cpu", help="where networks are trained")
     options = parser.parse_args()
     result = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"data": DATA, "new": NEW, "rows": []}
     if not options.table:
@@ -113,7 +115,11 @@ def main() -> None:
                 if (row, how, SETTINGS[row]) in done:
                     continue
                 rows = [one for one in result["rows"] if (one["row"], one["identifiers"]) != (row, how)]
-                result = {**result, "tastemaker": tastemaker.__version__, "rows": [*rows, measure(row, how, folder)]}
+                result = {
+                    **result,
+                    "tastemaker": tastemaker.__version__,
+                    "rows": [*rows, measure(row, how, folder, device=options.device)],
+                }
                 RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print("| " + " | ".join(COLUMNS.values()) + " |")
     print("|" + "---|" * len(COLUMNS))
