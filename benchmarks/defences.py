@@ -7,8 +7,8 @@ Leave-one-out, seed 0, histories masked, the same random test shoppers throughou
 1. **Texts.** `text_knn` is fitted and asked twice: with neutral texts, and with texts as the sellers wrote them
    (`tastemaker.defences.undefended`); NDCG@10 of both, and their paired difference with its p value.
 2. **The bound on rising.** Fifty candidates of `transitions` are put in order by `text_knn`, a judge that knows what
-   the retriever does not, mixed in with the weight that is best on validation under the same bound. NDCG@10 by bound; 50 is
-   no bound. A language model's judge moves no further than that, so this is what the bound can cost.
+   the retriever does not, mixed in with the weight that is best on validation under the same bound. NDCG@10 by bound;
+   50 is no bound. A language model's judge moves no further than that, so this is what the bound can cost.
 """
 
 from __future__ import annotations
