@@ -193,6 +193,8 @@ def _retrieved(
         bought: all that the shopper bought.
         count: candidates of an example.
     """
+    if not np.isin(example.targets, items[: count + len(bought)]).all():
+        return None  # not even with this shopper's own purchases counted
     own = np.isin(items, bought)
     others = scores.astype(np.float64)
     others[own] -= affinity.own_part(example.history, items[own])

@@ -118,6 +118,10 @@ class _Told:
         """Return the question for the name of the next product."""
         return next_title(self.history, profile=self.profile, template=self.wording.title)
 
+    def yes_no(self, item: int) -> Prompt:
+        """Return the question whether one product is next."""
+        return yes_no(self.history, self.names[item], profile=self.profile, template=self.wording.yes_no)
+
     def title(self, item: int) -> str:
         """Return a name as an open answer has it."""
         return clean(self.names[item], max_length=NAME_LENGTH) or "-"
@@ -160,7 +164,7 @@ def _next_item(told: _Told) -> Iterator[InstructionPair]:
 
 def _yes_no(told: _Told) -> Iterator[InstructionPair]:
     for item, answer in zip(told.choice() or (), YES_OR_NO, strict=False):
-        yield told.pair("yes_no", yes_no(told.history, told.names[item], profile=told.profile), answer, item)
+        yield told.pair("yes_no", told.yes_no(item), answer, item)
 
 
 def _pairwise(told: _Told) -> Iterator[InstructionPair]:
@@ -168,7 +172,7 @@ def _pairwise(told: _Told) -> Iterator[InstructionPair]:
     if choice is not None:
         place = int(told.rng.integers(2))
         first, second = (told.names[item] for item in (choice if place == 0 else choice[::-1]))
-        prompt = prefer(told.history, (first, second), profile=told.profile)
+        prompt = prefer(told.history, (first, second), profile=told.profile, template=told.wording.prefer)
         yield told.pair("pairwise", prompt, LETTERS[place], choice[0])
 
 

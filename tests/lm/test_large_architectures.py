@@ -38,7 +38,6 @@ def smaller(settings, folder):
     settings["stage"][0]["keep"] = 4
     settings["stage"][1] |= {"candidates": 4, "history": 3, "profile": "none", "weight": 1.0, "orders": 1}
     settings["stage"][1]["tuning"] |= {
-        "dtype": "float32",
         "share": 1.0,
         "batch_size": 8,
         "round_steps": 10,

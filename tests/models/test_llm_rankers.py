@@ -136,8 +136,6 @@ def test_mistakes_are_named(name):
         kind(weight=1.0).fit(tiny_shop()).rank(QUERY, 2, candidates=candidates_of([5, 6]))
     with pytest.raises(ConfigError, match="gives no likelihoods"):
         kind(lm=ScriptedLM(), weight=1.0).fit(tiny_shop()).rank(QUERY, 2, candidates=candidates_of([5, 6]))
-    with pytest.raises(ConfigError, match="listwise does"):
-        kind(template="role")
     with pytest.raises(ConfigError, match="does not run here"):
         kind(lm=says_yes_to("x"), tuning={}).fit(tiny_shop())
     with pytest.raises(ConfigError, match="name a model that runs here"):

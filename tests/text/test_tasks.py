@@ -16,6 +16,7 @@ from tastemaker.testing import checkerboard, tiny_shop
 from tastemaker.text.affinity import COLUMN_POWER, RECENCY, ROW_POWER, Affinity
 from tastemaker.text.examples import ExampleConfig, draw_examples
 from tastemaker.text.tasks import TASKS, instruction_pairs
+from tastemaker.text.wordings import WORDINGS
 
 
 def draw(train, *, seed=0, history=20, candidates=8, retriever=None, **settings):
@@ -276,3 +277,13 @@ def test_retrieved_examples_are_those_that_a_retriever_without_the_shopper_answe
         assert (found is not None) == (int(example.targets[0]) in order)
         if found is not None and len(order) == 6:
             assert set(found.candidates.tolist()) == set(order)
+
+
+def test_pairs_are_worded_as_the_ranker_asks():
+    train = tiny_shop()
+    wording = WORDINGS["role"]
+    pairs = instruction_pairs(draw(train)[:3], train.items, TASKS, wording=wording)
+    asked = {"recommend_retrieval": wording.choose, "yes_no": wording.yes_no, "pairwise": wording.prefer}
+    for pair in pairs:
+        if pair.task in asked:
+            assert pair.prompt.system == asked[pair.task].system
