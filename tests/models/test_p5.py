@@ -157,6 +157,7 @@ def test_what_nobody_bought_in_training_has_no_place():
     assert np.isfinite(scores[asked][:, ~unknown]).all()
     bought = set(zip(split.train.log["user"].to_list(), split.train.log["item"].to_list(), strict=True))
     told = model.learnt_from()
+    assert all(model.report()["pairs"][family] > 0 for family in ("sequential", "direct", "attribute", "title"))
     assert {"sequential pairs", "direct pairs", "rating pairs"} <= set(told)
     for users, items in told.values():
         assert set(zip(users.tolist(), items.tolist(), strict=True)) <= bought

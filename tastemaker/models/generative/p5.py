@@ -107,6 +107,7 @@ class P5(Recommender):
     _trie: CodeTrie | None
     _names: list[str]  # how each product is written
     _bought: Bool
+    _written: dict[str, int]
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401  # checked by the base
         super().__init__(**settings)
@@ -128,6 +129,7 @@ class P5(Recommender):
         rng, writer = np.random.default_rng(seed), TaskWriter(train, names=self._names, between="")
         drawn = self.config.draw(writer, rng)
         self._pairs = {family: who(pairs) for family, pairs in drawn.items()}
+        self._written = {family: len(pairs) for family, pairs in drawn.items()}
         texts = (text for pairs in drawn.values() for pair in pairs for text in (pair.prompt.user, pair.answer))
         self._codec = TextCodec.learn(texts, vocabulary=self.config.vocabulary, length=len(self._ids.sizes))
         lessons = lessons_of(drawn, self._codec, self.config.families)
@@ -221,7 +223,7 @@ class P5(Recommender):
         return {f"{family} pairs": pairs for family, pairs in self._pairs.items() if len(pairs[0])}
 
     def report(self) -> dict[str, Any]:
-        """Return how training went, and the wordings that were learnt from."""
+        """Return how training went, and how many pairs of each family were written."""
         return dict(self._course)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -305,7 +307,7 @@ class P5(Recommender):
             progress=progress,
         )
         self._course = course.report(not_judged="" if jury is None else jury.silent)
-        self._course["pairs"] = {family: len(pairs[0]) for family, pairs in self._pairs.items()}
+        self._course["pairs"] = self._written
 
     def _scorer(self) -> Callable[[Queries, Int64], Tensor]:
         """Return what scores queries under the present weights."""
