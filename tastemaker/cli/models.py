@@ -12,6 +12,8 @@ from tastemaker.cli.output import JSON_OPTION, print_json, print_table
 from tastemaker.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from tastemaker.recommender import Recommender
 
 ABILITIES = {"ratings": "predict", "attribution": "contributions", "transfer": "transfer", "tuning": "tune"}
@@ -62,9 +64,14 @@ def describe(name: str) -> dict[str, Any]:
         "wish": _can(kind, "reads_wish"),
         "tunable": hasattr(kind, "calibrate"),
         "can": [ability for ability, method in ABILITIES.items() if hasattr(kind, method)],
-        "config": {key: field.default for key, field in kind.Config.model_fields.items()},
+        "config": {key: _default(field) for key, field in kind.Config.model_fields.items()},
         "about": (kind.__doc__ or "").strip().splitlines()[0],
     }
+
+
+def _default(field: FieldInfo) -> Any:  # noqa: ANN401  # any JSON value
+    """Return the default of a setting; None where it must be given."""
+    return None if field.is_required() else field.get_default(call_default_factory=True)
 
 
 def _can(kind: type[Recommender], ability: str) -> bool | str:

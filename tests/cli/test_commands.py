@@ -11,7 +11,7 @@ from tastemaker import provenance, registry
 
 
 def test_version_and_help(tastemaker):
-    assert tastemaker("--version").out.strip() == "0.3.0"
+    assert tastemaker("--version").out.strip() == "0.4.0"
     text = tastemaker("--help").out
     for verb in ("demo", "data", "fit", "recommend", "evaluate", "models", "doctor", "weights"):
         assert verb in text
@@ -123,7 +123,7 @@ def test_models_lists_every_model(tastemaker):
 def test_prompts_have_identities(tastemaker):
     identities = [one["identity"] for one in tastemaker("prompts", "--json").json()]
     assert len(set(identities)) == len(identities) >= 4
-    assert "Candidates:" in tastemaker("prompts").out
+    assert "Candidates:" in tastemaker("prompts", "palr-choose").out
 
 
 def test_doctor_names_what_is_missing(tastemaker):

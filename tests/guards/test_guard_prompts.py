@@ -29,8 +29,24 @@ class Leaky(Listwise):
 
     secrets: ClassVar[dict[int, str]] = {}
 
-    def _questions(self, queries, shown):
-        questions = super()._questions(queries, shown)
+    def _written(self):
+        return Telling(super()._written(), self.secrets)
+
+
+class Telling:
+    """A writer of questions that tells a secret as each shopper's wish."""
+
+    def __init__(self, writer, secrets):
+        self.writer, self.secrets = writer, secrets
+
+    def profiles(self, histories):
+        return self.writer.profiles(histories)
+
+    def report(self):
+        return self.writer.report()
+
+    def write(self, queries, shown):
+        questions = self.writer.write(queries, shown)
         return [
             replace(question, wish=self.secrets.get(int(user), ""))
             for question, user in zip(questions, queries.users, strict=True)
