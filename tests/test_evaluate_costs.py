@@ -10,7 +10,7 @@ from tastemaker import evaluate, registry
 from tastemaker.data import Dataset
 from tastemaker.data.split import leave_one_out
 from tastemaker.errors import LanguageModelError
-from tastemaker.evaluate import Options, Variant, cost
+from tastemaker.evaluate import Options, Variant, cost, trust
 from tastemaker.evaluate.lists import with_newest
 from tastemaker.explain import Explainer
 from tastemaker.lm.cache import cached
@@ -20,6 +20,7 @@ from tastemaker.models.collaborative.transitions import Transitions
 from tastemaker.models.collaborative.user_knn import UserKNN
 from tastemaker.models.llm.listwise import Listwise
 from tastemaker.pipeline import Pipeline, Stage
+from tastemaker.probes.sensitivity import ATTRIBUTES, NAMES, REWORDED
 from tastemaker.testing import tiny_shop
 
 ASKED = 40
@@ -90,7 +91,10 @@ def test_counts_are_those_of_the_lists_and_probes_cost_less(split):
         assert outcome.stages[1]["report"]["counts"] == {"answered": ASKED}
         assert outcome.trust["language_model"][0]["answered"] == ASKED
         assert accounts(outcome)["ranking"]["calls"] == ASKED
-    assert lm.usage.calls <= 2 * ASKED + 6 + 2 * 10 + 3 * 10, "latency, steadiness, counterfactual"
+    told = sum(len(ATTRIBUTES[name]) for name in trust.ABOUT_LM)
+    askers = 1 + told + len(NAMES) + len(REWORDED)
+    audited = trust.AUDITED_LM * askers
+    assert lm.usage.calls <= 2 * ASKED + 6 + 2 * 10 + 3 * 10 + audited, "latency, steadiness, counterfactual, who asks"
 
 
 def test_latency_of_a_failing_model_is_no_latency(split):
