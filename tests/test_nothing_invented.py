@@ -88,11 +88,15 @@ class Garbage:
         return len((text if isinstance(text, str) else text.user).split())
 
 
+READS_WEIGHTS = {"hybrid"}
+"""Models that run the layers of a language model, which says nothing."""
+
+
 def with_garbage(recommender):
     """Give every language model inside the voice of `Garbage`."""
     for part in getattr(recommender, "parts", {}).values():
         with_garbage(part)
-    if "lm" in recommender.takes:
+    if "lm" in recommender.takes and recommender.name not in READS_WEIGHTS:
         recommender.lm = Garbage()
     return recommender
 
