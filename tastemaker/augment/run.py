@@ -19,9 +19,9 @@ from tastemaker.augment.edges import propose
 from tastemaker.augment.gate import judge
 from tastemaker.augment.settings import AugmentConfig
 from tastemaker.configurable import parse_config
-from tastemaker.data.dataset import PROVENANCE, Dataset
+from tastemaker.data.dataset import PROVENANCE, SYNTHETIC, WRITTEN_FROM, Dataset
 from tastemaker.data.entities import Entities
-from tastemaker.data.synthetic import behind, synthetic_rows, train_digest
+from tastemaker.data.synthetic import behind, synthetic_rows, train_digest, written_from
 from tastemaker.encoders import build as encoders
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.lm import build as language_models
@@ -157,6 +157,7 @@ class _Work:
         self._lm, self._seed, self._progress = lm, seed, progress
         said = None if lm is None else describe(lm)
         self.author = "statistics" if said is None else f"{said['name']} ({said['fingerprint']})"
+        self._origin = f"{self.author}, seed={seed}, train={train_digest(train)}"
         self._written: dict[str, _Written] = {}
 
     def write(self, kind: str) -> _Written:
@@ -167,12 +168,13 @@ class _Work:
     def put(self, data: Dataset, kinds: Sequence[str]) -> Dataset:
         """Return data of the same shop with some kinds."""
         frames = {"items": data.items.frame, "users": data.users.frame}
+        mark = pl.lit(f"{SYNTHETIC}{self._origin}").alias(WRITTEN_FROM)
         for kind in kinds:
             if kind in COLUMNS:
                 table, column = COLUMNS[kind]
                 texts = self._written[kind].texts
                 if texts is not None:
-                    frames[table] = frames[table].with_columns(texts.alias(column))
+                    frames[table] = frames[table].with_columns(texts.alias(column), mark)
         data = Dataset(Entities(frames["users"]), Entities(frames["items"]), data.log)
         rows = self._written["interactions"].rows if "interactions" in kinds else None
         return data if rows is None or not rows.height else behind(data, rows)
@@ -239,7 +241,7 @@ class _Work:
         picker = None if self._lm is None else ShopperPicker(self._lm)
         found = propose(self._train, encoder, self._config, picker=picker, progress=self._progress)
         prompt = PICK.identity if self._lm else "statistics"
-        said = f"{prompt} by {self.author}, seed={self._seed}, train={train_digest(self._train)}"
+        said = f"{prompt} by {self._origin}"
         rows = synthetic_rows(self._train, found.users, found.items, [said] * len(found.users))
         counts = {} if picker is None else dict(+picker.counts)
         return _Written({"cold": found.cold, "asked": found.asked, **counts}, rows=rows)
@@ -263,13 +265,17 @@ def _own(data: Dataset) -> Dataset:
     """Return a shop without what augmentation wrote before.
 
     Raises:
-        DataError: the shop has a column of its own that marks interactions.
+        DataError: the shop has a column of its own where interactions or texts are marked.
     """
     real = data.real()
     if PROVENANCE in real.log.columns:
         raise DataError(f"interactions: column '{PROVENANCE}' is in the way; synthetic interactions are marked there")
+    for name, frame in (("items", real.items.frame), ("users", real.users.frame)):
+        if WRITTEN_FROM in frame.columns and not written_from(frame):
+            raise DataError(f"{name}: column '{WRITTEN_FROM}' is in the way; texts that are written are marked there")
+    added = [*COLUMNS.values(), ("items", WRITTEN_FROM), ("users", WRITTEN_FROM)]
     items, users = (
-        Entities(entities.frame.drop([column for table, column in COLUMNS.values() if table == name], strict=False))
+        Entities(entities.frame.drop([column for table, column in added if table == name], strict=False))
         for name, entities in (("items", real.items), ("users", real.users))
     )
     return Dataset(users, items, real.log)

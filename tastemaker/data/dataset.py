@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from narwhals.typing import IntoDataFrame
 
-    from tastemaker.types import Float32
+    from tastemaker.types import Bool, Float32
 
 # Names that mean something in the frames of a `Dataset`; a shop's own column of that name gets a trailing "_".
 RESERVED = {"interactions": ("user", "item"), "items": ("id",), "users": ("id",)}
@@ -30,6 +30,8 @@ RESERVED = {"interactions": ("user", "item"), "items": ("id",), "users": ("id",)
 
 PROVENANCE, SYNTHETIC = "provenance", "synthetic: "
 """A log's column, and how its texts begin for synthetic interactions; what follows says who proposed them."""
+WRITTEN_FROM = "written_from"
+"""Column of items or users beside texts that augmentation wrote: it says as much of them, and is shown in no text."""
 
 
 def free_names(columns: Collection[str], reserved: Iterable[str]) -> dict[str, str]:
@@ -133,6 +135,13 @@ class Dataset:
     def popularity(self) -> Float32:
         """Number of interactions of each item, float32 [n_items]; synthetic ones do not count."""
         return np.bincount(self.real().log["item"].to_numpy(), minlength=self.n_items).astype(np.float32)
+
+    @cached_property
+    def bought(self) -> Bool:
+        """Whether an item occurs in the log, bool [n_items]; synthetic ones count, as models learn from them."""
+        occurs = np.zeros(self.n_items, dtype=np.bool_)
+        occurs[self.log["item"].to_numpy()] = True
+        return occurs
 
     def synthetic(self) -> pl.Series:
         """Say which interactions are synthetic; see `tastemaker.data.synthetic`."""

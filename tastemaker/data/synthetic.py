@@ -4,6 +4,8 @@ A row of the log whose column "provenance" begins with "synthetic: " is one; the
 which training part. Splits set such rows aside before anything is held out, so they are never a target and never in a
 history that is asked about; they join the training parts afterwards, each shopper's behind her own purchases. They are
 refused where the training part is another than the one they were proposed from, as they could tell what is held out.
+
+So are texts: beside those that augmentation wrote for items or users stands a column "written_from", of the same form.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import polars as pl
 
 from tastemaker.data import cells
-from tastemaker.data.dataset import PROVENANCE, SYNTHETIC
+from tastemaker.data.dataset import PROVENANCE, SYNTHETIC, WRITTEN_FROM
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,6 +67,14 @@ def synthetic_rows(train: Dataset, users: Int32, items: Int32, provenance: list[
     return rows
 
 
+def written_from(frame: pl.DataFrame) -> list[str]:
+    """Return what a table of items or users says its augmented texts were written from; [] where there are none."""
+    if WRITTEN_FROM not in frame.columns:
+        return []
+    said: list[str] = frame[WRITTEN_FROM].cast(pl.String).drop_nulls().unique().sort().to_list()
+    return [one for one in said if one.startswith(SYNTHETIC)]
+
+
 def behind(data: Dataset, rows: pl.DataFrame) -> Dataset:
     """Return the data with further rows of the log, each shopper's behind her own."""
     log = pl.concat([data.log, rows], how="diagonal_relaxed")
@@ -78,11 +88,11 @@ def sets_synthetic_aside(split: S) -> S:
     @functools.wraps(split)
     def apart(data: Dataset, **settings: Any) -> Split:  # noqa: ANN401  # those of the split
         synthetic = data.synthetic()
-        if not synthetic.any():
-            return split(data, **settings)
-        parts = split(data.real(), **settings)
         rows = data.log.filter(synthetic)
-        _check_origin(rows, parts)
+        parts = split(data.real(), **settings)
+        _check_origin(data, rows, parts)
+        if rows.is_empty():
+            return parts
         return replace(
             parts,
             train=behind(parts.train, rows),
@@ -97,18 +107,25 @@ def sets_synthetic_aside(split: S) -> S:
     return cast("S", apart)
 
 
-def _check_origin(rows: pl.DataFrame, parts: Split) -> None:
-    """Refuse interactions that were proposed from another training part.
+def _check_origin(data: Dataset, rows: pl.DataFrame, parts: Split) -> None:
+    """Refuse interactions and texts that were made from another training part.
 
     Raises:
         DataError: as above.
     """
+    claims = {
+        "interactions": rows[PROVENANCE].unique().sort().to_list() if rows.height else [],
+        "texts of items": written_from(data.items.frame),
+        "texts of users": written_from(data.users.frame),
+    }
+    if not any(claims.values()):
+        return
     here = train_digest(parts.train)
-    for said in rows[PROVENANCE].unique().sort().to_list():
+    for what, said in ((what, said) for what, texts in claims.items() for said in texts):
         match = re.search(r"\btrain=(\w+)", said)
         if match is None or match[1] != here:
             raise DataError(
-                f"synthetic interactions ({said!r}) were not proposed from the train part of this "
+                f"synthetic {what} ({said!r}) were not made from the train part of this "
                 f"{parts.protocol['split']} split (train={here}), so they could tell what is held out; "
                 "run tastemaker augment with the same --split and --seed, on the same data"
             )

@@ -131,7 +131,7 @@ class CodeModel(Recommender):
                 "use popular or text_knn"
             )
         self._codes = ItemCodes.of(train, self.config, self.encoder, model=self.name, seed=seed, progress=progress)
-        self._bought = train.popularity > 0
+        self._bought = train.bought
         log = train.log
         self._learnt_from = (log["user"].to_numpy(), log["item"].to_numpy()) if self.config.reads_purchases else None
         with torch.random.fork_rng(devices=[]):  # modules draw weights from the global generator when they are made

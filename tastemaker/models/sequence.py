@@ -62,7 +62,7 @@ class SequenceModel(SequenceRanker):
             self._shopper_reader = copy.deepcopy(self._reader)
             shoppers = self._shopper_vectors(train.users, progress, fit=True)
         self._build(train.n_items, texts, shoppers, seed=seed)
-        self._know(train.popularity > 0)
+        self._know(train.bought)
         self._start(train, seed=seed)
         if self.config.pretrain:
             self._pretrain(train, seed=seed, progress=progress)
@@ -120,7 +120,7 @@ class SequenceModel(SequenceRanker):
                 self._network.inputs.read(texts)
             if self._network.shoppers is not None:
                 self._network.read_shoppers(self._shopper_vectors(train.users, progress))
-            self._know(self._bought | (train.popularity > 0))
+            self._know(self._bought | train.bought)
             self._train(train, "tune", seed=seed, progress=progress)
         except BaseException:
             vars(self).update(before)

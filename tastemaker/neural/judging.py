@@ -57,7 +57,7 @@ class Jury:
         n, known = train.n_items, drawn.queries
         within = ~np.isin(rows * n + first, known.rows * n + known.items)
         if not ranks_cold_items:
-            within &= train.popularity[first] > 0
+            within &= train.bought[first]
         return cls(drawn, rows, n, int(within.sum()))
 
     @property

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from tastemaker.data.dataset import WRITTEN_FROM
 from tastemaker.data.join import shop_names
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.redaction import redact
@@ -86,7 +87,7 @@ def item_texts(items: Entities, *, template: str = DEFAULT_TEMPLATE, max_length:
     Raises:
         ConfigError: the template is malformed, or names a column that is neither usual nor in `items`.
     """
-    fields = _parse(template, items.frame.columns)
+    fields = _parse(template, [column for column in items.frame.columns if column != WRITTEN_FROM])
     cells = [
         _first_present([_product_values(items.frame, column, field.max_length) for column in field.columns])
         for field in fields
@@ -97,9 +98,9 @@ def item_texts(items: Entities, *, template: str = DEFAULT_TEMPLATE, max_length:
 def user_texts(users: Entities, *, max_length: int = 600) -> list[str]:
     """Describe every shopper in one line, from the describing columns: "age: 25-34; household size: 2".
 
-    These are all columns but the id and what names a person instead of describing one: columns called name, mail,
-    phone, address and the like, and in a table of 20 shoppers and more those in which over half of the values occur
-    once. Personal data within the texts are redacted (`tastemaker.redaction`).
+    These are all columns but the id, the mark of augmented texts, and what names a person instead of describing one:
+    columns called name, mail, phone, address and the like, and in a table of 20 shoppers and more those in which over
+    half of the values occur once. Personal data within the texts are redacted (`tastemaker.redaction`).
 
     Args:
         users: the shoppers.
@@ -112,7 +113,7 @@ def user_texts(users: Entities, *, max_length: int = 600) -> list[str]:
         ConfigError: a column holds what a text cannot show.
     """
     frame = users.frame
-    shown = [column for column in frame.columns if column != "id" and not _names(frame, column)]
+    shown = [column for column in frame.columns if column not in ("id", WRITTEN_FROM) and not _names(frame, column)]
     labels = [re.sub(r"[\W_]+", " ", column).strip() for column in shown]
     cells = [[redact(text, personal=True) for text in _values(frame, column, FIELD_LENGTH)] for column in shown]
     rows = zip(*cells, strict=True) if cells else [()] * len(users)

@@ -81,7 +81,7 @@ class TaskWriter:
         self._names = [quoted(name) for name in item_names(train.items)] if names is None else list(names)
         self._between = between
         self._starts = self._histories.offsets[:-1][self._histories.rows]
-        self._bought = np.flatnonzero(train.popularity > 0)
+        self._bought = np.flatnonzero(train.bought)
         self._cases: dict[str, Callable[[np.random.Generator, int], Iterator[Case]]] = {
             "sequential": self._sequential,
             "direct": self._direct,

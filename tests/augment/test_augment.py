@@ -11,14 +11,17 @@ import pytest
 from tastemaker.augment import gate, run
 from tastemaker.augment.edges import propose
 from tastemaker.augment.settings import AugmentConfig
-from tastemaker.data import Dataset, Entities
-from tastemaker.data.split import item_cold, leave_one_out
+from tastemaker.data import Dataset, Entities, readers
+from tastemaker.data.dataset import WRITTEN_FROM
+from tastemaker.data.split import item_cold, leave_one_out, temporal
+from tastemaker.data.write import write
 from tastemaker.encoders.tfidf import TfidfEncoder
-from tastemaker.errors import LanguageModelError
+from tastemaker.errors import ConfigError, DataError, LanguageModelError
 from tastemaker.lm.scripted import GARBLED, ScriptedLM
 from tastemaker.search.objective import Asked
 from tastemaker.testing import tiny_shop
 from tastemaker.text.item_writer import ItemWriter, words_of_company
+from tastemaker.text.render import item_texts, user_texts
 from tastemaker.text.shopper_picker import ShopperPicker
 
 SETTINGS = {"stage": [{"model": "item_knn"}]}
@@ -236,3 +239,41 @@ def test_the_shops_own_texts_stay(monkeypatch):
     assert found.data.items.frame["written"].is_not_null().to_list() == [n >= 20 for n in range(40)]
     again = run.augment(SETTINGS, {"kinds": ["keywords"]}, found.data)
     assert "written" not in again.data.items.frame.columns, "what was written before is left out"
+
+
+@pytest.mark.parametrize("kind", ["keywords", "profiles"])
+def test_texts_are_refused_under_another_split(kind, tmp_path):
+    """A word about purchases before the cut in time tells most of what leave-one-out holds out."""
+    data = tiny_shop(users=300)
+    found = run.augment(SETTINGS, {"kinds": [kind]}, data, split="temporal", keep=[kind])
+    write(found.data, tmp_path / "parquet")
+    write(found.data, tmp_path / "csv", format="csv")
+    for shop in (found.data, *(readers.read(tmp_path / name)[0] for name in ("parquet", "csv"))):
+        assert not shop.synthetic().any()
+        assert temporal(shop).train.log.equals(temporal(data).train.log)
+        with pytest.raises(DataError, match=r"synthetic texts of .* train part of this leave-one-out split"):
+            leave_one_out(shop)
+    again = run.augment(SETTINGS, {"kinds": ["profiles"]}, found.data)
+    assert WRITTEN_FROM not in again.data.items.frame.columns + again.data.users.frame.columns
+    leave_one_out(again.data)
+
+
+def test_what_texts_were_written_from_is_never_shown():
+    data = tiny_shop(users=60)
+    kinds = ["keywords", "profiles"]
+    found = run.augment(SETTINGS, {"kinds": kinds}, data, keep=kinds).data
+    assert "train=" in found.items.frame[WRITTEN_FROM][0]
+    assert any(user_texts(found.users))
+    for text in (*item_texts(found.items), *user_texts(found.users)):
+        assert "train=" not in text
+        assert "written from" not in text
+    with pytest.raises(ConfigError, match=WRITTEN_FROM):
+        item_texts(found.items, template="{written_from}")
+
+
+def test_a_shops_own_column_is_its_own():
+    data = tiny_shop(users=60)
+    data = Dataset(data.users, Entities(data.items.frame.with_columns(pl.lit("the web").alias(WRITTEN_FROM))), data.log)
+    leave_one_out(data)
+    with pytest.raises(DataError, match="items: column 'written_from' is in the way"):
+        run.augment(SETTINGS, {"kinds": ["keywords"]}, data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from tastemaker import evaluate, guards
 from tastemaker.data import Dataset, readers
@@ -14,10 +15,16 @@ from tastemaker.data.synthetic import behind, synthetic_rows, train_digest
 from tastemaker.data.write import write
 from tastemaker.errors import DataError
 from tastemaker.metrics import Catalogue
+from tastemaker.models.collaborative.als import ALS
+from tastemaker.models.collaborative.bpr import BPR
+from tastemaker.models.collaborative.ease import EASE
+from tastemaker.models.collaborative.lightgcn import LightGCN
 from tastemaker.models.collaborative.popular import Popular
 from tastemaker.models.collaborative.transitions import Transitions
+from tastemaker.models.sequential.bert4rec import BERT4Rec
+from tastemaker.models.sequential.sasrec import SASRec
 from tastemaker.pipeline import Pipeline, Stage
-from tastemaker.testing import tiny_shop
+from tastemaker.testing import HashEncoder, tiny_shop
 
 
 def with_rows(shop, train, users, items):
@@ -55,7 +62,7 @@ def test_every_split_sets_them_aside(name):
 def test_rows_that_were_proposed_from_another_part_are_refused():
     shop = tiny_shop(users=120)
     whole = with_rows(shop, shop, [0], [39])
-    with pytest.raises(DataError, match=r"were not proposed from the train part .* same --split"):
+    with pytest.raises(DataError, match=r"were not made from the train part .* same --split"):
         leave_one_out(whole)
     with pytest.raises(DataError, match="same --split"):
         SPLITS["temporal"](with_rows(shop, leave_one_out(shop).train, [0], [39]))
@@ -85,6 +92,52 @@ def test_models_learn_from_them():
     before, after = (Transitions().fit(one.train).score(asked)[:, 39] for one in (plain, split))
     assert np.isneginf(before).all()
     assert np.isfinite(after).any()
+
+
+SMALL = {"dim": 8, "epochs": 2, "patience": 0}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SASRec(inputs="id", **SMALL),
+        lambda: SASRec(inputs="both", encoder=HashEncoder(), **SMALL),
+        lambda: BERT4Rec(inputs="both", encoder=HashEncoder(), **SMALL),
+        lambda: LightGCN(inputs="both", encoder=HashEncoder(), **SMALL),
+        lambda: EASE(),
+        lambda: ALS(),
+        lambda: BPR(),
+    ],
+    ids=["sasrec-id", "sasrec-both", "bert4rec-both", "lightgcn-both", "ease", "als", "bpr"],
+)
+def test_what_is_only_proposed_is_learnt_and_can_be_ranked(make):
+    """The last product, which nobody bought: its number is beyond those of all products with a real purchase."""
+    shop = tiny_shop()
+    last, users = shop.n_items - 1, list(range(6))
+    augmented = with_rows(shop, shop, users, [last] * len(users))
+    assert augmented.popularity[last] == 0
+    assert augmented.bought.tolist() == [bool(n) for n in np.bincount(augmented.log["item"], minlength=shop.n_items)]
+    scores = make().fit(augmented).score(shop.queries())
+    assert np.isfinite(scores[:, last]).any()
+
+
+@pytest.mark.parametrize("model", [SASRec, LightGCN])
+def test_a_proposed_product_is_a_target_of_its_own(model, monkeypatch):
+    """Targets are told to the loss as places among the products that compete: each has to find itself there."""
+    found = []
+    search = torch.searchsorted
+
+    def checked(rivals, wanted, **settings):
+        places = search(rivals, wanted, **settings)
+        found.append(bool((rivals[places.clamp(max=len(rivals) - 1)] == wanted).all()))
+        return places
+
+    monkeypatch.setattr(torch, "searchsorted", checked)
+    shop = tiny_shop()
+    augmented = with_rows(shop, shop, [0, 1, 2], [38, 38, 39])
+    model(inputs="both", encoder=HashEncoder(), **SMALL).fit(augmented)
+    assert found
+    assert all(found)
 
 
 def test_they_survive_a_folder_and_a_shops_own_column_is_its_own(tmp_path):

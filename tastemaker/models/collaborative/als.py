@@ -82,7 +82,7 @@ class ALS(Recommender):
                 model.fit(csr_matrix(train.matrix()), show_progress=False, callback=note)
         except (ModelFitError, ValueError) as error:
             raise self._unsolved() from error
-        factors = np.where(train.popularity[:, None] > 0, model.item_factors, 0).astype(np.float32)
+        factors = np.where(train.bought[:, None], model.item_factors, 0).astype(np.float32)
         if not factors.any():
             raise self._unsolved()
         self._curve = curve

@@ -94,7 +94,7 @@ class BPR(Recommender):
         except ModelFitError as error:
             raise self._diverged() from error
         learnt = model.item_factors[:, : self.config.dim]  # the last column holds b
-        factors = np.where(train.popularity[:, None] > 0, learnt, 0).astype(np.float32)
+        factors = np.where(train.bought[:, None], learnt, 0).astype(np.float32)
         if not factors.any():
             raise self._diverged()
         self._curve = curve

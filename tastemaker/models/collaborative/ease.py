@@ -73,7 +73,7 @@ class EASE(Recommender):
         Raises:
             DataError: it does not fit into memory, or cannot be inverted with so small a `reg`.
         """
-        self.known = np.flatnonzero(train.popularity > 0).astype(np.int32)
+        self.known = np.flatnonzero(train.bought).astype(np.int32)
         matrix = csr_array(train.matrix()[:, self.known])
         gram = csr_array((matrix.T @ matrix).tocsr())
         bound = 1 + float(gram.sum(axis=1).max()) / self.config.reg  # of the condition number, by Gershgorin's circles

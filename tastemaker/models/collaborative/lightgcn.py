@@ -153,10 +153,10 @@ class LightGCN(Recommender):
         if config.inputs != "id":
             encoder = encoder_or_default(self.encoder)
             texts = item_vectors(train.items, encoder, model=self.name, progress=progress)
-        known = train.popularity > 0 if texts is None else (train.popularity > 0) | texts.any(axis=1)
+        known = train.bought if texts is None else train.bought | texts.any(axis=1)
         inputs, graph = _item_inputs(train, config, texts, seed=seed), Graph(train.matrix())
         item_loss = losses.loss_of(config, train.n_items)
-        rivals = None if texts is None else torch.from_numpy(np.flatnonzero(train.popularity > 0))
+        rivals = None if texts is None else torch.from_numpy(np.flatnonzero(train.bought))
 
         def freeze() -> None:
             with torch.inference_mode():
@@ -298,7 +298,7 @@ def _item_inputs(train: Dataset, config: LightGCNConfig, texts: Float32 | None, 
         inputs = ItemInputs(train.n_items, config, texts=texts)
     initialise(inputs, generator=torch.Generator().manual_seed(seed))
     drawn = None if inputs.own is None else inputs.own.weight.detach().clone()
-    inputs.known(train.popularity > 0)
+    inputs.known(train.bought)
     paired = config.start == "cooccurrence"
     inputs.start(cooccurrence.vectors(train.queries(), train.n_items, config.dim, seed=seed) if paired else None)
     if inputs.own is not None and drawn is not None:

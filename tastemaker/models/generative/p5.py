@@ -123,7 +123,7 @@ class P5(Recommender):
         """
         if train.queries().lengths.max(initial=0) < 2:
             raise DataError(f"{self.name}: no shopper has 2 purchases in the training part; use popular or text_knn")
-        self._bought = train.popularity > 0
+        self._bought = train.bought
         self._ids, vectors = made(train, self.config, dim=self.config.dim, seed=seed)
         self._names, self._trie = identifiers(self._ids.tokens), trie_of(self._ids, self._bought)
         rng, writer = np.random.default_rng(seed), TaskWriter(train, names=self._names, between="")
