@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 """Label of a place whose token is not to be foretold."""
+PART_TOKENS = 8192
+"""Tokens that go through a model at once, padding included: what bounds the memory for activations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,15 @@ class Batch:
 
 
 def padded(rows: Sequence[Row], size: int) -> Iterator[Batch]:
-    """Yield batches of at most `size` rows of similar length, the longest first.
+    """Yield batches of at most `size` rows of similar length, the longest first, and of `PART_TOKENS` where rows are long.
 
     There is no attention mask: padding stands to the right, where nothing real looks, so the fastest kernels apply.
     """
     order = sorted(range(len(rows)), key=lambda number: -len(rows[number]))
-    for start in range(0, len(order), size):
-        yield _batch([[rows[number]] for number in order[start : start + size]], packed=False)
+    while order:
+        fit = max(1, min(size, PART_TOKENS // len(rows[order[0]])))
+        part, order = order[:fit], order[fit:]
+        yield _batch([[rows[number]] for number in part], packed=False)
 
 
 def packed(rows: Sequence[Row], size: int) -> Iterator[Batch]:

@@ -127,9 +127,11 @@ def tune(
         _rounds(run, state, seed=seed, name=name, identity=identity, aids=aids, progress=progress)
         if state.kept:
             parameters.load_state_dict(state.kept)
-    adapter = trained(student)
-    del student, model, run, parameters, optimiser
-    return adapted(lm, adapter), state.course
+    adapter, course = trained(student), state.course
+    del student, model, run, parameters, optimiser, state  # before the model is there once more
+    if place.type == "cuda":
+        torch.cuda.empty_cache()
+    return adapted(lm, adapter), course
 
 
 def loss(model: nn.Module, batch: Batch) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tastemaker.lm.local import LocalLM
-from tastemaker.lm.packing import IGNORED, Row, packed, padded
+from tastemaker.lm.packing import IGNORED, PART_TOKENS, Row, packed, padded
 from tastemaker.neural.lm_tuning import loss
 
 ROWS = [Row(tuple(range(5, 5 + length)), answer) for length, answer in ((9, 2), (4, 1), (12, 3), (4, 2), (7, 6))]
@@ -74,3 +74,9 @@ def test_packing_leaves_less_padding():
     rows = [Row(tuple(range(length)), 1) for length in (40, 3, 20, 5, 20, 4)]
     padding = [sum(batch.ids.numel() for batch in cut(rows, 2)) - sum(map(len, rows)) for cut in (padded, packed)]
     assert padding[1] < padding[0]
+
+
+def test_long_texts_are_read_in_smaller_parts():
+    rows = [Row(tuple(range(length)), 1) for length in (PART_TOKENS + 5, 3000, 3000, 3000, 10, 10)]
+    shapes = [tuple(batch.ids.shape) for batch in padded(rows, 4)]
+    assert shapes == [(1, PART_TOKENS + 5), (2, 3000), (2, 3000), (1, 10)]
