@@ -202,7 +202,10 @@ def _targets(pipeline: Pipeline, queries: Queries, asked: Asked, rng: np.random.
                     fit = [item for item in fit if not listed - {item} and (item in taken or item not in others)]
                 drawn |= {row: fit[0]} if fit else {}
     if not drawn:
-        raise DataError(f"attack: no list has a product behind place {first}; keep more candidates")
+        raise DataError(
+            f"attack: no list has a product behind place {first}; keep more candidates, or take more data where the "
+            f"catalogue itself ends there"
+        )
     targets = np.unique(np.array(list(drawn.values()), dtype=np.int32))
     pairs = np.zeros((len(queries), len(targets)), dtype=np.bool_)
     for row, item in drawn.items():

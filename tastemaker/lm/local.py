@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tastemaker import weights
 from tastemaker.configurable import parse_config
-from tastemaker.errors import LanguageModelError, did_you_mean
+from tastemaker.errors import ConfigError, LanguageModelError, did_you_mean
 from tastemaker.gguf import no_progress_bars
 from tastemaker.lm.base import RENDERING, Completion, Prompt, Usage, check_limits
 from tastemaker.lm.reading import Reader, read_at_once
@@ -263,10 +263,13 @@ def _load(config: LocalSettings, source: str | Path, options: dict[str, Any]) ->
             model = models.from_pretrained(
                 source, dtype=getattr(torch, config.dtype), trust_remote_code=False, **formats, **options
             )
-        return tokenizer, model.to(config.device).eval()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise LanguageModelError(f"lm.model: {config.model!r} cannot be loaded: {lines[0]}") from error
+    try:
+        return tokenizer, model.to(config.device).eval()
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+        raise ConfigError(f'lm.device: {config.device!r}: not on this machine; set device = "cpu" in [lm]') from error
 
 
 def _end_tokens(tokenizer: Any, model: Any) -> frozenset[int]:  # noqa: ANN401  # transformers is untyped

@@ -125,7 +125,7 @@ class Reranker(Recommender):
         if len(validation) < LEAST_QUESTIONS:
             raise DataError(
                 f"{self.name}: {len(validation)} validation questions are too few to choose a weight; "
-                f"needs {LEAST_QUESTIONS}, or a fixed weight"
+                f"needs {LEAST_QUESTIONS}, or a fixed one: weight = 0.5 in its [[stage]]"
             )
         offered = without_history(self._given(candidates), validation.queries)
         given = self.opinions(validation.queries, offered, purpose="choice", progress=progress)

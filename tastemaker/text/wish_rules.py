@@ -115,12 +115,16 @@ class _Draft:
         """Take a span out of the words that remain; the places of all others stay."""
         self.taken.append((start, end))
 
-    def words(self) -> str:
-        """Return what remains."""
+    def left(self) -> str:
+        """Return the text with marks in the places of what was taken out."""
         letters = list(self.text)
         for start, end in self.taken:
             letters[start:end] = _SPAN * (end - start)
-        parts = [_EDGES.sub("", part) for part in re.split(rf"{_SPAN}+", "".join(letters))]
+        return "".join(letters)
+
+    def words(self) -> str:
+        """Return what remains."""
+        parts = [_EDGES.sub("", part) for part in re.split(rf"{_SPAN}+", self.left())]
         return re.sub(r"\s+", " ", _EDGES.sub("", " ".join(part for part in parts if part))).strip()
 
 
@@ -214,9 +218,11 @@ class RuleReader:
             before = (mention, wanted)
 
     def _unknown(self, draft: _Draft) -> None:
-        """Note what a wish rules out that is no brand and no category."""
-        for word in dict.fromkeys(match[1] for match in _UNKNOWN_NEGATION.finditer(draft.words())):
-            draft.notes.append(f"no brand or category is called {word!r}: ruled out by no filter, kept as words")
+        """Take out what a wish rules out that is no brand and no category: as words it would be looked for."""
+        for match in _UNKNOWN_NEGATION.finditer(draft.left()):
+            note = f"no brand or category is called {match[1]!r}: it rules nothing out, and is not looked for"
+            draft.notes += [] if note in draft.notes else [note]
+            draft.take(*match.span())
 
 
 def _is_the_wish(head: str, tail: str) -> bool:

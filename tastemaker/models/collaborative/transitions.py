@@ -56,7 +56,7 @@ class Transitions(SparseRecommender):
     """What was bought next, counted."""
 
     name = "transitions"
-    because = "often bought after"
+    because = "bought by shoppers who bought"
     Config = TransitionsConfig
     config: TransitionsConfig
 
