@@ -62,7 +62,7 @@ class Batch:
 
 
 def padded(rows: Sequence[Row], size: int) -> Iterator[Batch]:
-    """Yield batches of at most `size` rows of similar length, the longest first, and of `PART_TOKENS` where rows are long.
+    """Yield batches of at most `size` rows of similar length, the longest first; fewer where they pass `PART_TOKENS`.
 
     There is no attention mask: padding stands to the right, where nothing real looks, so the fastest kernels apply.
     """
