@@ -23,7 +23,7 @@ class Attributing(Protocol):
     """A recommender that can say which history item brought a recommendation about.
 
     Attributes:
-        because: what it means that a history item contributed, e.g. "bought by shoppers who bought"; continues with its name.
+        because: what it means that a history item contributed, e.g. "bought by shoppers who bought"; its name follows.
     """
 
     because: ClassVar[str]
