@@ -28,13 +28,14 @@ from tastemaker.cli.output import (
 from tastemaker.cli.protocol import DEVICE_OPTION
 from tastemaker.cli.training import CHECKPOINTS_OPTION, CURVES_OPTION, THREADS_OPTION, Training
 from tastemaker.data import origins
-from tastemaker.errors import ConfigError
+from tastemaker.errors import ArtifactError, ConfigError
 from tastemaker.progress import bar
 
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.queries import Queries
     from tastemaker.pipeline import Pipeline
+    from tastemaker.recommender import Recommender
 
 MODEL_ARGUMENT = typer.Argument(metavar="MODEL", help="Folder of a saved model.")
 OUT_OPTION = typer.Option(..., "--out", metavar="NEW", help="Folder for the new model; MODEL stays as it is.")
@@ -99,6 +100,11 @@ def tune(
             json=json,
         )
         return
+    if not (model / artifact.MANIFEST).is_file():
+        raise ArtifactError(
+            f"{model}: not a saved model (no {artifact.MANIFEST}), nor a configuration: "
+            "that is a TOML file with a table [stage.tuning]"
+        )
     if overrides:
         raise ConfigError("--set: changes a configuration; a saved model keeps its settings")
     started = time.perf_counter()
@@ -145,9 +151,17 @@ def _to_tune(config: Path, overrides: list[str] | None, share: float) -> Pipelin
     if share < 1:
         raise ConfigError("--share: is for a saved model; set share in the table [stage.tuning]")
     pipeline = build_pipeline(str(config), overrides)
-    if not any(getattr(stage.recommender.config, "tuning", None) for stage in pipeline.stages):
-        raise ConfigError(f"{config}: no stage has a table [stage.tuning]; add one, or use tastemaker fit")
+    if not any(_tunes(stage.recommender) for stage in pipeline.stages):
+        raise ConfigError(
+            f"{config}: no stage has a table [stage.tuning], nor a member [stage.member.tuning]; "
+            "add one, or use tastemaker fit"
+        )
     return pipeline
+
+
+def _tunes(model: Recommender) -> bool:
+    """Say whether a model or one of its members has a language model to tune."""
+    return bool(getattr(model.config, "tuning", None)) or any(map(_tunes, getattr(model, "members", ())))
 
 
 def _loaded(model: Path, out: Path) -> saved.SavedModel:

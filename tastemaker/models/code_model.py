@@ -6,6 +6,7 @@ can be ranked where identifiers say something of them (texts); the others are le
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import abstractmethod
 from dataclasses import replace
@@ -108,6 +109,9 @@ class CodeModel(Recommender):
     def _read_codes(self) -> None:
         """Give the network the identifiers of the catalogue."""
 
+    def _renumber(self, before: NDArray[np.int64]) -> None:
+        """Give the network's items, if it has any of their own, other numbers: those they had `before`, -1 for new."""
+
     @property
     def ids(self) -> SemanticIds:
         """The identifiers of the catalogue.
@@ -152,6 +156,7 @@ class CodeModel(Recommender):
         """Rank another catalogue: the same shop's with new products, or another shop's. Nothing is learnt.
 
         Products with the id and the name of a known one keep its identifier; the others get theirs from their text.
+        A transfer that fails leaves the model as it was.
 
         Raises:
             ConfigError: identifiers say nothing of new products.
@@ -167,9 +172,16 @@ class CodeModel(Recommender):
         now = zip(items.frame["id"], item_names(items), strict=True)
         before = np.array([known.get(pair, -1) for pair in now], dtype=np.int64)
         codes = self._codes.moved_to(items, before, self.encoder, model=self.name, progress=silent)
-        self._bought = np.where(before >= 0, self._bought[before], False)
-        self._codes, self._items = codes, items
-        self._read_codes()
+        was = dict(vars(self))
+        try:
+            self._network = copy.deepcopy(self._network)  # which is changed in place
+            self._bought = np.where(before >= 0, self._bought[before], False)
+            self._codes, self._items = codes, items
+            self._renumber(before)
+            self._read_codes()
+        except BaseException:
+            vars(self).update(was)
+            raise
 
     def report(self) -> dict[str, Any]:
         """Return how training went, and facts about the identifiers."""

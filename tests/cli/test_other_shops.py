@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from tastemaker.cli.tune import _to_tune
 from tastemaker.data.write import write
 from tastemaker.testing import tiny_shop
 
@@ -69,6 +70,20 @@ def test_mistakes_are_said(tastemaker, refused, source, shop, others, tmp_path):
     by_id = tmp_path / "by_id"
     assert tastemaker("fit", "sasrec", *SMALL, "--data", others[0], "--out", by_id).code == 0
     assert 'inputs = "text" or "both"' in refused("transfer", by_id, "--data", shop, "--out", tmp_path / "x")
+
+
+def test_what_can_be_tuned_is_said(refused, shop, tmp_path):
+    words = ("--data", shop, "--out", tmp_path / "x")
+    said = refused("tune", "popular", *words)
+    assert "not a saved model" in said
+    assert "a TOML file with a table [stage.tuning]" in said
+    untuned, tuned = tmp_path / "untuned.toml", tmp_path / "tuned.toml"
+    lines = '[[stage]]\nmodel = "transitions"\n[[stage]]\nmodel = "distilled"\n[[stage.member]]\nmodel = "listwise"\n'
+    lines = f'[lm]\nmodel = "smollm2-135m-instruct"\n{lines}'
+    untuned.write_text(lines)
+    tuned.write_text(f"{lines}[stage.member.tuning]\nepochs = 1\n")
+    assert "add one, or use tastemaker fit" in refused("tune", untuned, *words)
+    assert [stage.recommender.name for stage in _to_tune(tuned, None, 1.0).stages] == ["transitions", "distilled"]
 
 
 def test_a_model_that_learnt_everything_is_not_measured_on_the_same_shop(tastemaker, refused, shop, tmp_path):

@@ -12,11 +12,13 @@ import torch
 from tastemaker import registry
 from tastemaker.abilities import Traceable, Transferable
 from tastemaker.data import Dataset, Queries
+from tastemaker.data.entities import Entities
 from tastemaker.data.ranking import Ranking
 from tastemaker.data.split import leave_one_out
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.neural.batches import batch_of
 from tastemaker.neural.code_decoder import sees_until
+from tastemaker.neural.indexing import beam
 from tastemaker.recommender import Aids
 from tastemaker.testing import HashEncoder, tiny_shop
 
@@ -149,6 +151,27 @@ def test_a_narrow_beam_lists_k_products_and_none_invented():
     assert ranking.items.max() < data.n_items
 
 
+def test_a_history_that_fills_the_beam_leaves_k_products_and_lists_do_not_depend_on_the_batch():
+    data = tiny_shop()
+    model = make("tiger", epochs=2, beams=2, codes=32).fit(data)
+    rng = np.random.default_rng(0)
+    bought = np.flatnonzero(data.popularity)
+    asked = Queries.from_lists(
+        [rng.permutation(bought)[:size] for size in (1, 2, 9, 17, len(bought) - 3)] + [[3, 3, 3]]
+    )
+    ranking = model.rank(asked, 3)
+    assert (ranking.items >= 0).all()
+    for row in range(len(asked)):
+        assert not set(ranking.items[row].tolist()) & set(asked.history(row).tolist())
+        np.testing.assert_array_equal(model.rank(asked.take([row]), 3).items[0], ranking.items[row])
+
+
+def test_a_beam_is_wider_by_the_different_products_of_a_history():
+    asked = Queries.from_lists([[], [4], [4, 4, 4], [1, 2, 3], list(range(17)), [5] * 90])
+    assert beam.widths(asked, 6, 4).tolist() == [6, 6, 6, 8, 36, 6]
+    assert beam.widths(Queries.from_lists([[]]), 6, 4).tolist() == [6]
+
+
 def test_decoding_without_the_trie_leaves_the_catalogue_and_the_report_says_so():
     said = make("tiger", epochs=1).fit(tiny_shop()).report()
     assert said["invalid_rate"]["with_trie"] == 0
@@ -212,7 +235,42 @@ def test_an_unsold_product_has_no_vector_of_its_own():
         torch.testing.assert_close(network.items()[number], read)
 
 
+def test_own_vectors_follow_their_products_to_another_catalogue():
+    data = camping()
+    model = make("rpg", source="text", own=True).fit(data)
+    old, before = data.items, model.score(history(data, "lamp-red", "tent-green"))[0]
+    grown = Entities(old.extend(pl.DataFrame({"id": ["kite-new"], "title": ["kite"]})).frame.reverse())
+    model.transfer(grown)
+    after = model.score(Queries.from_lists([grown.numbers(["lamp-red", "tent-green"])]))[0]
+    np.testing.assert_allclose(after[grown.numbers(old.frame["id"].to_list())], before, rtol=1e-5)
+    assert not model._network.own.weight[int(grown.numbers(["kite-new"])[0])].any()
+    again = make("rpg", source="text", own=True).attach(grown, model.arrays())
+    assert again.score(Queries.from_lists([[3]])).tobytes() == model.score(Queries.from_lists([[3]])).tobytes()
+
+
 # Both
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_transfer_that_fails_leaves_the_model_as_it_was(name, monkeypatch):
+    data = camping()
+    settings = {"own": True} if name == "rpg" else {}
+    model = make(name, source="text", epochs=2, **settings).fit(data)
+    asked, before = history(data, "lamp-red"), model.arrays()
+    ranked = model.rank(asked, 5)
+    original = type(model)._read_codes
+
+    def broken(self):
+        original(self)
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(type(model), "_read_codes", broken)
+    with pytest.raises(RuntimeError, match="no memory"):
+        model.transfer(Entities(data.items.extend(pl.DataFrame({"id": ["x"], "title": ["kite"]})).frame.reverse()))
+    assert model.items is data.items
+    for key, array in model.arrays().items():
+        assert array.tobytes() == before[key].tobytes(), key
+    assert model.rank(asked, 5).scores.tobytes() == ranked.scores.tobytes()
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -8,9 +8,11 @@ import pytest
 from tastemaker import registry, saved
 from tastemaker.data import Queries, Ranking
 from tastemaker.data.split import leave_one_out
-from tastemaker.errors import ConfigError
+from tastemaker.errors import ConfigError, DataError
 from tastemaker.lm.scripted import ScriptedChoiceLM
 from tastemaker.models.candidate_facts import NAMES, CandidateFacts
+from tastemaker.models.collaborative.popular import Popular
+from tastemaker.models.ensemble import distilled
 from tastemaker.models.ensemble.distilled import Distilled
 from tastemaker.models.llm.pointwise import Pointwise
 from tastemaker.progress import silent
@@ -103,6 +105,29 @@ def test_two_teachers_are_one_opinion(shop):
     members = [registry.model_class(name)() for name in ("transitions", "item_knn")]
     told = Distilled(members=members, encoder=HashEncoder()).fit(shop).report()["distilled"]
     assert [one["model"] for one in told["teachers"]] == ["transitions", "item_knn"]
+
+
+class Mute(Popular):
+    """Ranks nothing."""
+
+    def rank(self, queries, k, *, candidates=None, seen=False):
+        shape = (len(queries), k)
+        return Ranking(np.full(shape, -1, dtype=np.int32), np.full(shape, -np.inf, dtype=np.float32))
+
+    def report(self):
+        return {"counts": {"unreadable": 7}}
+
+
+def test_teachers_that_say_nothing_are_named(shop):
+    message = r"distilled: no teacher had an opinion on any of the \d+ lists .*popular: 0 of \d+, {'unreadable': 7}"
+    with pytest.raises(DataError, match=message):
+        Distilled(members=[Mute()], encoder=HashEncoder()).fit(shop)
+
+
+def test_a_draw_that_leaves_nothing_to_learn_from_is_told(shop, monkeypatch):
+    monkeypatch.setattr(distilled, "CHECKED", 1.0)
+    with pytest.raises(DataError, match="any of the 0 lists to learn from"):
+        Distilled(members=[Popular()], encoder=HashEncoder()).fit(shop)
 
 
 def test_facts_by_hand(shop):

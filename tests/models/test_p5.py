@@ -246,6 +246,17 @@ def test_products_of_several_codes_are_searched_along_the_trie(indexing):
     assert (narrow.items[:, 0] >= 0).mean() > 0.9
 
 
+def test_a_history_that_fills_the_beam_leaves_k_products():
+    pytest.importorskip("faiss", reason="needs the extra 'indexing'")
+    data = tiny_shop()
+    model = P5(**SMALL, indexing="random", levels=2, codes=32, beams=1, epochs=1).fit(data)
+    bought = np.flatnonzero(data.popularity)
+    asked = Queries.from_lists([bought[:-3], bought[3:], bought[:2]])
+    ranking = model.rank(asked, 3)
+    assert (ranking.items >= 0).all()
+    np.testing.assert_array_equal(model.rank(asked.take([2]), 3).items[0], ranking.items[2])
+
+
 def test_codes_of_a_product_multiply_to_its_likelihood():
     """The slow obvious version: one prompt, one product, code after code."""
     pytest.importorskip("faiss", reason="needs the extra 'indexing'")

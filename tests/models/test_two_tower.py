@@ -271,6 +271,21 @@ def test_tuning_begins_where_the_last_training_ended(folder, shop, tuned_layers)
     np.testing.assert_allclose(model._maps.ages, ages, rtol=1e-4)
 
 
+def test_a_tuning_that_fails_leaves_the_model_as_it_was(shop):
+    model = TwoTower(encoder=HashEncoder(), **{**QUICK, "epochs": 1}).fit(shop)
+    was, before = dict(vars(model)), {name: array.tobytes() for name, array in model.arrays().items()}
+    other = Dataset(shop.users, Entities(shop.items.frame.clone()), shop.log)
+
+    def stop(part, entry):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.tune(other, aids=Aids(on_epoch=stop))
+    assert model.items is shop.items
+    assert model.aids is was["aids"]
+    assert {name: array.tobytes() for name, array in model.arrays().items()} == before
+
+
 def test_after_a_transfer_it_learns_on(folder, shop):
     other = Dataset(shop.users, Entities(shop.items.frame.reverse()), shop.log)  # the same titles, numbered otherwise
     model = TwoTower(encoder=TransformerEncoder(folder=folder), tuned_layers=0, **QUICK).fit(shop)

@@ -159,10 +159,15 @@ class TwoTower(Recommender):
         self._train(train, begun=None, seed=seed, progress=progress)
 
     def tune(self, train: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent) -> None:
-        """Go on training from the present weights; see `Tunable`."""
+        """Go on training from the present weights; see `Tunable`. A tuning that fails leaves the model as it was."""
         check_tuning(self, train)
-        self.aids, self._items = aids or Aids(), train.items
-        self._train(train, begun=self._maps, seed=seed, progress=progress)
+        before = dict(vars(self))
+        try:
+            self.aids, self._items = aids or Aids(), train.items
+            self._train(train, begun=self._maps, seed=seed, progress=progress)
+        except BaseException:
+            vars(self).update(before)
+            raise
 
     def _train(self, train: Dataset, *, begun: Maps | None, seed: int, progress: Progress) -> None:
         """Train from the pretrained encoder, or from weights that were learnt before."""

@@ -28,7 +28,7 @@ from tastemaker.abilities import Judging, Traceable
 from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import Ranking
-from tastemaker.errors import ConfigError
+from tastemaker.errors import ConfigError, DataError
 from tastemaker.lm.base import describe
 from tastemaker.models.candidate_facts import CandidateFacts
 from tastemaker.models.reranking import Purpose, Reranker, RerankerConfig
@@ -105,6 +105,7 @@ class Distilled(Reranker):
 
         Raises:
             ConfigError: there is no teacher.
+            DataError: no teacher had an opinion.
         """
         if not self._teachers:
             raise ConfigError(
@@ -113,11 +114,18 @@ class Distilled(Reranker):
         for number, teacher in enumerate(self._teachers):
             teacher.fit(train, aids=self.aids.of_part(f"teacher{number}"), seed=seed, progress=progress)
         queries, offered = self._questions(train, seed)
-        wanted = _mean([_opinion(teacher, queries, offered) for teacher in self._teachers])
+        opinions = [_opinion(teacher, queries, offered) for teacher in self._teachers]
+        wanted = _mean(opinions)
+        learnt = np.random.default_rng(seed).random(len(queries)) >= CHECKED
+        rows = np.isfinite(wanted) & learnt[:, None]
+        if not rows.any():
+            said = "; ".join(map(_spoke, self._teachers, opinions))
+            raise DataError(
+                f"{self.name}: no teacher had an opinion on any of the {learnt.sum()} lists to learn from ({said}); "
+                "choose teachers that answer, or raise questions"
+            )
         self._facts = CandidateFacts.of(train, self.encoder, progress=progress)
         found = self._facts.describe(queries, offered).astype(np.float64)
-        known = np.isfinite(wanted)
-        learnt = np.random.default_rng(seed).random(len(queries)) >= CHECKED
         student = MLPRegressor(
             hidden_layer_sizes=(self.config.hidden,),
             max_iter=self.config.epochs,
@@ -125,7 +133,6 @@ class Distilled(Reranker):
             early_stopping=True,
             random_state=seed,
         )
-        rows = known & learnt[:, None]
         self._centre, self._spread = found[rows].mean(axis=0), found[rows].std(axis=0) + 1e-6
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # `epochs` are at most so many
@@ -241,6 +248,13 @@ def _agreement(student: Float32, teacher: Float32) -> dict[str, float]:
     if not taus:
         return {}
     return {"lists_checked": len(taus), "kendall_tau": float(np.mean(taus)), "same_first": float(np.mean(firsts))}
+
+
+def _spoke(teacher: Recommender, opinion: Float32) -> str:
+    """Return on how many lists a teacher had an opinion, and its own counts if it keeps any."""
+    counts = teacher.report().get("counts")
+    spoke = f"{teacher.name}: {np.isfinite(opinion).any(axis=1).sum()} of {len(opinion)}"
+    return f"{spoke}, {counts}" if counts else spoke
 
 
 def _told(teacher: Recommender) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from tastemaker.models.text_to_text import Task, TextToText, task_of
 from tastemaker.neural import training
 from tastemaker.neural.batches import by_length
 from tastemaker.neural.identity import training_identity
+from tastemaker.neural.indexing import beam
 from tastemaker.neural.judging import ASKED, JUDGED_AT, Jury
 from tastemaker.neural.schedules import TrainingConfig
 from tastemaker.recommender import Recommender, check_queries, chunks
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from tastemaker.types import Bool, Float32, Int32, Int64
 
 SEARCHED = 64
-"""Prompts whose answers are searched at once, each with all prefixes that the beam keeps."""
+"""Prompts whose answers are searched at once, each with as many prefixes; fewer where the beam keeps more."""
 
 
 class P5Config(FamilyConfig, IdentifierConfig, TrainingConfig):
@@ -146,15 +147,25 @@ class P5(Recommender):
         return self._scores(queries, width=self.config.beams)
 
     def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
-        """Rank items for each query; with several codes a product, by a beam of 2 k at least, or exactly candidates."""
+        """Rank items for each query; with several codes a product, by a beam of 2 k at least, or exactly candidates.
+
+        Where a history could fill the beam, it is wider, so that k products are left.
+        """
         if self._items is None or self._ids.single:
             return super().rank(queries, k, candidates=candidates, seen=seen)
         check_queries(queries, len(self.items), k)
         parts = []
         for rows in chunks(len(queries), len(self.items)):
             asked = queries.take(rows)
-            offered = None if candidates is None else candidates.items[rows]
-            scores = self._scores(asked, width=max(self.config.beams, 2 * k), offered=offered)
+            if candidates is not None:
+                scores = self._scores(asked, width=0, offered=candidates.items[rows])
+            else:
+                least = max(self.config.beams, 2 * k)
+                widths = np.full(len(asked), least) if seen else beam.widths(asked, least, k)
+                scores = np.empty((len(asked), len(self.items)), dtype=np.float32)
+                for width in np.unique(widths).tolist():
+                    alike = np.flatnonzero(widths == width)
+                    scores[alike] = self._scores(asked.take(alike), width=width)
             parts.append(top_k(scores, k, exclude=None if seen else asked))
         return Ranking.stack(parts, k)
 
@@ -163,8 +174,9 @@ class P5(Recommender):
         scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
         rows = np.flatnonzero(queries.lengths)
         prompts = self._prompts(queries, rows)
+        size = ASKED if self._ids.single else max(1, SEARCHED * SEARCHED // max(SEARCHED, min(width, len(self.items))))
         with torch.inference_mode():
-            for group in by_length(prompts.lengths, ASKED if self._ids.single else SEARCHED):
+            for group in by_length(prompts.lengths, size):
                 listed = None if offered is None else offered[rows[group]]
                 scores[rows[group]] = self._likelihoods(prompts, group, width=width, offered=listed).numpy()
         return scores

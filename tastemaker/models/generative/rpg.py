@@ -104,6 +104,15 @@ class ParallelCodes(nn.Module):
         self.numbers = torch.from_numpy(ids.codes + ids.offsets).to(place)
         self.bought = torch.from_numpy(bought)[:, None].to(place)
 
+    def renumber(self, before: NDArray[np.int64]) -> None:
+        """Renumber the items' own vectors: numbers before, int64 [n], -1 for a new item, which gets zeros."""
+        if self.own is None:
+            return
+        old = self.own.weight.detach()
+        numbers = torch.from_numpy(before).to(old.device)
+        moved = old[numbers.clamp(min=0)].masked_fill((numbers < 0)[:, None], 0)
+        self.own = nn.Embedding.from_pretrained(moved, freeze=False)
+
     def items(self) -> Tensor:
         """Return the vectors as which items are read, [n, d]."""
         read = functional.embedding_bag(self.numbers, self.tokens.weight, mode="mean")
@@ -180,6 +189,9 @@ class RPG(CodeModel):
     def _start(self, vectors: Float32) -> None:
         super()._start(vectors)
         self._network.heads.weight.data.zero_()  # all heads begin by pointing where the state points
+
+    def _renumber(self, before: NDArray[np.int64]) -> None:
+        self._network.renumber(before)
 
     def _read_codes(self) -> None:
         self._network.read(self._codes.ids, self._bought)

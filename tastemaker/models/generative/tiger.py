@@ -185,18 +185,25 @@ class TIGER(CodeModel):
         return scores
 
     def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
-        """Rank products by beam search, or `candidates` each by the log-probability of its codes."""
+        """Rank products by beam search, or `candidates` each by the log-probability of its codes.
+
+        Where a history could fill the beam of `beams`, it is wider, so that k products are left.
+        """
         check_queries(queries, len(self.items), k)
         items = np.full((len(queries), k), -1, dtype=np.int32)
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         width = max(self.config.beams, k) if candidates is None else candidates.items.shape[1]
+        widths = np.full(len(queries), width) if seen or candidates is not None else beam.widths(queries, width, k)
         with torch.inference_mode():
-            for rows in self._groups(queries, width):
-                if candidates is None:
-                    found = self._listed(queries, rows, k, seen=seen)
-                else:
-                    found = self._judged(queries, rows, candidates.items[rows], k, seen=seen)
-                items[rows], scores[rows] = found.items, found.scores
+            for width in np.unique(widths).tolist():
+                alike = np.flatnonzero(widths == width)
+                for group in self._groups(queries.take(alike), width):
+                    rows = alike[group]
+                    if candidates is None:
+                        found = self._listed(queries, rows, k, width=width, seen=seen)
+                    else:
+                        found = self._judged(queries, rows, candidates.items[rows], k, seen=seen)
+                    items[rows], scores[rows] = found.items, found.scores
         return Ranking(items, scores)
 
     def _groups(self, queries: Queries, width: int) -> list[NDArray[np.int64]]:
@@ -206,10 +213,10 @@ class TIGER(CodeModel):
         known = np.flatnonzero(queries.lengths > 0)
         return [known[group] for group in by_length(np.minimum(queries.lengths, self.config.max_length)[known], size)]
 
-    def _listed(self, queries: Queries, rows: NDArray[np.int64], k: int, *, seen: bool) -> Ranking:
-        """Return the beam's lists."""
+    def _listed(self, queries: Queries, rows: NDArray[np.int64], k: int, *, width: int, seen: bool) -> Ranking:
+        """Return the lists of a beam of `width`."""
         hidden = None if seen else torch.from_numpy(seen_of(queries, rows)).to(self._device)
-        found, values = self._search(queries, rows, max(self.config.beams, k), hidden=hidden)
+        found, values = self._search(queries, rows, width, hidden=hidden)
         items = np.full((len(rows), k), -1, dtype=np.int32)
         scores = np.full((len(rows), k), -np.inf, dtype=np.float32)
         count = min(k, found.shape[1])

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tastemaker.data.queries import Queries
     from tastemaker.neural.indexing.trie import CodeTrie
 
 Step = Callable[[Tensor], Tensor]
@@ -49,6 +53,17 @@ def search(
         nodes = trie.step(nodes.gather(1, before), code, level).clamp(min=0)  # what is -inf leads nowhere
         prefixes = torch.cat([prefixes.gather(1, before[:, :, None].expand(-1, -1, level)), code[:, :, None]], dim=2)
     raise ValueError("a trie without levels")
+
+
+def widths(queries: Queries, width: int, k: int) -> NDArray[np.int64]:
+    """Return how wide each query's beam must be for k products beside those of its history, `width` at least, [B].
+
+    What a history may fill of the beam is rounded up to a power of two, so that few widths occur, and a query's width
+    depends on the query alone.
+    """
+    rows, n = np.repeat(np.arange(len(queries)), queries.lengths), int(queries.items.max(initial=0)) + 1
+    hidden = np.bincount(np.unique(rows * n + queries.items) // n, minlength=len(queries))
+    return np.maximum(width, k + 2 ** np.ceil(np.log2(np.maximum(hidden, 1))).astype(np.int64))
 
 
 def smoothed(logs: Tensor, shares: Tensor, smoothing: float) -> Tensor:
