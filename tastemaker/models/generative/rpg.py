@@ -111,7 +111,7 @@ class ParallelCodes(nn.Module):
         old = self.own.weight.detach()
         numbers = torch.from_numpy(before).to(old.device)
         moved = old[numbers.clamp(min=0)].masked_fill((numbers < 0)[:, None], 0)
-        self.own = nn.Embedding.from_pretrained(moved, freeze=False)
+        self.own = nn.Embedding(len(moved), moved.shape[1], _weight=moved)
 
     def items(self) -> Tensor:
         """Return the vectors as which items are read, [n, d]."""
