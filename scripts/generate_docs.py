@@ -140,6 +140,18 @@ command line. Keys and passwords come from the environment only.
 """
 
 
+def _made_by(name: str) -> str:
+    """Return the table of a script in benchmarks/accuracy with results of its own."""
+    accuracy()
+    sys.path.insert(0, str(ROOT / "benchmarks" / "accuracy"))
+    try:
+        script = importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
+    table: str = script.table(script.load())
+    return table
+
+
 def with_tables(page: str) -> str:
     """Return a page with those of its tables made anew that come from results of benchmarks."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -151,6 +163,8 @@ def with_tables(page: str) -> str:
     tables = {
         "floor": floor.table(floor.load()),
         "headline": accuracy().headline(),
+        "transfer": _made_by("transfer"),
+        "cold": _made_by("cold"),
         "protocol": protocol.table(protocol.load()),
         "listwise": listwise.table(listwise.load()),
         "speed": speed_table.table(),

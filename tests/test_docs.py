@@ -68,7 +68,10 @@ def test_tables_are_those_of_the_results():
     texts = {page: page.read_text() for page in generate.WITH_TABLES}
     assert {page: generate.with_tables(text) for page, text in texts.items()} == texts, "run: make docs"
     shown = "".join(texts.values())
-    assert all(f"<!-- {name} table -->" in shown for name in ("floor", "headline", "protocol", "listwise", "speed"))
+    assert all(
+        f"<!-- {name} table -->" in shown
+        for name in ("floor", "headline", "protocol", "listwise", "speed", "transfer", "cold")
+    )
 
 
 def test_links_lead_somewhere():

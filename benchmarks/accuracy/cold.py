@@ -37,7 +37,7 @@ from tastemaker.metrics.summary import summarise
 from tastemaker.pipeline import Pipeline
 from tastemaker.progress import bar
 
-RESULTS = results.place("cold_apart")
+RESULTS = results.ROOT / "benchmarks" / "results" / "cold.json"
 """Beside cold.json, which run.py makes of the same table, with paired tests."""
 FLOOR: dict[str, dict[str, Any]] = {
     "popular": {"stage": [{"model": "popular"}]},
