@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from abc import abstractmethod
+from threading import local
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -180,20 +181,30 @@ class SequenceRanker(Recommender):
             known[rows] = True
 
     def _nearest(self, states: Float32, known: Bool, k: int, *, exclude: Queries | None) -> Ranking:
-        """Return the k items with the largest scores for states [B, d], as `score` and `top_k` would."""
+        """Return the k items with the largest scores for states [B, d], as `score` and `top_k` would.
+
+        Each thread writes all its blocks of scores into the same memory: fresh memory costs more than the product.
+        """
+        blocks = list(chunks(len(states), len(self.items), size=RANKED_BYTES))
+        rows_at_once = max((part.stop - part.start for part in blocks), default=0)
+        own = local()
 
         def lists(rows: slice) -> Ranking:
-            scores = self._scores(states[rows], known[rows])
+            if not hasattr(own, "scores"):
+                own.scores = np.empty((rows_at_once, len(self.items)), dtype=np.float32)
+            scores = self._scores(states[rows], known[rows], out=own.scores[: rows.stop - rows.start])
             if exclude is not None:
                 hidden = exclude.take(rows)
                 scores[hidden.rows, hidden.items] = -np.inf
             return top_k(scores, k)
 
-        return Ranking.stack(spread(lists, list(chunks(len(states), len(self.items), size=RANKED_BYTES))), k)
+        return Ranking.stack(spread(lists, blocks), k)
 
-    def _scores(self, states: Float32, known: Bool) -> Float32:
+    def _scores(self, states: Float32, known: Bool, *, out: Float32 | None = None) -> Float32:
+        """Return the scores of states, [b, n], in `out` if that is given."""
+        scores = np.empty((len(states), len(self.items)), dtype=np.float32) if out is None else out
         with torch.inference_mode():
-            scores: Float32 = (torch.from_numpy(states) @ self._table.t()).numpy()
+            torch.mm(torch.from_numpy(states), self._table.t(), out=torch.from_numpy(scores))
         scores[~known] = -np.inf
         if not self._rankable.all():
             scores[:, ~self._rankable] = -np.inf
