@@ -77,14 +77,16 @@ def benchmarks_page() -> str:
 
 def paradigms_page() -> str:
     """Return the page with the survey's paradigms, their commands and figures."""
-    return f"{HEAD}\n# The survey's paradigms, run\n\n{PARADIGMS}\n\n{accuracy().survey()}\n"
+    introduction = PARADIGMS.format(seeds=accuracy().seeds_in_words())
+    return f"{HEAD}\n# The survey's paradigms, run\n\n{introduction}\n\n{accuracy().survey()}\n"
 
 
 PARADIGMS = """\
 Each way in which a language model takes part in a recommendation, after the survey (arXiv 2403.02760 and arXiv
 2307.02046), the command that runs it on your data, and what it reached here: leave-one-out, all products ranked,
-history masked, fitted on train only, ties in file order, seed 0. The models are small on purpose, so the figures tell
-methods apart on one machine; they are no verdict on large models. A re-ranker that does not help validation shoppers by
+history masked, fitted on train only, ties in file order, {seeds}.
+The models are small on purpose, so the figures tell methods apart on one machine; they are no verdict on large models.
+A re-ranker that does not help validation shoppers by
 2.8 standard errors is switched off, and its row is then that of its retriever; what it was worth stands in the result
 file. `DIR` is a folder of data, `*.toml` files are in
 `benchmarks/accuracy/configs`. More of each row, with costs and tests: [Benchmarks](benchmarks.md)."""

@@ -118,7 +118,7 @@ class Pipeline(Recommender):
                 model.calibrate(sample, candidates=candidates, seed=seed, progress=progress)
 
     def transfer(self, items: Entities) -> list[str]:
-        """Rank the catalogue of a shop that the pipeline was not fitted on; what the stages learnt elsewhere stays.
+        """Rank a catalogue that the pipeline was not fitted on, of another shop or of today; what was learnt stays.
 
         A fallback that cannot do that rests until the next `fit`: `fallback` is None meanwhile. Where something is
         raised, all stages still rank the old catalogue.
@@ -136,8 +136,8 @@ class Pipeline(Recommender):
         for number, stage in enumerate(self.stages):
             if not isinstance(stage.recommender, Transferable):
                 raise ConfigError(
-                    f"stage {number} ({stage.recommender.name}): cannot rank the catalogue of another shop; "
-                    "models that read names and texts can: text_knn, listwise"
+                    f"stage {number} ({stage.recommender.name}): cannot rank another catalogue than the one "
+                    "it was fitted on; models that read names and texts can: text_knn, listwise"
                 )
             moving.append(stage.recommender)
         if isinstance(self.fallback, Transferable):
@@ -158,7 +158,7 @@ class Pipeline(Recommender):
             return []
         return [
             f"fallback {self._resting.name} rests until the next fit: "
-            "it cannot rank the catalogue of another shop; lists may be shorter"
+            "it cannot rank another catalogue than its own; lists may be shorter"
         ]
 
     def tune(

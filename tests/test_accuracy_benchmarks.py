@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tastemaker.data.readers import complete_journey
+from tastemaker.models.content.two_tower import TwoTower
+
+METRICS = {name: {"value": 0.1, "low": 0.0, "high": 0.2} for name in ("recall@10", "ndcg@10")}
 FOLDER = Path(__file__).parent.parent / "benchmarks" / "accuracy"
 
 
@@ -57,6 +61,41 @@ def test_rows_with_the_same_settings_are_not_run_again(transfer, ran, monkeypatc
     found = transfer.load()
     assert sorted((row["model"], row["share"]) for row in found) == sorted(transfer.rows())
     assert not list(transfer.RESULTS.parent.glob("*.draft"))
+
+
+def test_a_default_that_changes_makes_other_rows(transfer, ran, monkeypatch):
+    ran()
+
+    class Changed(TwoTower.Config):
+        transfer_strength: float = 0.9
+
+    monkeypatch.setattr(TwoTower, "Config", Changed)
+    assert ran() == [row for row in transfer.rows() if row[0] not in transfer.FLOOR]
+
+
+def test_data_known_by_word_are_not_looked_for_in_a_folder_without_them(transfer, tmp_path):
+    import run
+
+    for name in ("complete-journey", "shop"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "README.md").write_text("where it comes from")
+    assert run.place(tmp_path, "complete-journey") == "complete-journey"
+    assert run.place(tmp_path, "shop") == str(tmp_path / "shop")
+    assert run.place(tmp_path, "elsewhere") == "elsewhere"
+    for file in complete_journey.FILES:
+        (tmp_path / "complete-journey" / f"{file}.parquet").write_bytes(b"")
+    assert run.place(tmp_path, "complete-journey") == str(tmp_path / "complete-journey")
+
+
+def test_the_survey_says_which_seeds_its_figures_are_of(transfer, monkeypatch):
+    import accuracy_results as results
+
+    monkeypatch.setattr(results, "_cited", lambda one: {"seeds": 1, "test_queries": 5, "metrics": METRICS})
+    assert results.seeds_in_words() == "seed 0"
+    assert "seeds |" not in results.survey()
+    monkeypatch.setattr(results, "_cited", lambda one: {"seeds": 3, "test_queries": 5, "metrics": METRICS})
+    assert "mean over seeds" in results.seeds_in_words()
+    assert "5 shoppers, 3 seeds |" in results.survey()
 
 
 def test_a_killed_run_keeps_the_rows_that_are_done(transfer, ran, monkeypatch):

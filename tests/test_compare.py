@@ -180,13 +180,13 @@ def test_a_row_that_cannot_be_made_says_why_and_the_others_stand(shop, tmp_path)
     plan = plan_of(shop, "zero=text_knn", "item_knn", learn_from=Source(str(other)))
     found = comparing.compare(plan, tmp_path / "out")
     [failed] = rows_of(found, "item_knn")
-    assert "cannot rank the catalogue of another shop" in failed["error"]
+    assert "cannot rank another catalogue than the one it was fitted on" in failed["error"]
     [zero] = rows_of(found, "zero")
     assert zero["protocol"]["fitted_on_other_data"] != zero["protocol"]["data_fingerprint"]
     assert found["data"]["fitted_on"]["source"] == str(other)
     assert all("fitted_on_other_data" not in row["protocol"] for row in found["rows"] if row["floor"])
     page, table = comparison_page(found), comparison_csv(found)
-    assert "cannot rank the catalogue of another shop" in page
+    assert "cannot rank another catalogue than the one it was fitted on" in page
     assert table.count("\n") == 1 + len(found["rows"])
 
 

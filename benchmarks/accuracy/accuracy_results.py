@@ -161,17 +161,31 @@ def _comparable(name: str) -> list[published.TableRow]:
 
 def survey() -> str:
     """Return the paradigms of the survey, each with the command that runs it and its measured figures, in markdown."""
-    facts = tomllib.loads((FOLDER / "survey.toml").read_text(encoding="utf-8"))
     lines = [
         "| paradigm | variant | command | measured on | recall@10 [95 %] | NDCG@10 [95 %] |",
         "|---|---|---|---|---:|---:|",
     ]
-    for one in facts["row"]:
-        found = _cited(one)
+    for one, found in cited():
         figures = " | ".join(_interval(found, measure) for measure in ("recall@10", "ndcg@10"))
-        where = "-" if found is None else f"{one['data']}, {found['test_queries']:,} shoppers"
+        where = "-" if found is None else f"{one['data']}, {found['test_queries']:,} shoppers{_more_seeds(found)}"
         lines.append(f"| {one['paradigm']} | {one['variant']} | `{one['command']}` | {where} | {figures} |")
     return "\n".join(lines)
+
+
+def seeds_in_words() -> str:
+    """Say which seeds the figures of `survey` are of."""
+    several = any(_more_seeds(found) for _, found in cited() if found is not None)
+    return "seed 0, or the mean over seeds where the row says how many" if several else "seed 0"
+
+
+def cited() -> list[tuple[dict[str, str], dict[str, Any] | None]]:
+    """Return the rows of the survey, each with the result that it names; None where that was not measured."""
+    facts = tomllib.loads((FOLDER / "survey.toml").read_text(encoding="utf-8"))
+    return [(one, _cited(one)) for one in facts["row"]]
+
+
+def _more_seeds(row: dict[str, Any]) -> str:
+    return f", {row['seeds']} seeds" if row["seeds"] > 1 else ""
 
 
 def _cited(one: dict[str, str]) -> dict[str, Any] | None:

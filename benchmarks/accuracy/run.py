@@ -40,6 +40,8 @@ import tastemaker
 from tastemaker import config, progress, registry
 from tastemaker.compare import Plan, Source, compare, entries
 from tastemaker.compare.plan import FLOOR, Entry
+from tastemaker.data import readers
+from tastemaker.data.readers import complete_journey
 from tastemaker.errors import ConfigError
 from tastemaker.evaluate import DEFAULT_KS, Options
 
@@ -191,12 +193,20 @@ class Cell:
         """Return the comparison that makes it."""
         return Plan(
             entries=(*(entries([]) if floor else ()), *(Entry(one.name, settings) for one, settings in self.asked)),
-            data=Source(str(folder / self.data) if (folder / self.data).exists() else self.data),
+            data=Source(place(folder, self.data)),
             split=table.split,
             maskings=(True, False),
             seeds=tuple(range(self.row.seeds)),
             options=Options(device=device, sample=table.sample, ks=table.ks, price=table.price),
         )
+
+
+def place(folder: Path, name: str) -> str:
+    """Return what readers find a data set by: its folder, or the word that they know it by where no folder has it."""
+    there = folder / name
+    if readers.is_word(name):
+        return name if not complete_journey.recognises(there) else str(there)
+    return str(there) if there.exists() else name
 
 
 def missing(table: Table, found: results.Results, *, quick: bool, device: str) -> tuple[list[Cell], int]:

@@ -4,7 +4,7 @@ The sources (Toys, Sports, Office, Games) are joined and learnt from with config
 their own validation parts end training. Then Beauty, leave-one-out, is ranked without having been seen (zero-shot), and
 after tuning on the train part of 1 %, 10 % and all of its shoppers, beside the same configuration trained on these
 shoppers alone (scratch), all items ranked, masked and unmasked, test shoppers all. Rows that are there with the same
-settings are not run again; the model of the sources is kept under --runs, one for each configuration.
+settings, defaults among them, are not run again; the model of the sources is kept under --runs, one for each.
 
     TASTEMAKER_DATA=... python benchmarks/accuracy/transfer.py           # what is missing, then the table
     python benchmarks/accuracy/transfer.py --table                       # the table only
@@ -57,15 +57,20 @@ def settings_of(name: str) -> dict[str, Any]:
     return config.read(str(CONFIG))
 
 
+def full_settings(name: str) -> dict[str, Any]:
+    """Return the configuration of a row with every default, so that one that changes makes another row."""
+    return registry.settings_of(registry.build(settings_of(name)))
+
+
 def asked_of(name: str, share: float) -> dict[str, Any]:
     """Return all that decides a row but for the code: where it is another, the row is run again."""
     sources = list(SOURCES) if name == "transferred" else []
-    return {"model": name, "share": share, "settings": settings_of(name), "sources": sources, "target": TARGET}
+    return {"model": name, "share": share, "settings": full_settings(name), "sources": sources, "target": TARGET}
 
 
 def learn(data: Path, runs: Path, target: Split, *, sources: Sequence[str] = SOURCES) -> saved.SavedModel:
     """Return the model of the sources, learnt now if it is not there; they must not hold what `target` holds out."""
-    facts = json.dumps([settings_of("transferred"), list(sources)], sort_keys=True)
+    facts = json.dumps([full_settings("transferred"), list(sources)], sort_keys=True)
     place = runs / f"transfer-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
     if not place.exists():
         shops = {name.split("-")[1]: readers.read(str(data / name))[0] for name in sources}

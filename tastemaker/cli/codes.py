@@ -60,18 +60,18 @@ def _facts(part: Recommender) -> dict[str, Any]:
 
 
 def _item(part: Recommender, number: int) -> dict[str, Any]:
-    """Return the identifier of a product and those of the ten with the most codes in common, the first ones first."""
+    """Return the identifier of a product and those of the ten with the most codes in common; see `in_common`."""
+    from tastemaker.neural.indexing.usage import in_common
+
     ids = part.ids  # type: ignore[attr-defined]
-    words, equal = ids.words(), ids.codes == ids.codes[number]
-    beginning = equal.cumprod(axis=1).sum(axis=1)
-    order = sorted(range(len(ids)), key=lambda other: (-beginning[other], -equal[other].sum(), other))
-    near = [other for other in order if other != number][:10]
+    words, shared = ids.words(), in_common(ids, number)
+    near = [int(other) for other in (-shared).argsort(kind="stable") if other != number][:10]
     names = part.items.ids([number, *near])
     return {
         "item_id": names[0],
         "codes": words[number],
         "nearest": [
-            {"item_id": name, "codes": words[other], "shared": int(equal[other].sum())}
+            {"item_id": name, "codes": words[other], "shared": int(shared[other])}
             for name, other in zip(names[1:], near, strict=True)
         ],
     }

@@ -1,4 +1,6 @@
-"""`tastemaker transfer` and `tastemaker tune`: a saved model in another shop, as it is or learning on.
+"""`tastemaker transfer` and `tastemaker tune`: a saved model on another catalogue, as it is or learning on.
+
+The catalogue is another shop's, or that of the model's own shop today.
 
 `tune` also takes a configuration whose language models are to be tuned. That is `fit` for such a configuration: tuning
 is part of what a stage learns, so either verb gives the same model; `tune` refuses a configuration that tunes nothing.
@@ -55,16 +57,18 @@ def transfer(
     max_bad: int = MAX_BAD_OPTION,
     json: bool = JSON_OPTION,
 ) -> None:
-    """Let a saved model rank the catalogue of another shop without learning from it (zero-shot)."""
+    """Let a saved model rank another catalogue without learning: another shop's (zero-shot), or its own shop's today."""
     started = time.perf_counter()
     loaded = _loaded(model, out)
     shop, read = read_data(data, format=format, max_bad=max_bad)
     histories, protocol = _asked(shop, split)
+    known = int((loaded.pipeline.items.numbers(shop.items.frame["id"], unknown="mark") >= 0).sum())
     for line in loaded.pipeline.transfer(shop.items):
         note(f"note: {line}")
     facts = {"transferred_from": loaded.facts, "protocol": protocol, "data": read, "data_fingerprint": shop.fingerprint}
     saved.save(out, saved.SavedModel(loaded.pipeline, shop.users, histories, facts))
-    _tell(out, loaded.pipeline, facts, started, word="ranks another shop", json=json)
+    word = f"ranks the {len(shop.items):,} products of {data}, {known:,} of which it knew by id,"
+    _tell(out, loaded.pipeline, facts, started, word=word, json=json)
 
 
 def tune(

@@ -53,7 +53,7 @@ class Adaptation:
             Facts for the protocol.
 
         Raises:
-            ConfigError: a stage cannot rank the catalogue of another shop.
+            ConfigError: a stage cannot rank another catalogue.
             LeakError: the pipeline, or one that it comes from, learnt from another train part of the same data, or from
                 other data that hold the shop's log, as joined shops may.
             DataError: the share leaves nobody to learn from.

@@ -50,6 +50,17 @@ def test_a_transferred_model_recommends_the_other_shops_products(tastemaker, sou
     )
 
 
+def test_a_transfer_says_how_much_of_the_catalogue_was_known(tastemaker, source, shop, tmp_path):
+    said = tastemaker("transfer", source, "--data", shop, "--out", tmp_path / "there").out
+    assert f"ranks the 40 products of {shop}, 0 of which it knew by id," in said
+    assert tastemaker("fit", "text_knn", "--data", shop, "--out", tmp_path / "own").code == 0
+    table = pl.read_parquet(shop / "items.parquet")
+    new = table.head(2).with_columns(pl.col("item_id") + "-new")
+    pl.concat([table, new]).write_parquet(shop / "items.parquet")
+    said = tastemaker("transfer", tmp_path / "own", "--data", shop, "--out", tmp_path / "today").out
+    assert f"ranks the 42 products of {shop}, 40 of which it knew by id," in said
+
+
 def test_tuning_writes_a_new_model_and_names_what_was_fitted_anew(tastemaker, source, shop, tmp_path):
     before = sorted((path.name, path.read_bytes()) for path in source.iterdir())
     tuned = tastemaker("tune", source, "--data", shop, "--out", tmp_path / "tuned", "--share", 0.5, "--json").json()

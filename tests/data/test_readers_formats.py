@@ -244,6 +244,15 @@ def test_complete_journey_without_the_package(monkeypatch):
         read("complete-journey")
 
 
+def test_the_word_stands_for_the_package_where_a_folder_of_that_name_has_no_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(complete_journey, "_packaged", lambda: journey(tmp_path))
+    (tmp_path / "complete-journey").mkdir()
+    assert read("complete-journey")[1].format == "complete-journey"
+    with pytest.raises(DataError, match=r"transactions\.parquet"):
+        read(tmp_path / "complete-journey", format="complete-journey")
+
+
 def test_formats_are_told_by_content_and_can_be_overruled(tmp_path):
     path = tmp_path / "export.inter"
     path.write_text("userId,movieId,rating,timestamp\n1,2,3,4\n")

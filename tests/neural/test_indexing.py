@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tastemaker.neural.indexing.quantisers import Product, Residual, Tree
 from tastemaker.neural.indexing.semantic_ids import SemanticIds, coded, counted, drawn
 from tastemaker.neural.indexing.starts import code_means
 from tastemaker.neural.indexing.trie import CodeTrie
-from tastemaker.neural.indexing.usage import staleness, usage
+from tastemaker.neural.indexing.usage import in_common, staleness, usage
 from tastemaker.neural.indexing.words import Words
 
 
@@ -227,6 +228,26 @@ def test_usage_by_hand():
     assert [level["perplexity"] for level in said["levels"]] == [2.0, 2.0]
     assert (said["distinct"], said["collisions"], said["error"]) == (4, 0, None)
     assert said["version"] == f"random/{semantic_ids.VERSION}/{ids.digest[:12]}"
+
+
+def written(scheme, codes, *, policy="suffix"):
+    ids = coded(scheme, quantiser("residual", points()), points(5), policy=policy)
+    return replace(ids, codes=np.array(codes, dtype=np.int32))
+
+
+def test_codes_in_common_by_hand():
+    codes = [[1, 2, 3, 0], [1, 2, 3, 1], [1, 2, 5, 0], [4, 2, 3, 0], [1, 5, 3, 0]]
+    assert in_common(written("residual", codes), 0).tolist() == [3, 3, 2, 0, 1]  # the last code tells equal ones apart
+    assert in_common(written("product", codes), 0).tolist() == [3, 3, 2, 2, 2]  # each code stands for itself
+    short = [row[:3] for row in codes]
+    assert in_common(written("residual", short, policy="nearest"), 0).tolist() == [3, 3, 2, 0, 1]
+
+
+def test_what_fills_up_words_is_nothing_in_common():
+    titles = ["red soap", "red soap", "red brush", "brush", "red"]
+    ids = coded("text", Words.fit(titles, levels=4, codes=8), titles)
+    assert ids.words()[:2] == ["red soap", "red soap #1"]
+    assert in_common(ids, 0).tolist() == [2, 2, 1, 0, 1]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "words", "none"])

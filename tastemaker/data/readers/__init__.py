@@ -70,7 +70,7 @@ def detect(source: str | Path) -> str:
         DataError: no such path, or no known format.
     """
     path = Path(source)
-    names = [] if _is_word(source) else _look_at(path)
+    names = [] if is_word(source) else _look_at(path)
     if path.is_dir() and canonical.recognises(path):
         return canonical.NAME
     for name, module in FORMATS.items():
@@ -82,7 +82,8 @@ def detect(source: str | Path) -> str:
     raise DataError(f"{source}: no known format; name one of {', '.join(FORMATS)} with format (--format)")
 
 
-def _is_word(source: str | Path) -> bool:
+def is_word(source: str | Path) -> bool:
+    """Say whether `source` is the name of data that need no path."""
     return str(source) == complete_journey.NAME
 
 
@@ -108,11 +109,11 @@ def _look_at(path: Path) -> list[str]:
 def _check(source: str | Path, format: str | None, progress: Progress) -> Checked:
     if format is not None and format not in FORMATS:
         raise DataError(f"unknown format '{format}'{did_you_mean(format, FORMATS)}")
-    if format is not None and not _is_word(source):
+    if format is not None and not is_word(source):
         _look_at(Path(source))
     name = detect(source) if format is None else format
     tables = FORMATS[name].load(Path(source), progress)
-    if format is None and name != canonical.NAME and not _is_word(source):
+    if format is None and name != canonical.NAME and not is_word(source):
         tables = replace(
             tables, notes=(f"{source}: read as {name}; another format can be named (--format)", *tables.notes)
         )

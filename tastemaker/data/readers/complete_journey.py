@@ -28,7 +28,11 @@ FILES = ("transactions", "products", "demographics")
 
 def recognises(source: Path) -> bool:
     """Whether `source` is the word for the packaged data, or a folder with its files."""
-    return str(source) == NAME or all((source / f"{name}.parquet").is_file() for name in FILES)
+    return str(source) == NAME or _has_files(source)
+
+
+def _has_files(folder: Path) -> bool:
+    return all((folder / f"{name}.parquet").is_file() for name in FILES)
 
 
 def load(source: Path, progress: Progress) -> Tables:
@@ -37,7 +41,7 @@ def load(source: Path, progress: Progress) -> Tables:
     Raises:
         MissingExtra: the package is not installed.
     """
-    folder = source if source.is_dir() else _packaged()
+    folder = source if str(source) != NAME or _has_files(source) else _packaged()
     tables = {name: read_parquet(folder / f"{name}.parquet") for name in progress(FILES, label="reading files")}
     orders, products, households = (tables[name] for name in FILES)
     orders = orders.with_frame(

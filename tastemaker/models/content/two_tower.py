@@ -95,7 +95,7 @@ class TwoTowerConfig(TrainingConfig):
     recency: float = Field(default=0.6, gt=0, le=1)
     text_transform: Whitening = "whiten"
     text_shrinkage: float | None = Field(default=None, ge=0, le=1)
-    transfer_strength: float = Field(default=0.2, ge=0, le=1)
+    transfer_strength: float = Field(default=0.1, ge=0, le=1)
     wish_weight: float = Field(default=0.5, ge=0, le=1)
     temperature: float = Field(default=0.05, gt=0)
     negatives: int = Field(default=8192, ge=0)

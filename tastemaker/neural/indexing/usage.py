@@ -1,4 +1,4 @@
-"""How well identifiers use their codes, and how stale they have become since they were made."""
+"""How well identifiers use their codes, what they have in common, and how stale they have become since they were made."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tastemaker.neural.indexing.words import END
+
 if TYPE_CHECKING:
     from tastemaker.neural.indexing.semantic_ids import SemanticIds
-    from tastemaker.types import Bool
+    from tastemaker.types import Bool, Int64
 
 
 def usage(ids: SemanticIds) -> dict[str, Any]:
@@ -58,6 +60,22 @@ def staleness(ids: SemanticIds) -> dict[str, Any]:
         "collision_share": _share(ids.moved[~new]),
         "new_collision_share": _share(ids.moved[new]),
     }
+
+
+def in_common(ids: SemanticIds, number: int) -> Int64:
+    """Return how many codes of each item say the same as those of one item, int64 [n].
+
+    A code means something beside those before it, so only equal beginnings count; with "product" codes each stands for
+    itself and counts wherever it is. The level that tells equal tuples apart says nothing and does not count, nor does
+    what fills up a short textual identifier.
+    """
+    telling = ids.levels - (ids.policy == "suffix")
+    own = ids.codes[number, :telling]
+    equal = ids.codes[:, :telling] == own
+    equal[:, : ids.shared] &= own[: ids.shared] != END
+    if ids.scheme != "product":
+        equal = np.logical_and.accumulate(equal, axis=1)
+    return equal.sum(axis=1, dtype=np.int64)
 
 
 def _share(flags: Bool) -> float | None:
