@@ -158,7 +158,7 @@ class Pipeline(Recommender):
             return []
         return [
             f"fallback {self._resting.name} rests until the next fit: "
-            "it cannot rank another catalogue than its own; lists may be shorter"
+            "it cannot rank another catalogue; lists may be shorter"
         ]
 
     def tune(

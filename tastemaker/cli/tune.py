@@ -57,7 +57,7 @@ def transfer(
     max_bad: int = MAX_BAD_OPTION,
     json: bool = JSON_OPTION,
 ) -> None:
-    """Let a saved model rank another catalogue without learning: another shop's (zero-shot), or its own shop's today."""
+    """Let a saved model rank another catalogue without learning: another shop's (zero-shot), or its own of today."""
     started = time.perf_counter()
     loaded = _loaded(model, out)
     shop, read = read_data(data, format=format, max_bad=max_bad)

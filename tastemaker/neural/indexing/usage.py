@@ -1,4 +1,4 @@
-"""How well identifiers use their codes, what they have in common, and how stale they have become since they were made."""
+"""How well identifiers use their codes, what they have in common, and how stale they have become."""
 
 from __future__ import annotations
 
