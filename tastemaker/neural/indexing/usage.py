@@ -75,7 +75,8 @@ def in_common(ids: SemanticIds, number: int) -> Int64:
     equal[:, : ids.shared] &= own[: ids.shared] != END
     if ids.scheme != "product":
         equal = np.logical_and.accumulate(equal, axis=1)
-    return equal.sum(axis=1, dtype=np.int64)
+    common: Int64 = equal.sum(axis=1, dtype=np.int64)
+    return common
 
 
 def _share(flags: Bool) -> float | None:
