@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tastemaker.pipeline import Pipeline
     from tastemaker.saved import SavedModel
     from tastemaker.text.wish import Wish
-    from tastemaker.types import Bool
+    from tastemaker.types import Bool, Int32
 
 
 def recommend(
@@ -58,7 +58,7 @@ def recommend(
     out: Path | None = typer.Option(None, "--out", metavar="FILE", help="Write JSON lines to a file."),
     json: bool = JSON_OPTION,
 ) -> None:
-    """Recommend products; JSON lines carry user_id, item_ids and scores."""
+    """Recommend products; JSON lines carry user_id, item_ids and scores, and a note where a wish makes a list short."""
     if sum((user is not None, history is not None, everybody)) != 1:
         raise ConfigError("recommend: give exactly one of --user ID, --history ID,ID,... and --all")
     loaded = saved.load(model)
@@ -163,9 +163,33 @@ def _answers(
             }
             if wish is not None:
                 answer["wish"] = wish
+            if allowed is not None:
+                why = _why_short(pipeline, block.history(row), allowed, int(real.sum()), k, seen=seen)
+                answer |= {} if why is None else {"note": why}
             if reasons is not None:
                 answer["reasons"] = [reason.to_dict() for reason in reasons[row]]
             yield answer
+
+
+def _why_short(pipeline: Pipeline, history: Int32, allowed: Bool, listed: int, k: int, *, seen: bool) -> str | None:
+    """Say why not all products that fit a wish are listed, where there is room; None where all are, or `k`."""
+    fitting = int(allowed.sum())
+    had = 0 if seen else int(allowed[np.unique(history)].sum())
+    silent = fitting - had - listed
+    if not fitting:
+        return "no product fits the wish; ask for less"
+    if fitting == had:
+        return f"the shopper has all {fitting:,} products that fit the wish; --seen lists them"
+    if listed >= k or not silent:
+        return None
+    first, fallback = pipeline.stages[0].recommender, pipeline.fallback
+    cures = [] if first.ranks_cold_items else ["put a stage first that ranks products by their texts (text_knn)"]
+    if fallback is None:
+        cures.append('set fallback = "popular"')
+    facts = f"{fitting:,} products fit the wish" + (f", {had:,} of which the shopper has" if had else "")
+    who = f"{first.name} has" if fallback is None else f"{first.name} and the fallback {fallback.name} have"
+    cure = f": {' or '.join(cures)}" if cures else ""
+    return f"{facts}, and {who} no opinion on {silent:,} of them{cure}"
 
 
 def _language_model(pipeline: Pipeline, option: str) -> LanguageModel:
@@ -181,7 +205,9 @@ def _language_model(pipeline: Pipeline, option: str) -> LanguageModel:
 
 
 def _print_list(loaded: SavedModel, answer: dict[str, Any]) -> None:
-    """Print one list as a table with product names."""
+    """Print one list as a table with product names, and why it is short."""
+    if "note" in answer:
+        note(f"note: {answer['note']}")
     names = item_names(loaded.pipeline.items)
     numbers = loaded.pipeline.items.numbers(answer["item_ids"])
     reasons = [reason["text"] for reason in answer.get("reasons", [])]

@@ -105,7 +105,36 @@ def test_a_wish_filters_whatever_the_model(tastemaker, model):
 def test_a_wish_that_nothing_fits_gives_no_product(tastemaker, model):
     outcome = tastemaker("recommend", model, "--history", "i001", "--wish", "under 1", "--json")
     assert outcome.json()["item_ids"] == []
+    assert outcome.json()["note"] == "no product fits the wish; ask for less"
     assert "(0 of 40 products fit)" in outcome.err
+
+
+def test_a_short_list_under_a_wish_says_who_has_no_opinion_and_what_helps(tastemaker, shop, tmp_path):
+    table = pl.read_parquet(shop / "items.parquet")
+    new = table.head(3).with_columns(item_id=pl.col("item_id") + "-new", brand=pl.lit("Novum"))
+    pl.concat([table, new]).write_parquet(shop / "items.parquet")
+    ask = ("--history", "i001", "--wish", "from novum")
+    plain, bare, read = (tmp_path / name for name in ("plain", "bare", "read"))
+    for name, model, more in (
+        (plain, "transitions", ()),
+        (bare, "transitions", ("--set", "fallback=none")),
+        (read, "text_knn", ()),
+    ):
+        assert tastemaker("fit", model, "--data", shop, "--out", name, *more).code == 0
+    cure = "put a stage first that ranks products by their texts (text_knn)"
+    said = tastemaker("recommend", plain, *ask)
+    assert "note: 3 products fit the wish, and transitions and the fallback popular have no opinion on 3 of them: " in (
+        said.err
+    )
+    assert cure in said.err
+    answer = tastemaker("recommend", bare, *ask, "--json").json()
+    assert answer["item_ids"] == []
+    assert answer["note"].endswith(f'transitions has no opinion on 3 of them: {cure} or set fallback = "popular"')
+    answer = tastemaker("recommend", read, *ask, "--json").json()
+    assert len(answer["item_ids"]) == 3
+    assert "note" not in answer
+    answer = tastemaker("recommend", read, "--history", "i001-new,i000-new,i002-new", *ask[2:], "--json").json()
+    assert answer["note"] == "the shopper has all 3 products that fit the wish; --seen lists them"
 
 
 def test_a_wish_is_read_by_the_language_model_if_there_is_one(refused, model):
