@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tastemaker.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -20,6 +22,8 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=Config)
+LONGEST_SHOWN = 200
+"""Characters of a bad value that a message shows."""
 
 
 def parse_config(kind: type[C], values: dict[str, Any], *, place: str) -> C:
@@ -36,13 +40,39 @@ def parse_config(kind: type[C], values: dict[str, Any], *, place: str) -> C:
             key = ".".join(str(part) for part in problem["loc"])
             message = problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "extra_forbidden":
-                cure = did_you_mean(key, kind.model_fields) if kind.model_fields else "; there are no settings"
+                *path, last = problem["loc"]
+                known = _settings_at(kind, path)
+                cure = did_you_mean(str(last), known) if known else "; there are no settings"
                 lines.append(f"{place}.{key}: unknown key{cure}")
+            elif problem["type"] == "missing":
+                lines.append(f"{place}.{key}: field required")
             elif key:
-                lines.append(f"{place}.{key}: {problem['input']!r}: {message[0].lower()}{message[1:]}")
+                lines.append(f"{place}.{key}: {_shown(problem['input'])}: {message[0].lower()}{message[1:]}")
             else:
                 lines.append(f"{place}: {message[0].lower()}{message[1:]}")
         raise ConfigError("\n".join(lines)) from error
+
+
+def _settings_at(kind: type[BaseModel], path: list[int | str]) -> list[str]:
+    """Return the names of the settings of the table that lies at `path` in a configuration."""
+    for part in path:
+        field = kind.model_fields.get(str(part))
+        if field is not None:
+            kind = next(_models_in(field.annotation), kind)
+    return list(kind.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401  # any type that a field may have
+    """Yield the configurations that a type speaks of, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401  # whatever was given
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 class Configurable:

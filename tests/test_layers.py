@@ -37,7 +37,10 @@ LAYERS = [
     {"augment"},
     {"published"},
     {"report"},
-    {"cli", "serve"},
+    {"rules", "experiments"},
+    {"store"},
+    {"serve"},
+    {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
