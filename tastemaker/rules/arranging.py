@@ -207,7 +207,7 @@ def _moved(queue: Int32, relevance: Float64, moves: Sequence[Moved], log: _Log) 
 
 
 def _by_places(places: Int64) -> list[int]:
-    """Return rows in their new order: rises from the top first, then falls from the bottom, each by its whole number."""
+    """Return rows in their new order: rises first, from the top, then falls, from the bottom, all by whole numbers."""
     rows = list(range(len(places)))
     for row in np.flatnonzero(places < 0).tolist():
         rows.insert(max(0, row + int(places[row])), rows.pop(row))

@@ -91,6 +91,7 @@ class CatalogueColumns:
             raise DataError("rules need a catalogue in which every product has an id of its own")
         self.lock = threading.RLock()
         self._indices: dict[str, Index] = {}
+        self._amounts: dict[str, Float64] = {}
         self.compiled: dict[str, Any] = {}  # digest of rules -> what `plan` compiled for them
 
     @classmethod
@@ -149,11 +150,11 @@ class CatalogueColumns:
             return self._indices[name]
 
     def amounts(self, name: str) -> Float64:
-        """Return a column as numbers, NaN where there is none, [n]."""
-        column = self._series(name)
-        if column is None or column.dtype.is_nested():
-            return np.full(self.frame.height, np.nan)
-        return column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+        """Return a column as numbers, made once, NaN where there is none, [n]."""
+        with self.lock:
+            if name not in self._amounts:
+                self._amounts[name] = _amounts(self._series(name), self.frame.height)
+            return self._amounts[name]
 
     def times(self, name: str) -> Float64:
         """Return a column of times in milliseconds UTC, NaN where there is none, [n]."""
@@ -176,6 +177,12 @@ class CatalogueColumns:
     def _plain(self, name: str) -> pl.Series | None:
         name = _ALIASES.get(name, name)
         return self.frame[name] if name in self.frame.columns else None
+
+
+def _amounts(column: pl.Series | None, size: int) -> Float64:
+    if column is None or column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary):
+        return np.full(size, np.nan)
+    return column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
 
 
 def _index(column: pl.Series | None, size: int, fold: Callable[[object], str]) -> Index:
