@@ -36,6 +36,8 @@ from tastemaker.neural.losses import drawn_softmax, full_softmax
 from tastemaker.recommender import check_queries
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from tastemaker.data.queries import Queries
@@ -133,15 +135,14 @@ class ParallelCodes(nn.Module):
         turned = functional.silu(self.heads(states)).view(len(states), -1, states.shape[1])
         return functional.normalize(states[:, None, :] + turned, dim=2) / self.config.temperature
 
-    def codebooks(self) -> list[Tensor]:
+    def codebooks(self) -> tuple[Tensor, ...]:
         """Return the unit vectors of each level's codes, m times [codes, d]."""
-        units = functional.normalize(self.tokens.weight, dim=1)
-        return [units[start : start + size] for start, size in zip(self.starts, self.sizes, strict=True)]
+        return functional.normalize(self.tokens.weight, dim=1).split(list(self.sizes))
 
     def scores(self, states: Tensor) -> Tensor:
         """Return the log-probability of each item's codes, [N, n] from states [N, d]."""
-        pointed = self.forecasts(states)
-        each = [(pointed[:, j] @ book.t()).log_softmax(1) for j, book in enumerate(self.codebooks())]
+        pointed = self.forecasts(states).unbind(1)
+        each = [(head @ book.t()).log_softmax(1) for head, book in zip(pointed, self.codebooks(), strict=True)]
         table = torch.cat(each, dim=1).t().contiguous()  # [vocabulary, N]
         return functional.embedding_bag(self.numbers, table, mode="sum").t()
 
@@ -200,19 +201,20 @@ class RPG(CodeModel):
         network, table = self._network, self._network.items()
         known, following = shifted(batch)
         states, targets = network(table, known)[known.real], following[known.real]
-        pointed, numbers, books = network.forecasts(states), network.numbers[targets], network.codebooks()
+        pointed, books = network.forecasts(states).unbind(1), network.codebooks()
+        numbers = network.numbers[targets]
         weight, parts = self.config.item_loss, []
         if weight < 1:
             each = [
-                full_softmax(pointed[:, j].contiguous(), book, numbers[:, j] - start)
-                for j, (book, start) in enumerate(zip(books, network.starts, strict=True))
+                full_softmax(head.contiguous(), book, numbers[:, j] - network.starts[j])
+                for j, (head, book) in enumerate(zip(pointed, books, strict=True))
             ]
             parts.append((1 - weight) * torch.stack(each).mean())
         if weight:
             parts.append(weight * self._item_loss(pointed, books, targets))
         return torch.stack(parts).sum()
 
-    def _item_loss(self, pointed: Tensor, books: list[Tensor], targets: Tensor) -> Tensor:
+    def _item_loss(self, pointed: Sequence[Tensor], books: Sequence[Tensor], targets: Tensor) -> Tensor:
         """Return the mean cross-entropy of items against bought ones that are drawn.
 
         An item counts by the mean over its codes, not the sum, whose softmax would be m times as sharp.
@@ -220,7 +222,7 @@ class RPG(CodeModel):
         numbers, bought = self._network.numbers, torch.from_numpy(np.flatnonzero(self._bought)).to(targets.device)
         count = min(self.config.negatives, len(bought))
         drawn = bought[torch.randperm(len(bought), device=bought.device)[:count]]
-        logits = torch.cat([pointed[:, j] @ book.t() for j, book in enumerate(books)], dim=1) / len(books)
+        logits = torch.cat([head @ book.t() for head, book in zip(pointed, books, strict=True)], dim=1) / len(books)
         other = functional.embedding_bag(numbers[drawn], logits.t().contiguous(), mode="sum").t()  # [N, count]
         true = logits.gather(1, numbers[targets]).sum(dim=1)
         return drawn_softmax(true, other.masked_fill(drawn == targets[:, None], -torch.inf), len(bought))
