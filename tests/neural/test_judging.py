@@ -15,6 +15,8 @@ from tastemaker.neural.judging import Jury
 from tastemaker.recommender import Aids
 from tastemaker.testing import HashEncoder, tiny_shop
 
+NEXT = {"sequential": 1.0}
+
 
 def judged(jury, table):
     """Return the jury's value of a model whose scores of row r are `table[r]`."""
@@ -69,6 +71,31 @@ def test_a_shop_with_repeats_is_judged_as_the_lists_of_the_model(name):
     wanted = metrics.per_query(lists, split.validation.targets, (10,))["ndcg@10"].mean()
     assert value == pytest.approx(float(wanted), abs=2e-6)
     assert value > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("tiger", {}), ("p5", {"indexing": "random", "vocabulary": 300, "layers": 1, "heads": 2, "families": NEXT})],
+)
+def test_a_narrow_beam_is_judged_as_the_lists_of_the_model(name, more):
+    """The beam of a list is wider than `beams`, and wider still by what a long history may fill of it."""
+    pytest.importorskip("faiss", reason="needs the extra 'indexing'")
+    pytest.importorskip("transformers", reason="needs the extra 'lm'")
+    shop, rng = tiny_shop(users=60), np.random.default_rng(0)
+    bought = np.flatnonzero(shop.popularity)
+    drawn = [rng.permutation(bought) for _ in range(40)]
+    sizes = [1 + 5 * (row % 4) for row in range(40)]
+    validation = Holdout(
+        Queries.from_lists([row[:size] for row, size in zip(drawn, sizes, strict=True)]),
+        Queries.from_lists([row[-1:] for row in drawn]),
+    )
+    settings = {"dim": 8, "levels": 2, "codes": 32, "beams": 1, "epochs": 1, **more}
+    model = registry.model_class(name)(**settings).fit(shop, aids=Aids(validation=validation))
+    lists = model.rank(validation.queries, 10)
+    assert (lists.items >= 0).all()
+    wanted = metrics.per_query(lists, validation.targets, (10,))["ndcg@10"].mean()
+    assert model.report()["learning_curve"][0]["ndcg@10"] == pytest.approx(float(wanted), abs=2e-6)
+    assert wanted > 0
 
 
 def test_only_what_can_be_answered_counts():

@@ -160,11 +160,8 @@ class P5(Recommender):
             if candidates is not None:
                 scores = self._scores(asked, width=0, offered=candidates.items[rows])
             else:
-                least = max(self.config.beams, 2 * k)
-                widths = np.full(len(asked), least) if seen else beam.widths(asked, least, k)
                 scores = np.empty((len(asked), len(self.items)), dtype=np.float32)
-                for width in np.unique(widths).tolist():
-                    alike = np.flatnonzero(widths == width)
+                for width, alike in self._by_width(asked, k, seen=seen):
                     scores[alike] = self._scores(asked.take(alike), width=width)
             parts.append(top_k(scores, k, exclude=None if seen else asked))
         return Ranking.stack(parts, k)
@@ -174,9 +171,8 @@ class P5(Recommender):
         scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
         rows = np.flatnonzero(queries.lengths)
         prompts = self._prompts(queries, rows)
-        size = ASKED if self._ids.single else max(1, SEARCHED * SEARCHED // max(SEARCHED, min(width, len(self.items))))
         with torch.inference_mode():
-            for group in by_length(prompts.lengths, size):
+            for group in by_length(prompts.lengths, self._at_once(width)):
                 listed = None if offered is None else offered[rows[group]]
                 scores[rows[group]] = self._likelihoods(prompts, group, width=width, offered=listed).numpy()
         return scores
@@ -322,15 +318,30 @@ class P5(Recommender):
         self._course["pairs"] = self._written
 
     def _scorer(self) -> Callable[[Queries, Int64], Tensor]:
-        """Return what scores queries under the present weights."""
-        width = max(self.config.beams, 2 * JUDGED_AT)
+        """Return what scores queries under the present weights, so that the first places are those of `rank`."""
 
         def scores(queries: Queries, rows: Int64) -> Tensor:
-            prompts, size = self._prompts(queries, rows), ASKED if self._ids.single else SEARCHED
-            groups = [np.arange(start, min(start + size, len(rows))) for start in range(0, len(rows), size)]
-            return torch.cat([self._likelihoods(prompts, group, width=width) for group in groups])
+            prompts, asked = self._prompts(queries, rows), queries.take(rows)
+            found = torch.empty(len(rows), len(self.items), device=self._network.tokens.weight.device)
+            for width, alike in self._by_width(asked, JUDGED_AT):
+                size = self._at_once(width)
+                for group in (alike[start : start + size] for start in range(0, len(alike), size)):
+                    found[torch.from_numpy(group)] = self._likelihoods(prompts, group, width=width)
+            return found
 
         return scores
+
+    def _by_width(self, queries: Queries, k: int, *, seen: bool = False) -> list[tuple[int, Int64]]:
+        """Return rows with the width of the beam that lists k products for them; 0 where identifiers need none."""
+        if self._ids.single:
+            return [(0, np.arange(len(queries)))]
+        return beam.by_width(queries, max(self.config.beams, 2 * k), k, seen=seen)
+
+    def _at_once(self, width: int) -> int:
+        """Return how many prompts are asked at once with a beam of `width`."""
+        if self._ids.single:
+            return ASKED
+        return max(1, SEARCHED * SEARCHED // max(SEARCHED, min(width, len(self.items))))
 
     def _prompts(self, queries: Queries, rows: Int64) -> Packed:
         """Return the encoded prompts that ask for the next product of the histories at `rows`."""

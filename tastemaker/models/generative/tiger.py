@@ -32,6 +32,7 @@ from tastemaker.neural.batches import Batch, batch_of, by_length
 from tastemaker.neural.code_decoder import Decoder, Encoder, sees_until
 from tastemaker.neural.indexing import beam
 from tastemaker.neural.indexing.trie import CodeTrie
+from tastemaker.neural.judging import JUDGED_AT
 from tastemaker.recommender import check_queries
 
 if TYPE_CHECKING:
@@ -175,7 +176,10 @@ class TIGER(CodeModel):
         self._course["invalid_rate"] = self._invalid_rate(train, seed=seed)
 
     def score(self, queries: Queries) -> Float32:
-        """Return the log-probabilities of the products that the beam finds, [B, n]; -inf for all others."""
+        """Return the log-probabilities of the products that a beam of `beams` finds, [B, n]; -inf for all others.
+
+        `rank` does not go by these: its beam is as wide as its lists need.
+        """
         scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
         with torch.inference_mode():
             for rows in self._groups(queries, self.config.beams):
@@ -192,11 +196,12 @@ class TIGER(CodeModel):
         check_queries(queries, len(self.items), k)
         items = np.full((len(queries), k), -1, dtype=np.int32)
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
-        width = max(self.config.beams, k) if candidates is None else candidates.items.shape[1]
-        widths = np.full(len(queries), width) if seen or candidates is not None else beam.widths(queries, width, k)
+        if candidates is None:
+            by_width = beam.by_width(queries, max(self.config.beams, k), k, seen=seen)
+        else:
+            by_width = [(candidates.items.shape[1], np.arange(len(queries)))]
         with torch.inference_mode():
-            for width in np.unique(widths).tolist():
-                alike = np.flatnonzero(widths == width)
+            for width, alike in by_width:
                 for group in self._groups(queries.take(alike), width):
                     rows = alike[group]
                     if candidates is None:
@@ -290,10 +295,12 @@ class TIGER(CodeModel):
     def _scorer(self) -> Scores:
         def score(queries: Queries, rows: NDArray[np.int64]) -> Tensor:
             scores = torch.full((len(rows), len(self.items) + 1), -torch.inf, device=self._device)
-            for group in self._groups(queries.take(rows), self.config.beams):
-                found, values = self._search(queries, rows[group], self.config.beams)
-                lines = torch.from_numpy(group).to(found.device)[:, None].expand_as(found)
-                scores[lines, torch.where(found < 0, len(self.items), found)] = values
+            asked = queries.take(rows)
+            for width, alike in beam.by_width(asked, max(self.config.beams, JUDGED_AT), JUDGED_AT):
+                for group in self._groups(asked.take(alike), width):
+                    found, values = self._search(asked, alike[group], width)
+                    lines = torch.from_numpy(alike[group]).to(found.device)[:, None].expand_as(found)
+                    scores[lines, torch.where(found < 0, len(self.items), found)] = values
             return scores[:, :-1]
 
         return score

@@ -66,6 +66,19 @@ def widths(queries: Queries, width: int, k: int) -> NDArray[np.int64]:
     return np.maximum(width, k + 2 ** np.ceil(np.log2(np.maximum(hidden, 1))).astype(np.int64))
 
 
+def by_width(queries: Queries, width: int, k: int, *, seen: bool = False) -> list[tuple[int, NDArray[np.int64]]]:
+    """Return the rows of queries by how wide their beam must be, each with that width, narrow ones first.
+
+    Args:
+        queries: B histories.
+        width: at least.
+        k: products that must be left; see `widths`.
+        seen: whether those of the history may be listed, so that they take no places away.
+    """
+    each = np.full(len(queries), max(width, k)) if seen else widths(queries, width, k)
+    return [(int(one), np.flatnonzero(each == one)) for one in np.unique(each)]
+
+
 def smoothed(logs: Tensor, shares: Tensor, smoothing: float) -> Tensor:
     """Return log-probabilities mixed with the shares of the catalogue, of equal shapes.
 
