@@ -43,7 +43,8 @@ class Batch:
         ids: int64 [b, T], padded on the right.
         positions: int64 [b, T] where texts are packed side by side: each counts from 0, and that keeps them apart.
             None where each row is one text.
-        columns: int64 [c], the places whose logits are needed.
+        columns: int64 [c], the places, of any row, whose logits are needed: all those of the vocabulary, so that each
+            label competes with every token at its own place and with nothing of other rows.
         labels: int64 [b, c], the token after each of them, or IGNORED.
         weights: float32 [b, c]; those of one text sum to 1, so that a text counts the same however long its answer.
     """

@@ -137,7 +137,7 @@ class ParallelCodes(nn.Module):
 
     def codebooks(self) -> tuple[Tensor, ...]:
         """Return the unit vectors of each level's codes, m times [codes, d]."""
-        return functional.normalize(self.tokens.weight, dim=1).split(list(self.sizes))
+        return torch.split(functional.normalize(self.tokens.weight, dim=1), list(self.sizes))
 
     def scores(self, states: Tensor) -> Tensor:
         """Return the log-probability of each item's codes, [N, n] from states [N, d]."""
