@@ -1,0 +1,140 @@
+"""The rights of a shopper: to see everything about them, and to have it erased, from the disk too."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, select, update
+
+from tastemaker.store import schema, sql
+from tastemaker.store.events import COLUMNS
+from tastemaker.store.fields import check_id
+from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.records import Event, Receipt, now
+from tastemaker.store.tombstones import tombstone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+ANONYMOUS = "(erased)"
+"""Stands for the shopper in lines of the audit log."""
+
+
+class Erasure(Part):
+    """Export and erasure of a shopper."""
+
+    def export_user(self, tenant: str, user_id: str) -> Iterator[dict[str, Any]]:
+        """Yield all that is stored about a shopper, one JSON value a row, each with its "kind"."""
+        events, impressions, audit = schema.events.c, schema.impressions.c, schema.audit.c
+        mine = select(schema.users).where(schema.users.c.tenant == tenant, schema.users.c.user_id == user_id)
+        with self._database.snapshot() as connection:
+            for row in connection.execute(mine):
+                attributes = json.loads(row.document)
+                yield {"kind": "user", "user_id": user_id, "attributes": attributes, "updated_at": row.updated_at}
+            log = select(*COLUMNS).where(events.tenant == tenant, events.user_id == user_id).order_by(events.sequence)
+            for row in connection.execute(log):
+                yield {"kind": "event", **dataclasses.asdict(Event(*row))}
+            shown = (
+                select(impressions.request_id, impressions.timestamp, impressions.document)
+                .where(impressions.tenant == tenant, impressions.user_id == user_id)
+                .order_by(impressions.timestamp, impressions.request_id)
+            )
+            for request_id, timestamp, document in connection.execute(shown):
+                head = {"kind": "impression", "request_id": request_id, "timestamp": timestamp, "user_id": user_id}
+                yield {**head, **json.loads(document)}
+            lines = (
+                select(audit.timestamp, audit.actor, audit.action, audit.detail)
+                .where(audit.tenant == tenant, audit.subject == user_id)
+                .order_by(audit.sequence)
+            )
+            for timestamp, actor, action, detail in connection.execute(lines):
+                head = {"kind": "audit", "timestamp": timestamp, "actor": actor, "action": action}
+                yield {**head, "subject": user_id, "detail": json.loads(detail)}
+
+    def erase_user(self, tenant: str, user_id: str) -> Receipt:
+        """Erase a shopper: events, attributes, and the name in impressions and audit lines; on disk, too.
+
+        Events that arrive later are refused, known by a keyed hash of the id, which is all that stays. Erasing a
+        shopper that is unknown, or again, does no harm.
+
+        Raises:
+            StoreBusy: the rows are gone, but another reader keeps old pages alive; asking again ends the work.
+            DataError: it is no id.
+        """
+        check_tenant(tenant)
+        check_id(user_id, "user_id")
+        receipt: Receipt = self._writing().submit(None, lambda: self._erase(tenant, user_id)).result()
+        return receipt
+
+    def is_erased(self, tenant: str, user_id: str) -> bool:
+        """Return whether a shopper was erased, and not readmitted."""
+        from tastemaker.store.tombstones import erased_among
+
+        with self._read() as connection:
+            return bool(erased_among(connection, tenant, [user_id]))
+
+    def readmit_user(self, tenant: str, user_id: str) -> bool:
+        """Take events of a shopper again that was erased, as if new; return whether there was a tombstone."""
+        table = schema.tombstones
+
+        def lift(connection: Connection) -> bool:
+            name = tombstone(sql.salt(connection, tenant), user_id)
+            gone = connection.execute(delete(table).where(table.c.tenant == tenant, table.c.user_hash == name))
+            return gone.rowcount > 0
+
+        return self._write(lift)
+
+    def _erase(self, tenant: str, user_id: str) -> Receipt:
+        """Run in the writer's thread, outside of its transactions."""
+        stamp = now()
+        with self._database.write() as connection:
+            name = tombstone(sql.salt(connection, tenant), user_id)
+            texts = _texts(connection, tenant, user_id)
+            counts = _remove(connection, tenant, user_id)
+            row = {"tenant": tenant, "user_hash": name, "erased_at": stamp}
+            sql.put(connection, schema.tombstones, [row])
+        pages = self._database.scrub([user_id, *texts])
+        facts = {"user_hash": name, "erased_at": stamp, "counts": counts, "pages": pages}
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return Receipt(name, stamp, counts, pages, digest)
+
+
+def _texts(connection: Connection, tenant: str, user_id: str) -> set[str]:
+    """Return what the rows of a shopper say that nobody else's do: ids of events and visits, attributes."""
+    events, users = schema.events.c, schema.users.c
+    found = {user_id}
+    log = select(events.event_id, events.session_id, events.request_id)
+    for row in connection.execute(log.where(events.tenant == tenant, events.user_id == user_id)):
+        found |= {text for text in row if text}
+    for document in connection.scalars(select(users.document).where(users.tenant == tenant, users.user_id == user_id)):
+        found |= {value for value in _strings(json.loads(document))}
+    return found
+
+
+def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401  # any JSON value
+    """Yield each text in a JSON value as it stands in the file."""
+    if isinstance(value, str):
+        yield json.dumps(value, ensure_ascii=False)[1:-1]
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)
+
+
+def _remove(connection: Connection, tenant: str, user_id: str) -> dict[str, int]:
+    counts = {}
+    for table in (schema.events, schema.users):
+        mine = (table.c.tenant == tenant) & (table.c.user_id == user_id)
+        counts[table.name] = connection.execute(delete(table).where(mine)).rowcount
+    shown = schema.impressions
+    mine = (shown.c.tenant == tenant) & (shown.c.user_id == user_id)
+    counts["impressions"] = connection.execute(update(shown).where(mine).values(user_id=None)).rowcount
+    lines = schema.audit
+    mine = (lines.c.tenant == tenant) & (lines.c.subject == user_id)
+    anonymous = {"subject": ANONYMOUS, "detail": "{}"}
+    counts["audit"] = connection.execute(update(lines).where(mine).values(**anonymous)).rowcount
+    return counts

@@ -1,0 +1,145 @@
+"""Events: appended once, in an order that never changes; read by shopper, or after a place in that order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from tastemaker.errors import DataError
+from tastemaker.store import schema, sql
+from tastemaker.store.fields import check_count, check_id, check_number, check_optional_id, check_time
+from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.records import Event
+from tastemaker.store.tombstones import erased_among
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+
+    from sqlalchemy import Connection
+
+    from tastemaker.store.records import Status
+
+COLUMNS = [
+    schema.events.c[name]
+    for name in (
+        *("event_id", "user_id", "item_id", "event_type", "timestamp"),
+        *("value", "session_id", "request_id", "position"),
+    )
+]
+"""In the order of the fields of `Event`."""
+
+
+class Events(Part):
+    """The log of what shoppers did."""
+
+    def submit_events(self, tenant: str, events: Sequence[Event]) -> Future[list[Status]]:
+        """Append events without waiting.
+
+        Returns:
+            A future that is done when they are on disk: what became of each.
+
+        Raises:
+            DataError: a field of an event cannot be stored; none is.
+            StoreBusy: too much waits to be written already.
+        """
+        check_tenant(tenant)
+        rows = [_row(tenant, event, place) for place, event in enumerate(events)]
+        return self._submit(append, (tenant, rows), weight=len(rows))
+
+    def append_events(self, tenant: str, events: Sequence[Event]) -> list[Status]:
+        """Append events and wait until they are on disk; return what became of each.
+
+        Raises:
+            StoreError: they could not be written; send them again, those that are there will be duplicates.
+            DataError: a field of an event cannot be stored; none is.
+        """
+        return self.submit_events(tenant, events).result()
+
+    def history(self, tenant: str, user_id: str, limit: int = 200) -> list[Event]:
+        """Return the newest `limit` events of a shopper, oldest first; at equal times in the order they came."""
+        table = schema.events.c
+        newest = (
+            select(*COLUMNS)
+            .where(table.tenant == tenant, table.user_id == user_id)
+            .order_by(table.timestamp.desc(), table.sequence.desc())
+            .limit(limit)
+        )
+        with self._read() as connection:
+            return [Event(*row) for row in connection.execute(newest).all()][::-1]
+
+    def events_after(self, tenant: str, sequence: int, limit: int = 1000) -> list[tuple[int, Event]]:
+        """Return events with their sequence numbers, in the order in which they came, after a sequence number.
+
+        Numbers rise but have gaps; an event that appears later never has a smaller one.
+        """
+        table = schema.events.c
+        following = (
+            select(table.sequence, *COLUMNS)
+            .where(table.tenant == tenant, table.sequence > sequence)
+            .order_by(table.sequence)
+            .limit(limit)
+        )
+        with self._read() as connection:
+            return [(number, Event(*row)) for number, *row in connection.execute(following)]
+
+    def last_sequence(self, tenant: str) -> int:
+        """Return the sequence number given last, 0 before the first event."""
+        with self._read() as connection:
+            return sql.current(connection, tenant, "events")
+
+
+def append(connection: Connection, batches: list[tuple[str, list[dict[str, Any]]]]) -> list[list[Status]]:
+    """Insert the new ones among rows of any tenants; return what became of each."""
+    by_tenant: dict[str, list[dict[str, Any]]] = {}
+    for tenant, rows in batches:
+        by_tenant.setdefault(tenant, []).extend(rows)
+    known = {tenant: _known(connection, tenant, rows) for tenant, rows in by_tenant.items()}
+    erased = {
+        tenant: erased_among(connection, tenant, {row["user_id"] for row in rows}) for tenant, rows in by_tenant.items()
+    }
+    fresh: dict[str, list[dict[str, Any]]] = {tenant: [] for tenant in by_tenant}
+    outcomes: list[list[Status]] = []
+    for tenant, rows in batches:
+        statuses: list[Status] = []
+        for row in rows:
+            if row["event_id"] in known[tenant]:
+                statuses.append("duplicate")
+            elif row["user_id"] in erased[tenant]:
+                statuses.append("erased")
+            else:
+                statuses.append("accepted")
+                known[tenant].add(row["event_id"])
+                fresh[tenant].append(row)
+        outcomes.append(statuses)
+    for tenant, rows in fresh.items():
+        if rows:
+            for row, number in zip(rows, sql.numbers(connection, tenant, "events", len(rows)), strict=True):
+                row["sequence"] = number
+            connection.execute(schema.events.insert(), rows)
+    return outcomes
+
+
+def _known(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> set[str]:
+    condition, values = sql.among(connection, schema.events.c.event_id, [row["event_id"] for row in rows])
+    there = select(schema.events.c.event_id).where(schema.events.c.tenant == tenant, condition)
+    return set(connection.scalars(there, {"values": values}))
+
+
+def _row(tenant: str, event: Event, place: int) -> dict[str, Any]:
+    try:
+        return {
+            "tenant": tenant,
+            "event_id": check_id(event.event_id, "event_id"),
+            "user_id": check_id(event.user_id, "user_id"),
+            "item_id": check_id(event.item_id, "item_id"),
+            "event_type": check_id(event.event_type, "event_type"),
+            "timestamp": check_time(event.timestamp, "timestamp"),
+            "value": None if event.value is None else check_number(event.value, "value"),
+            "session_id": check_optional_id(event.session_id, "session_id"),
+            "request_id": check_optional_id(event.request_id, "request_id"),
+            "position": None if event.position is None else check_count(event.position, "position"),
+        }
+    except DataError as error:
+        raise DataError(f"events[{place}].{error}") from error

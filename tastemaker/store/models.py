@@ -1,0 +1,127 @@
+"""Saved models: which there are, which one answers, and which one answered before it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Row, select, update
+
+from tastemaker.errors import DataError
+from tastemaker.store import schema, sql
+from tastemaker.store.fields import as_document, check_id, check_text, check_time
+from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.records import ModelVersion, now
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+COLUMNS = [schema.models.c[name] for name in ("version", "folder", "state", "created_at", "facts")]
+TABLE = schema.models
+
+
+class Models(Part):
+    """Versions of the model that answers."""
+
+    def put_model(self, tenant: str, model: ModelVersion) -> None:
+        """Make a version known; its state is "ready" until `activate_model`. The same version again changes nothing.
+
+        Raises:
+            DataError: a field cannot be stored, or the version is known with another folder.
+        """
+        check_tenant(tenant)
+        row = {
+            "tenant": tenant,
+            "version": check_id(model.version, "version"),
+            "folder": check_text(model.folder, "folder"),
+            "state": "ready",
+            "created_at": check_time(model.created_at, "created_at") or now(),
+            "facts": as_document(dict(model.facts), "facts"),
+        }
+
+        def store(connection: Connection) -> None:
+            sql.salt(connection, tenant)
+            there = _get(connection, tenant, model.version)
+            if there is None:
+                connection.execute(TABLE.insert(), row)
+            elif there.folder != model.folder:
+                raise DataError(
+                    f"model {model.version!r} lies in {there.folder}, not in {model.folder}; give it another version"
+                )
+
+        self._write(store)
+
+    def list_models(self, tenant: str) -> list[ModelVersion]:
+        """Return all versions, the oldest first."""
+        listed = select(*COLUMNS).where(TABLE.c.tenant == tenant).order_by(TABLE.c.created_at, TABLE.c.version)
+        with self._read() as connection:
+            return [_model(row) for row in connection.execute(listed)]
+
+    def active_model(self, tenant: str) -> ModelVersion | None:
+        """Return the version that answers, or None before the first was activated."""
+        with self._read() as connection:
+            row = connection.execute(_active(tenant)).first()
+        return None if row is None else _model(row)
+
+    def activate_model(self, tenant: str, version: str) -> str | None:
+        """Let a version answer; return the one that answered before.
+
+        Raises:
+            DataError: the version is unknown.
+        """
+
+        def activate(connection: Connection) -> str | None:
+            if _get(connection, tenant, version) is None:
+                raise DataError(f"model {version!r} is unknown; put it first, or see `tastemaker model list`")
+            before = connection.execute(_active(tenant)).first()
+            if before is not None and before.version == version:
+                return version
+            [number] = sql.numbers(connection, tenant, "activations", 1)
+            _change(connection, tenant, version, state="active", activation=number)
+            if before is None:
+                return None
+            _change(connection, tenant, before.version, state="retired")
+            return str(before.version)
+
+        return self._write(activate)
+
+    def rollback_model(self, tenant: str) -> str:
+        """Let the version answer that did so before the active one; return it.
+
+        Raises:
+            DataError: there is none.
+        """
+
+        def roll_back(connection: Connection) -> str:
+            active = connection.execute(_active(tenant)).first()
+            before = (
+                select(TABLE.c.version)
+                .where(TABLE.c.tenant == tenant, TABLE.c.activation < (active.activation if active else 0))
+                .order_by(TABLE.c.activation.desc())
+                .limit(1)
+            )
+            version = connection.scalar(before)
+            if active is None or version is None:
+                raise DataError("there is no model to roll back to; see `tastemaker model list`")
+            _change(connection, tenant, active.version, state="retired", activation=None)
+            _change(connection, tenant, version, state="active")
+            return str(version)
+
+        return self._write(roll_back)
+
+
+def _active(tenant: str) -> Any:  # noqa: ANN401  # SQLAlchemy's own long type
+    return select(*COLUMNS, TABLE.c.activation).where(TABLE.c.tenant == tenant, TABLE.c.state == "active")
+
+
+def _get(connection: Connection, tenant: str, version: str) -> ModelVersion | None:
+    row = connection.execute(select(*COLUMNS).where(TABLE.c.tenant == tenant, TABLE.c.version == version)).first()
+    return None if row is None else _model(row)
+
+
+def _change(connection: Connection, tenant: str, version: str, **values: object) -> None:
+    connection.execute(update(TABLE).where(TABLE.c.tenant == tenant, TABLE.c.version == version).values(**values))
+
+
+def _model(row: Row[Any]) -> ModelVersion:
+    return ModelVersion(row.version, row.folder, row.state, row.created_at, json.loads(row.facts))

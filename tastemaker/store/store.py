@@ -1,0 +1,110 @@
+"""The store: everything a shop's service must not lose, each row under its tenant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import select
+
+from tastemaker.store import migrating, schema
+from tastemaker.store.erasure import Erasure
+from tastemaker.store.errors import StoreError
+from tastemaker.store.events import Events
+from tastemaker.store.items import Items
+from tastemaker.store.keys import Keys
+from tastemaker.store.models import Models
+from tastemaker.store.records import Problem
+from tastemaker.store.settings import Settings
+from tastemaker.store.traces import Traces
+from tastemaker.store.users import Users
+from tastemaker.store.writer import Writer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from tastemaker.store.database import Database
+
+
+class Store(Events, Items, Users, Erasure, Keys, Models, Settings, Traces):
+    """Events, catalogue, shoppers, keys, models, rules and traces of any number of tenants; made by `open_store`.
+
+    Every method takes the tenant first and reaches no other tenant's rows; unknown tenants are empty, and come into
+    being with their first row. All methods may be called by any threads at once. What writes returns when it is on
+    disk; what reads sees all that was acknowledged before. Errors are of `tastemaker.store.errors`, and `DataError`
+    for a value that cannot be stored.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, None if database.read_only else Writer(database))
+
+    @property
+    def place(self) -> str:
+        """Path or address, without a password."""
+        return self._database.place
+
+    @property
+    def lost(self) -> int:
+        """Impressions and audit lines that could not be written since it was opened."""
+        return 0 if self._writer is None else self._writer.lost
+
+    def tenants(self) -> list[str]:
+        """Return all tenants that have, or had, a row."""
+        with self._read() as connection:
+            return list(connection.scalars(select(schema.tenants.c.tenant).order_by(schema.tenants.c.tenant)))
+
+    def revision(self) -> str | None:
+        """Return the schema's revision, None where there is no schema yet."""
+        return migrating.revision(self._database)
+
+    def upgrade(self, revision: str = schema.REVISION) -> None:
+        """Bring the schema to a revision, the newest by default, in one transaction; an older one goes back.
+
+        Raises:
+            StoreError: the store comes from a newer release, or the revision is unknown.
+        """
+        self._writing().submit(None, lambda: migrating.migrate(self._database, revision)).result()
+
+    def backup(self, path: Path) -> None:
+        """Write a consistent copy while others write: an SQLite file, or pg_dump's custom format.
+
+        Raises:
+            StoreError: `path` exists, or cannot be written.
+        """
+        self._database.backup(path)
+
+    def compact(self) -> None:
+        """Write all tables anew: smaller files, and nothing of deleted rows left in their pages. Writers wait."""
+        self._writing().submit(None, self._database.compact).result()
+
+    def check(self, *, deep: bool = False) -> list[Problem]:
+        """Return what is wrong, or worth a note: damage, settings that risk rows, no room, an old schema.
+
+        Args:
+            deep: look at every row and index entry, too.
+        """
+        found = self._database.problems(deep=deep)
+        try:
+            here = self.revision()
+        except StoreError as error:
+            return [*found, Problem("schema", "fault", str(error), "restore a backup (tastemaker db restore)")]
+        if here != schema.REVISION:
+            words = f"revision {here}, this release has {schema.REVISION}"
+            found.append(Problem("schema", "fault", words, "tastemaker db upgrade"))
+        else:
+            found.append(Problem("schema", "note", f"revision {here}, the newest"))
+        return found
+
+    def close(self) -> None:
+        """Write all that waits, and close; may be called twice."""
+        if self._writer is not None:
+            self._writer.close()
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,133 @@
+"""Traces of what the service did: which lists it showed, and who changed what. Written soon, not at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from tastemaker.store import schema, sql
+from tastemaker.store.fields import as_document, check_id, check_number, check_optional_id, check_text, check_time
+from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.records import AuditLine, Impression
+from tastemaker.store.tombstones import erased_among
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+Batch = tuple[str, list[dict[str, Any]]]
+
+
+class Traces(Part):
+    """Impressions and the audit log; a crash can lose the last fifth of a second of both."""
+
+    def submit_impressions(self, tenant: str, impressions: Sequence[Impression]) -> bool:
+        """Note what lists showed; return False where the store is too busy and they are lost.
+
+        Raises:
+            DataError: a field cannot be stored; none is.
+        """
+        check_tenant(tenant)
+        rows = [_impression_row(tenant, one, f"impressions[{place}]") for place, one in enumerate(impressions)]
+        return self._writing().buffer(_append_impressions, (tenant, rows), weight=len(rows))
+
+    def impressions_between(self, tenant: str, start: int, end: int) -> list[Impression]:
+        """Return what was shown from `start` on and before `end` (milliseconds), in order of time."""
+        table = schema.impressions.c
+        shown = (
+            select(table.request_id, table.timestamp, table.user_id, table.document)
+            .where(table.tenant == tenant, table.timestamp >= start, table.timestamp < end)
+            .order_by(table.timestamp, table.request_id)
+        )
+        with self._read() as connection:
+            return [_impression(row) for row in connection.execute(shown)]
+
+    def add_audit(self, tenant: str, line: AuditLine) -> bool:
+        """Note who did what; return False where the store is too busy and it is lost.
+
+        Raises:
+            DataError: a field cannot be stored.
+        """
+        check_tenant(tenant)
+        row = {
+            "tenant": tenant,
+            "timestamp": check_time(line.timestamp, "timestamp"),
+            "actor": check_text(line.actor, "actor"),
+            "action": check_text(line.action, "action"),
+            "subject": check_text(line.subject, "subject"),
+            "detail": as_document(dict(line.detail), "detail"),
+        }
+        return self._writing().buffer(_append_audit, (tenant, [row]))
+
+    def audit(self, tenant: str, limit: int = 100) -> list[AuditLine]:
+        """Return the newest `limit` lines, the newest first."""
+        table = schema.audit.c
+        newest = (
+            select(table.timestamp, table.actor, table.action, table.subject, table.detail)
+            .where(table.tenant == tenant)
+            .order_by(table.sequence.desc())
+            .limit(limit)
+        )
+        with self._read() as connection:
+            return [
+                AuditLine(row.timestamp, row.actor, row.action, row.subject, json.loads(row.detail))
+                for row in connection.execute(newest)
+            ]
+
+    def flush(self) -> None:
+        """Wait until all that was submitted so far is on disk."""
+        self._write(lambda connection: None)
+
+
+def _append_impressions(connection: Connection, batches: list[Batch]) -> list[None]:
+    for tenant, rows in _by_tenant(batches).items():
+        sql.salt(connection, tenant)
+        erased = erased_among(connection, tenant, {row["user_id"] for row in rows if row["user_id"] is not None})
+        known = [{**row, "user_id": None} if row["user_id"] in erased else row for row in rows]
+        sql.put_new(connection, schema.impressions, known)
+    return [None] * len(batches)
+
+
+def _append_audit(connection: Connection, batches: list[Batch]) -> list[None]:
+    for tenant, rows in _by_tenant(batches).items():
+        numbers = sql.numbers(connection, tenant, "audit", len(rows))
+        numbered = [{**row, "sequence": number} for row, number in zip(rows, numbers, strict=True)]
+        connection.execute(schema.audit.insert(), numbered)
+    return [None] * len(batches)
+
+
+def _by_tenant(batches: list[Batch]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for tenant, rows in batches:
+        found.setdefault(tenant, []).extend(rows)
+    return found
+
+
+def _impression_row(tenant: str, one: Impression, place: str) -> dict[str, Any]:
+    propensities = one.propensities
+    if propensities is not None:
+        propensities = tuple(check_number(chance, f"{place}.propensities") for chance in propensities)
+    rest = dataclasses.asdict(one)
+    rest = {name: rest[name] for name in ("experiment", "variant", "model_version", "strategy", "degraded")}
+    rest |= {
+        "item_ids": [check_id(item, f"{place}.item_ids") for item in one.item_ids],
+        "propensities": propensities,
+    }
+    return {
+        "tenant": tenant,
+        "request_id": check_id(one.request_id, f"{place}.request_id"),
+        "timestamp": check_time(one.timestamp, f"{place}.timestamp"),
+        "user_id": check_optional_id(one.user_id, f"{place}.user_id"),
+        "document": as_document(rest, place),
+    }
+
+
+def _impression(row: Any) -> Impression:  # noqa: ANN401  # a row of SQLAlchemy
+    values = json.loads(row.document)
+    for name in ("item_ids", "propensities"):
+        values[name] = None if values[name] is None else tuple(values[name])
+    return Impression(row.request_id, row.timestamp, row.user_id, **values)

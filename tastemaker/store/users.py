@@ -1,0 +1,98 @@
+"""What a shop says about its shoppers."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import delete, select
+
+from tastemaker.errors import DataError
+from tastemaker.store import schema, sql
+from tastemaker.store.fields import as_document, check_id, check_time
+from tastemaker.store.items import check_attributes, merged
+from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.records import User, now
+from tastemaker.store.tombstones import erased_among
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+
+class Users(Part):
+    """Shoppers."""
+
+    def put_users(self, tenant: str, users: Sequence[User]) -> list[Literal["stored", "erased"]]:
+        """Put shoppers, whole: one that is there is replaced, one that was erased stays away.
+
+        Raises:
+            DataError: a field cannot be stored; none is.
+        """
+        check_tenant(tenant)
+        rows = [_row(tenant, user, f"users[{place}]") for place, user in enumerate(users)]
+
+        def store(connection: Connection) -> list[Literal["stored", "erased"]]:
+            sql.salt(connection, tenant)
+            erased = erased_among(connection, tenant, {row["user_id"] for row in rows})
+            sql.put(connection, schema.users, [row for row in rows if row["user_id"] not in erased])
+            return ["erased" if row["user_id"] in erased else "stored" for row in rows]
+
+        return self._write(store, weight=len(rows)) if rows else []
+
+    def get_user(self, tenant: str, user_id: str) -> User | None:
+        """Return what is known of a shopper, or None."""
+        with self._read() as connection:
+            return _get(connection, tenant, user_id)
+
+    def patch_user(self, tenant: str, user_id: str, changes: Mapping[str, Any]) -> User | None:
+        """Change attributes of a shopper, None removes one; return the shopper as it is now, or None if unknown.
+
+        Raises:
+            DataError: `changes` has something else than "attributes", or a value cannot be stored.
+        """
+        if set(changes) != {"attributes"}:
+            raise DataError(f"user {user_id!r}: {sorted(changes)}: only 'attributes' can be changed")
+
+        def change(connection: Connection) -> User | None:
+            before = _get(connection, tenant, user_id)
+            if before is None:
+                return None
+            place = f"user {user_id!r}"
+            user = User(user_id, merged(before.attributes, changes["attributes"], f"{place}.attributes"), now())
+            sql.put(connection, schema.users, [_row(tenant, user, place)])
+            return user
+
+        return self._write(change)
+
+    def delete_user(self, tenant: str, user_id: str) -> bool:
+        """Remove what the shop said about a shopper, not the events; see `erase_user`. Return whether it was there."""
+        table = schema.users
+
+        def remove(connection: Connection) -> bool:
+            gone = connection.execute(delete(table).where(table.c.tenant == tenant, table.c.user_id == user_id))
+            return gone.rowcount > 0
+
+        return self._write(remove)
+
+
+def _get(connection: Connection, tenant: str, user_id: str) -> User | None:
+    table = schema.users.c
+    found = connection.execute(
+        select(table.document, table.updated_at).where(table.tenant == tenant, table.user_id == user_id)
+    ).first()
+    return None if found is None else User(user_id, json.loads(found.document), found.updated_at)
+
+
+def _row(tenant: str, user: User, place: str) -> dict[str, Any]:
+    try:
+        check_attributes(user.attributes)
+        return {
+            "tenant": tenant,
+            "user_id": check_id(user.user_id, "user_id"),
+            "document": as_document(dict(user.attributes), "attributes"),
+            "updated_at": check_time(user.updated_at, "updated_at") or now(),
+        }
+    except DataError as error:
+        raise DataError(f"{place}.{error}") from error
