@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tastemaker.data.queries import Queries
     from tastemaker.data.ranking import Ranking
     from tastemaker.recommender import Aids, Recommender
-    from tastemaker.types import Float32, Int32
+    from tastemaker.types import Bool, Float32, Int32
 
 
 @runtime_checkable
@@ -120,6 +120,33 @@ class Judging(Protocol):
 
         The scores are its own; equal ones are ties. A row is empty where it gave no answer.
         """
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A re-ranker that says for which queries it has nothing to say, so that nobody takes its silence for an answer."""
+
+    def rank_and_tell(
+        self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False
+    ) -> tuple[Ranking, Bool]:
+        """Return what `rank` does, and where the model was asked and gave no answer that could be used, bool [B]."""
+        ...
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """A recommender whose scores are inner products of queries' vectors with items' vectors.
+
+    A vector can be kept for a shopper who comes back, and items can be found with an index.
+    """
+
+    def query_vectors(self, queries: Queries) -> tuple[Float32, Bool]:
+        """Return what each query points at, [B, d], and whether it says anything, [B]; else no item has a score."""
+        ...
+
+    def item_vectors(self) -> tuple[Float32, Bool]:
+        """Return the items' vectors, [n, d], and which of them can be ranked, [n]."""
         ...
 
 

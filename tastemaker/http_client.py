@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx2
 from pydantic import Field
 
+from tastemaker import deadlines
 from tastemaker.addresses import is_loopback
 from tastemaker.configurable import Config
 from tastemaker.errors import ConfigError, LanguageModelError
@@ -88,14 +89,18 @@ class HttpClient:
     def post(self, path: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Send `payload` to `path` below the endpoint's address and return the JSON object that comes back.
 
+        A limit of `tastemaker.deadlines` that ends sooner than the endpoint's own deadline holds instead.
+
         Raises:
             LanguageModelError: refused, unreachable after all attempts, too slow, too large, or not a JSON object.
         """
         url = f"{self.endpoint.url.rstrip('/')}/{path.lstrip('/')}"
-        end = time.monotonic() + self.endpoint.deadline
+        end = min(time.monotonic() + self.endpoint.deadline, deadlines.end())
         wait = FIRST_PAUSE
         for attempt in range(1, self.endpoint.attempts + 1):
             asked = 0.0
+            if time.monotonic() >= end:
+                raise LanguageModelError(f"{url}: no time is left to ask")
             try:
                 status, headers, body = self._send(url, payload, end)
             except httpx2.TransportError as error:
@@ -120,7 +125,7 @@ class HttpClient:
 
     def _send(self, url: str, payload: Mapping[str, Any], end: float) -> tuple[int, httpx2.Headers, bytes]:
         """Send once and read at most the allowed size, giving up at the time `end`."""
-        limit, deadline = int(self.endpoint.max_megabytes * 2**20), self.endpoint.deadline
+        limit = int(self.endpoint.max_megabytes * 2**20)
         timeout = max(0.001, min(self.endpoint.timeout, end - time.monotonic()))
         body = bytearray()
         content = json.dumps(payload).encode("ascii")  # escapes whatever no encoding can write
@@ -130,7 +135,9 @@ class HttpClient:
                 if len(body) > limit:
                     raise LanguageModelError(f"{url}: the answer is larger than max_megabytes = {limit / 2**20:g}")
                 if time.monotonic() > end:
-                    raise LanguageModelError(f"{url}: the answer took longer than deadline = {deadline:g} s")
+                    raise LanguageModelError(
+                        f"{url}: the answer took longer than deadline = {self.endpoint.deadline:g} s, or than was left"
+                    )
             return response.status_code, response.headers, bytes(body)
 
     def _problem(self, status: int, body: bytes) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tastemaker import configurable
-from tastemaker.abilities import Calibrated, Transferable, Tunable
+from tastemaker.abilities import Calibrated, Telling, Transferable, Tunable
 from tastemaker.data.ranking import Ranking
 from tastemaker.data.split import Holdout
 from tastemaker.errors import ConfigError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.entities import Entities
     from tastemaker.data.queries import Queries
+    from tastemaker.types import Bool
 
 DEFAULT_KEEP = 50
 """Candidates that a retriever passes on (PALR, arXiv 2305.07622, section on candidate retrieval)."""
@@ -214,6 +215,28 @@ class Pipeline(Recommender):
         """
         return self._run(queries, k, seen=seen, upto=upto, seconds=seconds)
 
+    def refined(self, number: int, queries: Queries, ranking: Ranking, *, seen: bool = False) -> tuple[Ranking, Bool]:
+        """Let one later stage re-rank what the stages before it found.
+
+        Args:
+            number: of the stage, from 1.
+            queries: B histories.
+            ranking: [B, m]; what the stage before does not pass on, or this one has no opinion on, stays below.
+            seen: whether items of the history may be listed.
+
+        Returns:
+            [B, m], and whether the stage was asked and gave no answer that could be used, bool [B].
+        """
+        model = self.stages[number].recommender
+        offered = ranking.cut(self.stages[number - 1].keep)
+        width = offered.items.shape[1]
+        if isinstance(model, Telling):
+            better, silent_ones = model.rank_and_tell(queries, width, candidates=offered, seen=seen)
+        else:
+            better = model.rank(queries, width, candidates=offered, seen=seen)
+            silent_ones = np.zeros(len(queries), dtype=bool)
+        return append_below(better, ranking, ranking.items.shape[1]), silent_ones
+
     def filled(
         self, ranking: Ranking, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False
     ) -> Ranking:
@@ -246,9 +269,7 @@ class Pipeline(Recommender):
             if number == 0:
                 ranking = stage.recommender.rank(queries, width, candidates=candidates, seen=seen)
             else:
-                offered = rankings[-1].cut(stages[number - 1].keep)
-                better = stage.recommender.rank(queries, offered.items.shape[1], candidates=offered, seen=seen)
-                ranking = append_below(better, rankings[-1], width)
+                ranking, _ = self.refined(number, queries, rankings[-1], seen=seen)
             rankings.append(ranking)
             if seconds is not None:
                 seconds[number] += time.perf_counter() - started

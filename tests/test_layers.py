@@ -14,7 +14,7 @@ import tastemaker
 ROOT = Path(tastemaker.__file__).parent
 
 LAYERS = [
-    {"addresses", "errors", "progress", "types", "characters", "folders", "drafts", "json_values", "provenance"},
+    {"addresses", "errors", "progress", "types", "characters", "folders", "drafts", "json_values", "provenance", "deadlines"},
     {"confusables", "defences", "redaction"},
     {"configurable", "artifact", "disk_cache"},
     {"http_client", "gguf"},
@@ -27,7 +27,7 @@ LAYERS = [
     {"neural"},
     {"models"},
     {"pipeline"},
-    {"guards", "explain"},
+    {"guards", "explain", "wishes"},
     {"probes"},
     {"attacks", "evaluate"},
     {"registry"},

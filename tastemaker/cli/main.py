@@ -23,6 +23,7 @@ from tastemaker.cli import (
     prompts,
     recommend,
     search,
+    serve,
     tune,
     weights,
 )
@@ -42,6 +43,7 @@ app.command("fit")(fit.fit)
 app.command("transfer")(tune.transfer)
 app.command("tune")(tune.tune)
 app.command("recommend")(recommend.recommend)
+app.command("serve")(serve.serve)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("benchmark")(benchmark.benchmark)

@@ -18,18 +18,15 @@ from tastemaker.evaluate import BLOCK
 from tastemaker.explain import Explainer
 from tastemaker.progress import bar
 from tastemaker.text.render import item_names
-from tastemaker.text.vocabulary import Vocabulary
-from tastemaker.text.wish_lm import LanguageModelReader
-from tastemaker.text.wish_rules import RuleReader
+from tastemaker.wishes import WishReader, language_model_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tastemaker.lm.base import LanguageModel
     from tastemaker.pipeline import Pipeline
     from tastemaker.saved import SavedModel
-    from tastemaker.text.wish import Wish
     from tastemaker.types import Bool, Int32
+    from tastemaker.wishes import Understood
 
 
 def recommend(
@@ -69,10 +66,9 @@ def recommend(
     k = min(k, len(loaded.pipeline.items))
     allowed, said = None, None
     if wish is not None:
-        understood, allowed = _understood(loaded.pipeline, wish, wish_reader)
-        queries = Queries(queries.offsets, queries.items, (understood.words,) * len(queries), queries.users)
-        said = {**understood.to_dict(), "products_that_fit": int(allowed.sum())}
-        allowed = None if understood.filters.empty else allowed
+        understood = _understood(loaded.pipeline, wish, wish_reader)
+        queries = Queries(queries.offsets, queries.items, (understood.wish.words,) * len(queries), queries.users)
+        said, allowed = understood.to_dict(), understood.allowed
     answers = _answers(
         loaded, queries, ids, k=k, seen=seen, explain=explain or phrase, phrase=phrase, allowed=allowed, wish=said
     )
@@ -86,30 +82,17 @@ def recommend(
         _print_list(loaded, next(answers))
 
 
-def _understood(pipeline: Pipeline, text: str, reader: str) -> tuple[Wish, Bool]:
-    """Read a wish and say on stderr how it was understood; return it with the products that fit its filters.
+def _understood(pipeline: Pipeline, text: str, reader: str) -> Understood:
+    """Read a wish and say on stderr how it was understood.
 
     Raises:
         ConfigError: the language model is to read it, and no stage has one.
     """
-    vocabulary = Vocabulary(pipeline.items)
-    if reader == "lm":
-        lm = _language_model(pipeline, "--wish-reader lm")
-        by_model = LanguageModelReader(pipeline.items, lm, vocabulary=vocabulary)
-        wish = by_model.read(text)
-        for reason, count in (+by_model.counts).items():
-            if reason != "read":
-                note(f"note: the language model's reading of the wish: {reason}" + (f" ({count})" if count > 1 else ""))
-    else:
-        wish = RuleReader(pipeline.items, vocabulary=vocabulary).read(text)
-    allowed = vocabulary.allowed(wish.filters)
-    fitting = "" if wish.filters.empty else f" ({allowed.sum():,} of {len(allowed):,} products fit)"
-    note(f"note: the wish was understood as: {wish.in_words()}{fitting}")
-    for line in wish.notes:
-        note(f"note: wish: {line}")
-    if wish.words and not pipeline.heeds_wish():
-        note("note: no stage of this model reads a wish, so its words change nothing; try a text_knn stage")
-    return wish, allowed
+    lm = language_model_of(pipeline, "--wish-reader lm") if reader == "lm" else None
+    understood = WishReader(pipeline, lm=lm).read(text)
+    for remark in understood.remarks:
+        note(f"note: {remark}")
+    return understood
 
 
 def _queries(loaded: SavedModel, user: str | None, history: str | None) -> tuple[Queries, list[str | None]]:
@@ -146,7 +129,7 @@ def _answers(
 ) -> Iterator[dict[str, Any]]:
     """Rank block by block, only what is allowed, and yield one answer a query."""
     pipeline = loaded.pipeline
-    explainer = Explainer(pipeline, lm=_language_model(pipeline, "--phrase") if phrase else None) if explain else None
+    explainer = Explainer(pipeline, lm=language_model_of(pipeline, "--phrase") if phrase else None) if explain else None
     blocks = range(0, len(queries), BLOCK)
     for start in bar(blocks, label="ranking") if len(queries) > BLOCK else blocks:
         rows = slice(start, start + BLOCK)
@@ -190,18 +173,6 @@ def _why_short(pipeline: Pipeline, history: Int32, allowed: Bool, listed: int, k
     who = f"{first.name} has" if fallback is None else f"{first.name} and the fallback {fallback.name} have"
     cure = f": {' or '.join(cures)}" if cures else ""
     return f"{facts}, and {who} no opinion on {silent:,} of them{cure}"
-
-
-def _language_model(pipeline: Pipeline, option: str) -> LanguageModel:
-    """Return the language model of the first stage that has one, for an option that needs it.
-
-    Raises:
-        ConfigError: no stage has one.
-    """
-    for stage in pipeline.stages:
-        if stage.recommender.lm is not None:
-            return stage.recommender.lm
-    raise ConfigError(f"{option}: no stage of this model has a language model; fit one with an [lm] table")
 
 
 def _print_list(loaded: SavedModel, answer: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Self
 
@@ -127,7 +128,8 @@ class HttpLM:
                 raise
 
         with self._timed(), ThreadPoolExecutor(min(self.config.parallel, len(prompts))) as pool:
-            answers = list(pool.map(ask, prompts))
+            under_way = [pool.submit(copy_context().run, ask, prompt) for prompt in prompts]  # a deadline goes along
+            answers = [answer.result() for answer in under_way]
         return list(zip(prompts, answers, strict=True))
 
     def _ask(self, prompt: Prompt, options: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tastemaker.data.split import Holdout
     from tastemaker.encoders.base import Encoder
     from tastemaker.lm.base import LanguageModel
-    from tastemaker.types import Float32, Int32
+    from tastemaker.types import Bool, Float32, Int32
 
 LEAST_QUESTIONS = 20
 """Validation questions below which no weight is chosen."""
@@ -139,6 +139,12 @@ class Reranker(Recommender):
         Raises:
             ConfigError: no candidates.
         """
+        return self.rank_and_tell(queries, k, candidates=candidates, seen=seen)[0]
+
+    def rank_and_tell(
+        self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False
+    ) -> tuple[Ranking, Bool]:
+        """Re-rank the candidates, and say where the model was asked and had no opinion; see `Telling`."""
         check_queries(queries, len(self.items), k)
         offered = self._given(candidates)
         if not seen:
@@ -146,8 +152,9 @@ class Reranker(Recommender):
         nothing = [np.empty(0, dtype=np.float32)] * len(queries)
         given = self.opinions(queries, offered, purpose="rank") if self._weight > 0 else nothing
         ranks = [ranks_of(scores) for scores in given]
+        silent_ones = np.array([self._weight > 0 and not len(scores) for scores in given], dtype=bool)
         ranking = mixed(offered, ranks, self._weight, max_rise=self.max_rise)
-        return sort_lists(ranking.items, ranking.scores, k)
+        return sort_lists(ranking.items, ranking.scores, k), silent_ones & (offered.lengths > 1)
 
     def own_order(self, queries: Queries, candidates: Ranking) -> Ranking:
         """Return the model's own order of the candidates that it is shown, [B, config.candidates].

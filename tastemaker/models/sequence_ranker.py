@@ -87,6 +87,14 @@ class SequenceRanker(Recommender):
         """
         return self._scores(*self._states(queries))
 
+    def query_vectors(self, queries: Queries) -> tuple[Float32, Bool]:
+        """Return the forecast of each history, [B, d], and whether it says anything, [B]; see `Embedding`."""
+        return self._states(queries)
+
+    def item_vectors(self) -> tuple[Float32, Bool]:
+        """Return the item table, [n, d], and which items something is known of, [n]."""
+        return self._table.cpu().numpy(), self._rankable
+
     def rank(self, queries: Queries, k: int, *, candidates: Ranking | None = None, seen: bool = False) -> Ranking:
         """Rank items for each query; all histories are read before the first is ranked, which keeps batches full."""
         if candidates is not None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.queries import Queries
     from tastemaker.progress import Progress
-    from tastemaker.types import Float32, Int32
+    from tastemaker.types import Bool, Float32, Int32
 
 
 class ALSConfig(configurable.Config):
@@ -94,17 +94,32 @@ class ALS(Recommender):
         Raises:
             ConfigError: `reg` is too small for the normal equations to be solved.
         """
+        users, asked = self.query_vectors(queries)
         scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
+        scores[asked] = np.where(self.known, products(users[asked], self._grid), -np.inf)
+        return scores
+
+    def query_vectors(self, queries: Queries) -> tuple[Float32, Bool]:
+        """Return x of each history, [B, dim], and whether it has a known item, [B]; see `Embedding`.
+
+        Raises:
+            ConfigError: `reg` is too small for the normal equations to be solved.
+        """
         rows = queries.matrix(len(self.items), recency=self.config.recency)
-        asked = np.flatnonzero(rows @ self.known)
-        if len(asked):
-            weights = csr_matrix(rows[asked])
+        asked = rows @ self.known > 0
+        users = np.zeros((len(queries), self.config.dim), dtype=np.float32)
+        if asked.any():
+            weights = csr_matrix(rows[np.flatnonzero(asked)])
             try:
-                users: Float32 = self._folding.recalculate_user(np.arange(len(asked)), weights)  # [asked, dim]
+                found: Float32 = self._folding.recalculate_user(np.arange(len(weights.indptr) - 1), weights)
             except ValueError as error:
                 raise self._unsolved() from error
-            scores[asked] = np.where(self.known, products(on_grid(users), self._grid), -np.inf)
-        return scores
+            users[asked] = on_grid(found)
+        return users, asked
+
+    def item_vectors(self) -> tuple[Float32, Bool]:
+        """Return y of each item, [n, dim], and which somebody had, [n]."""
+        return self._grid, self.known
 
     def contributions(self, history: Int32, item: int) -> Float32:
         """Return each history item's share of the score (section 5 there); of a repeated item the newest counts."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.queries import Queries
     from tastemaker.progress import Progress
-    from tastemaker.types import Float32, Int32
+    from tastemaker.types import Bool, Float32, Int32
 
 
 class BPRConfig(configurable.Config):
@@ -102,14 +102,24 @@ class BPR(Recommender):
 
     def score(self, queries: Queries) -> Float32:
         """Return x^T y, [B, n]; -inf for items that nobody had and for histories of only such items."""
+        tastes, asked = self.query_vectors(queries)
         scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
+        scores[asked] = np.where(self.known, products(tastes[asked], self.directions), -np.inf)
+        return scores
+
+    def query_vectors(self, queries: Queries) -> tuple[Float32, Bool]:
+        """Return x of each history, [B, dim], and whether it has a known item, [B]; see `Embedding`."""
         rows = queries.matrix(len(self.items), recency=self.config.recency)
         total = rows @ self.known
-        asked = np.flatnonzero(total)
-        means = (rows[asked] @ self.factors) / total[asked, None]  # [asked, dim]
-        away = on_grid(means - self.centre)
-        scores[asked] = np.where(self.known, products(away, self.directions), -np.inf)
-        return scores
+        asked = total > 0
+        tastes = np.zeros((len(queries), self.config.dim), dtype=np.float32)
+        means = (rows[np.flatnonzero(asked)] @ self.factors) / total[asked, None]  # [asked, dim]
+        tastes[asked] = on_grid(means - self.centre)
+        return tastes, asked
+
+    def item_vectors(self) -> tuple[Float32, Bool]:
+        """Return y of each item, [n, dim], and which somebody had, [n]."""
+        return self.directions, self.known
 
     def contributions(self, history: Int32, item: int) -> Float32:
         """Return the share of each history item in the score; a repeated item counts at its newest place."""

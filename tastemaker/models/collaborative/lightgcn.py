@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.neural.judging import Scores
     from tastemaker.progress import Progress
-    from tastemaker.types import Float32, Int64
+    from tastemaker.types import Bool, Float32, Int64
 
     Batch = tuple[Int64, Queries, Int64]
     """Shoppers of a training step, what each question reads, and the items that answer them."""
@@ -198,11 +198,19 @@ class LightGCN(Recommender):
 
         It is -inf for items with neither purchase nor text, and for histories of only such items.
         """
-        states = self._compared(np.asarray(self._weights(queries, self._links) @ self._table, dtype=np.float32))
+        states, asked = self.query_vectors(queries)
         scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
-        asked = np.flatnonzero(states.any(axis=1))
         scores[asked] = np.where(self._known, products(states[asked], self._answers), -np.inf)
         return scores
+
+    def query_vectors(self, queries: Queries) -> tuple[Float32, Bool]:
+        """Return the vector of each history, [B, dim], and whether it has one, [B]; see `Embedding`."""
+        states = self._compared(np.asarray(self._weights(queries, self._links) @ self._table, dtype=np.float32))
+        return states, (states != 0).any(axis=1)
+
+    def item_vectors(self) -> tuple[Float32, Bool]:
+        """Return the items' vectors as they are compared, [n, dim], and which have a purchase or a text, [n]."""
+        return self._answers, self._known
 
     def report(self) -> dict[str, Any]:
         """Return how training went."""
@@ -222,7 +230,7 @@ class LightGCN(Recommender):
     def _set(self, table: Float32, links: Float32) -> None:
         """Hold what was learnt; both `learn` and `restore` end here, so they cannot differ."""
         self._table, self._links = table, links
-        self._answers, self._known = self._compared(table), table.any(axis=1)
+        self._answers, self._known = self._compared(table), (table != 0).any(axis=1)
 
     def _compared(self, vectors: Float32) -> Float32:
         """Return vectors as they are compared; on the grid, so that an answer does not depend on what else is asked."""

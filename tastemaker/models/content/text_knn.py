@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tastemaker.data.queries import Queries
     from tastemaker.encoders.base import Encoder
     from tastemaker.progress import Progress
-    from tastemaker.types import Float32, Int32
+    from tastemaker.types import Bool, Float32, Int32
 
 
 class TextKNNConfig(configurable.Config):
@@ -78,16 +78,24 @@ class TextKNN(Recommender):
 
     def score(self, queries: Queries) -> Float32:
         """Return cosines, [B, n]; -inf for products without text and for queries without any."""
+        profiles, asked = self.query_vectors(queries)
+        scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
+        scores[asked] = np.where(self.known, products(profiles[asked], self.vectors), -np.inf)
+        return scores
+
+    def query_vectors(self, queries: Queries) -> tuple[Float32, Bool]:
+        """Return the profile of each query, [B, d], and whether there is any, [B]; see `Embedding`."""
         profiles = mean_vectors(queries.matrix(len(self.items), recency=self.config.recency), self.vectors)
         if queries.texts is not None:
             wishes, written = np.zeros_like(profiles), [row for row, text in enumerate(queries.texts) if text.strip()]
             if written:
                 wishes[written] = self.encoder.encode([queries.texts[row] for row in written], kind="query")
             profiles = blended(profiles, wishes, self.config.wish_weight)
-        scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
-        asked = np.flatnonzero(profiles.any(axis=1))
-        scores[asked] = np.where(self.known, products(profiles[asked], self.vectors), -np.inf)
-        return scores
+        return profiles, (profiles != 0).any(axis=1)
+
+    def item_vectors(self) -> tuple[Float32, Bool]:
+        """Return the products' vectors, [n, d], and which have a text, [n]."""
+        return self.vectors, self.known
 
     def contributions(self, history: Int32, item: int) -> Float32:
         """Return each history item's share of the cosine with `item`; a repeated item counts at its newest place."""

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from tastemaker.data.queries import Queries
     from tastemaker.encoders.base import Encoder, Kind
     from tastemaker.progress import Progress
-    from tastemaker.types import Float32, Int32
+    from tastemaker.types import Bool, Float32, Int32
 
 
 class TwoTowerConfig(TrainingConfig):
@@ -246,6 +246,13 @@ class TwoTower(Recommender):
 
     def score(self, queries: Queries) -> Float32:
         """Return cosines, [B, n]; -inf for products without text and for queries without any."""
+        profiles, asked = self.query_vectors(queries)
+        scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
+        scores[asked] = np.where(self.known, products(profiles[asked], self.vectors), -np.inf)
+        return scores
+
+    def query_vectors(self, queries: Queries) -> tuple[Float32, Bool]:
+        """Return the profile of each query, [B, d], and whether there is any, [B]; see `Embedding`."""
         profiles = profiles_of(queries, self._maps, self.vectors)
         if queries.texts is not None:
             wishes, written = np.zeros_like(profiles), [row for row, text in enumerate(queries.texts) if text.strip()]
@@ -254,10 +261,11 @@ class TwoTower(Recommender):
                 of_one = np.zeros(len(written), dtype=np.int64)
                 wishes[written] = self._maps.of_products(found, of_one, self._whitened.pooled())
             profiles = blended(profiles, wishes, self.config.wish_weight)
-        scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
-        asked = np.flatnonzero(profiles.any(axis=1))
-        scores[asked] = np.where(self.known, products(profiles[asked], self.vectors), -np.inf)
-        return scores
+        return profiles, (profiles != 0).any(axis=1)
+
+    def item_vectors(self) -> tuple[Float32, Bool]:
+        """Return the products' vectors, [n, d], and which have a text, [n]."""
+        return self.vectors, self.known
 
     def contributions(self, history: Int32, item: int) -> Float32:
         """Return each history item's share of the cosine with `item`; 0 for those too old to be read."""
@@ -362,4 +370,4 @@ class TwoTower(Recommender):
         self._set(np.where(titles.of_item[:, None] >= 0, mapped[titles.of_item], 0).astype(np.float32))
 
     def _set(self, vectors: Float32) -> None:
-        self.vectors, self.known = vectors, vectors.any(axis=1)
+        self.vectors, self.known = vectors, (vectors != 0).any(axis=1)

@@ -1,0 +1,32 @@
+"""`tastemaker serve`: the HTTP service."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import typer
+
+from tastemaker.cli.output import note
+from tastemaker.errors import MissingExtra
+
+
+def serve(
+    model: Path = typer.Argument(help="Folder of a saved model."),
+    host: str | None = typer.Option(None, "--host", help="Address to listen on; beyond this machine keys are needed."),
+    port: int | None = typer.Option(None, "--port", min=0, max=65535, help="Port to listen on; 0 takes a free one."),
+    config: Path | None = typer.Option(None, "--config", metavar="FILE", help="TOML file with a table [serve]."),
+    key_file: Path | None = typer.Option(
+        None, "--key-file", metavar="FILE", help="Access keys, one a line: SECRET [SCOPES] [TENANT]."
+    ),
+) -> None:
+    """Serve recommendations over HTTP until SIGTERM or Ctrl-C."""
+    try:
+        from tastemaker.serve import running
+    except ModuleNotFoundError as error:
+        raise MissingExtra("tastemaker serve", (error.name or "").partition(".")[0], "serve") from error
+    from tastemaker.serve.settings import read_settings
+
+    settings = read_settings(config, host=host, port=port)
+    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
+    running.run(settings, model, key_file=key_file, say=note)

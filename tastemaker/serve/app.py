@@ -1,0 +1,71 @@
+"""The application: routes behind the front."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+import tastemaker
+from tastemaker.errors import TastemakerError
+from tastemaker.serve.front import Front
+from tastemaker.serve.problems import MEDIA_TYPE, Problem, wrong_places
+from tastemaker.serve.routes import health, lists
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tastemaker.serve.service import Service
+
+DESCRIPTION = (
+    "Recommendations with reasons for online shops. Every answer comes within its budget, or says what is missing."
+)
+
+
+def create_app(service: Service) -> FastAPI:
+    """Return the application of a service."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = FastAPI(title="tastemaker", version=tastemaker.__version__, description=DESCRIPTION, lifespan=lifespan)
+    app.state.service = service
+    for part in (lists, health):
+        app.include_router(part.router)
+    app.add_middleware(Front, service=service, hot={("POST", "/v1/recommend"): lists.recommend_now})
+
+    async def problem(request: Request, error: Exception) -> Response:
+        return _response(request, _problem_of(service, error))
+
+    for kind in (Problem, RequestValidationError, HTTPException, TastemakerError):
+        app.add_exception_handler(kind, problem)
+    return app
+
+
+def _problem_of(service: Service, error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, RequestValidationError):
+        return Problem(422, "the request does not fit", errors=wrong_places(error.errors()))
+    if isinstance(error, HTTPException):
+        return Problem(error.status_code, str(error.detail))
+    if isinstance(error, TastemakerError):
+        return service.problem_of(error)
+    raise error
+
+
+def _response(request: Request, problem: Problem) -> Response:
+    return Response(
+        problem.body(request.state.caller.request_id),
+        problem.status,
+        headers=problem.headers(),
+        media_type=MEDIA_TYPE,
+    )

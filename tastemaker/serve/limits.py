@@ -1,0 +1,115 @@
+"""How much, how deep, how often, from where: what is refused before anything is done."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from tastemaker.addresses import is_loopback
+from tastemaker.serve.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+    from tastemaker.serve.auth import Access
+    from tastemaker.serve.settings import Settings
+
+LARGE = ("/v1/events", "/v1/items:batch", "/v1/users:batch")
+"""Paths whose bodies hold many rows."""
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+KEYS = 10_000
+"""Keys whose rate is remembered."""
+
+
+class Limits:
+    """Counts what is under way and how often each key asks."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.in_flight = 0
+        self._turns: dict[str, tuple[float, float]] = {}  # key -> turns left, when that was
+
+    def enter(self, path: str) -> None:
+        """Let a request in.
+
+        Raises:
+            Problem: 503, too many are under way. Whether the service lives is always answered.
+        """
+        if self.in_flight >= self._settings.in_flight and not path.startswith("/health/"):
+            raise Problem(503, "too many requests are under way", retry_after=1)
+        self.in_flight += 1
+
+    def leave(self, path: str) -> None:
+        """Let a request out."""
+        del path
+        self.in_flight -= 1
+
+    def body_size(self, path: str) -> int:
+        """Return the largest body of a path, in bytes."""
+        return self._settings.batch_body_bytes if path in LARGE else self._settings.body_bytes
+
+    def take_turn(self, access: Access) -> None:
+        """Use one turn of a key (token bucket).
+
+        Raises:
+            Problem: 429, it has none left.
+        """
+        rate = self._settings.rate
+        if rate is None:
+            return
+        now = time.monotonic()
+        left, when = self._turns.get(access.key_id, (float(self._settings.rate_burst), now))
+        left = min(float(self._settings.rate_burst), left + (now - when) * rate)
+        if left < 1:
+            raise Problem(429, "this key asks too often", retry_after=(1 - left) / rate)
+        if len(self._turns) > KEYS:
+            self._turns.clear()
+        self._turns[access.key_id] = (left - 1, now)
+
+    def check_origin(
+        self, scope: MutableMapping[str, Any], headers: Mapping[bytes, bytes], *, open_to_all: bool
+    ) -> None:
+        """Refuse requests that a page of another site makes a browser send.
+
+        Without keys, the host that is asked for must be this machine, or a page whose name is made to point here could
+        read everything.
+
+        Raises:
+            Problem: 403.
+        """
+        host = headers.get(b"host", b"").decode("latin-1")
+        origin = headers.get(b"origin")
+        if origin is not None and origin.decode("latin-1").partition("://")[2] != host:
+            raise Problem(403, "requests from pages of another site are refused")
+        if open_to_all and scope.get("client") is not None and not is_loopback(host_name(host)):
+            raise Problem(403, "without access keys the service answers to this machine's own names only")
+
+
+def host_name(host: str) -> str:
+    """Return the host of a Host header, without the port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()
+
+
+def check_json(body: bytes, content_type: bytes, *, depth: int) -> None:
+    """Refuse a body that is not said to be JSON, or is nested too deeply.
+
+    Raises:
+        Problem: 415 or 400.
+    """
+    kind = content_type.partition(b";")[0].strip().lower()
+    if kind != b"application/json":
+        raise Problem(415, "send application/json")
+    if body.count(b"[") + body.count(b"{") <= depth:
+        return
+    level = 0
+    for token in _TOKENS.finditer(body):
+        mark = token[0]
+        if mark in (b"[", b"{"):
+            level += 1
+            if level > depth:
+                raise Problem(400, f"the body is nested more than {depth} levels deep")
+        elif mark in (b"]", b"}"):
+            level -= 1

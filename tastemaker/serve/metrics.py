@@ -1,0 +1,76 @@
+"""Counts and times for Prometheus; no label holds an id, a key or a text."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from tastemaker.serve.engine.asks import Answer
+    from tastemaker.serve.engine.engine import Engine
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Metrics:
+    """What happened since the process began; each service has its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "tastemaker_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "tastemaker_request_seconds", "Time to the answer.", ["route"], buckets=SECONDS, registry=self.registry
+        )
+        self._lists = Counter(
+            "tastemaker_lists",
+            "Lists by strategy, and whether degraded.",
+            ["strategy", "degraded"],
+            registry=self.registry,
+        )
+        self._faults = Counter("tastemaker_faults", "Why lists were degraded.", ["fault"], registry=self.registry)
+        self._events = Counter(
+            "tastemaker_events", "Events by what became of them.", ["status"], registry=self.registry
+        )
+        self._in_flight = Gauge("tastemaker_in_flight", "Lists under way.", registry=self.registry)
+        self._breaker = Gauge(
+            "tastemaker_breaker_open", "Whether the language model is left alone.", ["tenant"], registry=self.registry
+        )
+        self._known: dict[tuple[str, int], tuple[Any, Any]] = {}
+
+    def count(self, scope: MutableMapping[str, Any], status: int, started: float) -> None:
+        """Count a request that has been answered."""
+        route = scope.get("route")
+        name = getattr(route, "path", None) or (scope["path"] if scope["path"] in HOT else "other")
+        key = (name, status)
+        children = self._known.get(key)
+        if children is None:
+            children = self._known[key] = (self._requests.labels(name, str(status)), self._seconds.labels(name))
+        children[0].inc()
+        children[1].observe(time.perf_counter() - started)
+
+    def list(self, answer: Answer) -> None:
+        """Count a list."""
+        self._lists.labels(answer.strategy, str(bool(answer.degraded)).lower()).inc()
+        for fault in answer.degraded:
+            self._faults.labels(fault).inc()
+
+    def events(self, status: str, count: int = 1) -> None:
+        """Count events."""
+        self._events.labels(status).inc(count)
+
+    def page(self, engines: dict[str, Engine]) -> bytes:
+        """Return everything in Prometheus' text format."""
+        self._in_flight.set(sum(engine.in_flight for engine in engines.values()))
+        for tenant, engine in engines.items():
+            breaker = engine.language_model.breaker
+            self._breaker.labels(tenant).set(0 if breaker is None or breaker.state == "closed" else 1)
+        return generate_latest(self.registry)
+
+
+HOT = frozenset({"/v1/recommend"})

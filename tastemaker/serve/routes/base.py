@@ -1,0 +1,60 @@
+"""What all routes share: the service, the caller, what a key must open, and how problems are documented."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Depends, Request
+
+from tastemaker.serve.problems import MEDIA_TYPE
+from tastemaker.serve.schemas import ProblemOut
+
+if TYPE_CHECKING:
+    from tastemaker.serve.front import Caller
+    from tastemaker.serve.service import Service
+
+_PROBLEM: dict[str, Any] = {"model": ProblemOut, "content": {MEDIA_TYPE: {}}}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {**_PROBLEM, "description": "The request makes no sense."},
+    401: {**_PROBLEM, "description": "There is no access key, or a wrong one."},
+    403: {**_PROBLEM, "description": "The key does not go so far."},
+    404: {**_PROBLEM, "description": "There is no such thing in this shop."},
+    409: {**_PROBLEM, "description": "It does not fit the state of things."},
+    413: {**_PROBLEM, "description": "The body is too large."},
+    415: {**_PROBLEM, "description": "The body is not JSON."},
+    422: {**_PROBLEM, "description": "A value does not fit."},
+    429: {**_PROBLEM, "description": "This key asks too often."},
+    503: {**_PROBLEM, "description": "Busy; Retry-After says for how long."},
+}
+
+
+def service_of(request: Request) -> Service:
+    """Return what stands behind the routes."""
+    service: Service = request.app.state.service
+    return service
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who asks."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+class Needs:
+    """A dependency that refuses callers whose key does not open a scope.
+
+    Attributes:
+        scope: what is needed.
+    """
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+
+    async def __call__(self, request: Request) -> None:
+        """Refuse, or let through."""
+        caller_of(request).must(self.scope)
+
+
+def needs(scope: str) -> Any:  # noqa: ANN401  # FastAPI's own type
+    """Return a route's dependency on a scope."""
+    return Depends(Needs(scope))

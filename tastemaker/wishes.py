@@ -1,0 +1,109 @@
+"""A shopper's wish read against a pipeline's catalogue: filters that products must meet, and words for the stages."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from tastemaker.errors import ConfigError
+from tastemaker.text.vocabulary import Vocabulary
+from tastemaker.text.wish_lm import LanguageModelReader
+from tastemaker.text.wish_rules import RuleReader
+
+if TYPE_CHECKING:
+    from tastemaker.lm.base import LanguageModel
+    from tastemaker.pipeline import Pipeline
+    from tastemaker.text.wish import Filters, Wish
+    from tastemaker.types import Bool
+
+KEPT = 256
+"""Sets of filters whose products are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """A wish as it was understood, and what it means for a catalogue.
+
+    Attributes:
+        wish: filters and remaining words.
+        allowed: products that fit the filters, [n]; None where all do.
+        fitting: how many fit.
+        remarks: what a shopper should know about how the wish was read.
+    """
+
+    wish: Wish
+    allowed: Bool | None
+    fitting: int
+    remarks: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the wish as plain values for JSON."""
+        return {**self.wish.to_dict(), "products_that_fit": self.fitting}
+
+
+class WishReader:
+    """Reads wishes for one pipeline.
+
+    Args:
+        pipeline: whose catalogue wishes are about.
+        lm: reads them, checked by rules; None for rules alone.
+    """
+
+    def __init__(self, pipeline: Pipeline, *, lm: LanguageModel | None = None) -> None:
+        self.vocabulary = Vocabulary(pipeline.items)
+        self._heeded = pipeline.heeds_wish()
+        self._by_model = None if lm is None else LanguageModelReader(pipeline.items, lm, vocabulary=self.vocabulary)
+        self._by_rules = RuleReader(pipeline.items, vocabulary=self.vocabulary)
+        self._kept: OrderedDict[Filters, Bool] = OrderedDict()
+        self._lock = Lock()
+
+    def read(self, text: str) -> Understood:
+        """Read a wish."""
+        remarks = []
+        if self._by_model is None:
+            wish = self._by_rules.read(text)
+        else:
+            self._by_model.counts.clear()
+            wish = self._by_model.read(text)
+            remarks = [
+                f"the language model's reading of the wish: {reason}" + (f" ({count})" if count > 1 else "")
+                for reason, count in (+self._by_model.counts).items()
+                if reason != "read"
+            ]
+        n = len(self.vocabulary.items)
+        allowed = None if wish.filters.empty else self.allowed(wish.filters)
+        fitting = n if allowed is None else int(allowed.sum())
+        shown = "" if allowed is None else f" ({fitting:,} of {n:,} products fit)"
+        remarks.append(f"the wish was understood as: {wish.in_words()}{shown}")
+        remarks += [f"wish: {line}" for line in wish.notes]
+        if wish.words and not self._heeded:
+            remarks.append("no stage of this model reads a wish, so its words change nothing; try a text_knn stage")
+        return Understood(wish, allowed, fitting, tuple(remarks))
+
+    def allowed(self, filters: Filters) -> Bool:
+        """Return the products that fit some filters, [n]; they are kept for the next time."""
+        with self._lock:
+            if filters in self._kept:
+                self._kept.move_to_end(filters)
+                return self._kept[filters]
+        found = self.vocabulary.allowed(filters)
+        found.flags.writeable = False
+        with self._lock:
+            self._kept[filters] = found
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+
+def language_model_of(pipeline: Pipeline, wanted_by: str) -> LanguageModel:
+    """Return the language model of the first stage that has one, for an option that needs it.
+
+    Raises:
+        ConfigError: no stage has one.
+    """
+    for stage in pipeline.stages:
+        if stage.recommender.lm is not None:
+            return stage.recommender.lm
+    raise ConfigError(f"{wanted_by}: no stage of this model has a language model; fit one with an [lm] table")

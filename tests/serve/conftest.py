@@ -1,0 +1,54 @@
+"""A fitted tiny shop, and the service around it."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tastemaker import evaluate, registry, saved
+from tastemaker.serve.app import create_app
+from tastemaker.serve.service import Service
+from tastemaker.serve.settings import Settings
+from tastemaker.testing import tiny_shop
+
+HOME = "http://127.0.0.1"
+
+
+def fitted(*stages, folder, data=None, **tables):
+    """Fit a pipeline on the tiny shop, save it, and return its folder."""
+    shop = tiny_shop() if data is None else data
+    pipeline = registry.build({"stage": list(stages), **tables})
+    evaluate.fit_on_all(pipeline, shop, seed=0)
+    saved.save(folder, saved.SavedModel(pipeline, shop.users, shop.queries(), {"protocol": {}}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A model that anybody can fit: who bought this also bought, with a text model behind."""
+    return fitted({"model": "transitions"}, folder=tmp_path_factory.mktemp("models") / "shop")
+
+
+@pytest.fixture(scope="session")
+def text_folder(tmp_path_factory):
+    return fitted({"model": "text_knn"}, folder=tmp_path_factory.mktemp("models") / "texts")
+
+
+@pytest.fixture
+def serve():
+    """Return a function that starts the service of a model folder and returns a client of it."""
+    opened = []
+
+    def start(folder, *, keys=(), store=None, **settings):
+        service = Service(Settings(**settings), keys=keys)
+        if folder is not None:
+            service.add_model(folder)
+        client = TestClient(create_app(service), base_url=HOME)
+        client.__enter__()
+        client.service = service
+        opened.append(client)
+        return client
+
+    yield start
+    for client in opened:
+        client.__exit__(None, None, None)

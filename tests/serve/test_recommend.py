@@ -1,0 +1,105 @@
+"""What `POST /v1/recommend` answers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tastemaker import saved
+from tastemaker.data.queries import Queries
+
+
+def ids(answer):
+    assert answer.status_code == 200, answer.text
+    return [item["item_id"] for item in answer.json()["items"]]
+
+
+@pytest.mark.parametrize("which", ["folder", "text_folder"])
+def test_the_list_is_the_pipelines(serve, which, request):
+    folder = request.getfixturevalue(which)
+    client, loaded = serve(folder), saved.load(folder)
+    for row, user in enumerate(loaded.users.frame["id"].to_list()[:20]):
+        expected = loaded.pipeline.rank(loaded.histories.take([row]), 5)
+        answer = client.post("/v1/recommend", json={"user_id": user, "n": 5})
+        assert ids(answer) == loaded.pipeline.items.ids(expected.items[0])
+        assert [item["rank"] for item in answer.json()["items"]] == [1, 2, 3, 4, 5]
+
+
+def test_a_shopper_nobody_knows_gets_what_is_popular(serve, folder):
+    client, loaded = serve(folder), saved.load(folder)
+    answer = client.post("/v1/recommend", json={"user_id": "nobody", "n": 4})
+    expected = loaded.pipeline.fallback.rank(Queries.from_lists([[]]), 4).items[0]
+    assert ids(answer) == loaded.pipeline.items.ids(expected)
+    assert {item["source"] for item in answer.json()["items"]} == {"popular"}
+
+
+def test_session_and_context_count_and_are_not_listed(serve, folder):
+    client, loaded = serve(folder), saved.load(folder)
+    session = loaded.pipeline.items.ids(np.array([3, 5]))
+    context = loaded.pipeline.items.ids(np.array([1]))[0]
+    body = {"session_items": session, "context_item_id": context, "n": 6, "strategy": "retriever"}
+    listed = ids(client.post("/v1/recommend", json=body))
+    expected = loaded.pipeline.stages[0].recommender.rank(Queries.from_lists([[3, 5, 1]]), 6).items[0]
+    assert listed[: (expected >= 0).sum()] == loaded.pipeline.items.ids(expected[expected >= 0])
+    assert not {*session, context} & {*listed}
+
+
+def test_what_is_excluded_or_does_not_fit_is_not_listed(serve, folder):
+    client = serve(folder)
+    first = ids(client.post("/v1/recommend", json={"user_id": "u001", "n": 10}))
+    answer = client.post("/v1/recommend", json={"user_id": "u001", "n": 10, "exclude": [*first[:3], "unheard-of"]})
+    assert not {*first[:3]} & {*ids(answer)}
+    assert answer.json()["missing_ids"] == ["unheard-of"]
+    answer = client.post("/v1/recommend", json={"user_id": "u001", "n": 10, "filters": {"price_to": 12, "brands": ["Acme"]}})
+    assert ids(answer)
+    assert all(item["price"] <= 12 and item["brand"] == "Acme" for item in answer.json()["items"])
+    wished = client.post("/v1/recommend", json={"user_id": "u001", "n": 10, "wish": "soap under 20"})
+    assert wished.json()["wish"]["filters"]["price_to"] == 19.99
+    assert all(item["price"] < 20 for item in wished.json()["items"])
+
+
+def test_reasons_come_with_evidence(serve, folder):
+    answer = serve(folder).post("/v1/recommend", json={"user_id": "u001", "n": 3, "explain": True, "budget_ms": 5000})
+    reasons = [item["reason"] for item in answer.json()["items"]]
+    assert all(reason["text"] and reason["grounded"] for reason in reasons)
+    assert any(evidence["kind"] == "history" for reason in reasons for evidence in reason["evidence"])
+
+
+def test_reranking_keeps_to_the_callers_candidates(serve, text_folder):
+    client = serve(text_folder)
+    offered = ["i020", "i000", "i008", "i016", "unheard-of"]
+    answer = client.post("/v1/rerank", json={"session_items": ["i004"], "item_ids": offered})
+    pipeline = saved.load(text_folder).pipeline
+    scores = pipeline.stages[0].recommender.score(Queries.from_lists([pipeline.items.numbers(["i004"])]))[0]
+    expected = sorted(offered[:-1], key=lambda item: -scores[pipeline.items.numbers([item])[0]])
+    assert ids(answer) == expected
+    assert answer.json()["missing_ids"] == ["unheard-of"]
+
+
+def test_answers_never_hold_what_json_lacks(serve, folder):
+    answer = serve(folder).post("/v1/recommend", json={"user_id": "u001", "n": 100})
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    json.loads(answer.content, parse_constant=refuse)
+
+
+def test_wrong_bodies_are_problems_that_repeat_nothing(serve, folder):
+    client = serve(folder)
+    for body, status in (
+        ({"user_id": "u1", "n": 101}, 422),
+        ({"user_id": "", "n": 1}, 422),
+        ({"user_id": "secret-person\u0000"}, 422),
+        ({"wish": "secret-person" * 1000}, 422),
+        ({"secret-person": 1}, 422),
+        ({"diversity": float("nan")}, 422),
+    ):
+        answer = client.post("/v1/recommend", content=json.dumps(body), headers={"content-type": "application/json"})
+        assert answer.status_code == status, body
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+        if "secret-person" not in body:
+            assert "secret-person" not in answer.text
