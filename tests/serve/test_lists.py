@@ -52,7 +52,8 @@ def test_what_is_excluded_or_does_not_fit_is_not_listed(serve, folder):
     answer = client.post("/v1/recommend", json={"user_id": "u001", "n": 10, "exclude": [*first[:3], "unheard-of"]})
     assert not {*first[:3]} & {*ids(answer)}
     assert answer.json()["missing_ids"] == ["unheard-of"]
-    answer = client.post("/v1/recommend", json={"user_id": "u001", "n": 10, "filters": {"price_to": 12, "brands": ["Acme"]}})
+    filters = {"price_to": 12, "brands": ["Acme"]}
+    answer = client.post("/v1/recommend", json={"user_id": "u001", "n": 10, "filters": filters})
     assert ids(answer)
     assert all(item["price"] <= 12 and item["brand"] == "Acme" for item in answer.json()["items"])
     wished = client.post("/v1/recommend", json={"user_id": "u001", "n": 10, "wish": "soap under 20"})
