@@ -14,7 +14,8 @@ import tastemaker
 ROOT = Path(tastemaker.__file__).parent
 
 LAYERS = [
-    {"addresses", "errors", "progress", "types", "characters", "folders", "drafts", "json_values", "provenance", "deadlines"},
+    {"addresses", "errors", "progress", "types", "characters", "folders", "drafts", "json_values", "provenance"},
+    {"deadlines"},
     {"confusables", "defences", "redaction"},
     {"configurable", "artifact", "disk_cache"},
     {"http_client", "gguf"},
