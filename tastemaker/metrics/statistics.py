@@ -116,16 +116,13 @@ def bootstrap_interval(
     return intervals({"value": values}, seed=seed, resamples=resamples, level=level)["value"]
 
 
-def _resampled(ratios: Sequence[Ratio], *, seed: int, resamples: int) -> Float64:
-    """Return the ratios of the resampled sums, [resamples, m]; NaN where a resample has nothing to divide by.
+def resampled_sums(columns: Float32 | Float64, *, seed: int = 0, resamples: int = 1000) -> Float64:
+    """Return the sums of columns, [B, c], over B rows drawn with replacement, many times, [resamples, c].
 
-    A resample is a row of weights, how often each query was drawn, so that all sums of many resamples are one product
-    [resamples, B] @ [B, columns]. Most measures count the same queries: each such column is summed once.
+    A resample is a row of weights, how often each row was drawn, so that all sums of many resamples are one product
+    [resamples, B] @ [B, c].
     """
-    size = len(ratios[0])
-    below = {ratio.denominators.tobytes(): ratio.denominators for ratio in ratios}
-    column_of = {key: len(ratios) + place for place, key in enumerate(below)}
-    columns = np.column_stack([*(ratio.numerators for ratio in ratios), *below.values()])  # [B, m + distinct]
+    size = len(columns)
     rng = np.random.default_rng(seed)
     step = max(1, BLOCK_BYTES // (4 * max(1, size)))
     sums = np.empty((resamples, columns.shape[1]), dtype=np.float64)
@@ -134,6 +131,18 @@ def _resampled(ratios: Sequence[Ratio], *, seed: int, resamples: int) -> Float64
         for row in weights:
             row[:] = np.bincount(rng.integers(0, size, size, dtype=np.int32), minlength=size)
         sums[start : start + step] = weights @ columns
+    return sums
+
+
+def _resampled(ratios: Sequence[Ratio], *, seed: int, resamples: int) -> Float64:
+    """Return the ratios of the resampled sums, [resamples, m]; NaN where a resample has nothing to divide by.
+
+    Most measures count the same queries: each such column is summed once.
+    """
+    below = {ratio.denominators.tobytes(): ratio.denominators for ratio in ratios}
+    column_of = {key: len(ratios) + place for place, key in enumerate(below)}
+    columns = np.column_stack([*(ratio.numerators for ratio in ratios), *below.values()])  # [B, m + distinct]
+    sums = resampled_sums(columns, seed=seed, resamples=resamples)
     above, denominators = sums[:, : len(ratios)], sums[:, [column_of[ratio.denominators.tobytes()] for ratio in ratios]]
     return np.divide(above, denominators, out=np.full_like(above, np.nan), where=denominators != 0)
 

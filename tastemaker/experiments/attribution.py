@@ -1,0 +1,192 @@
+"""Which outcomes belong to which list: by request_id within a window, and from there to shoppers and variants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tastemaker.experiments.records import EventRecord, ImpressionRecord
+
+DAY = 86_400_000
+"""Milliseconds."""
+CLICKS = ("click", "select_item", "detail-page-view", "view_item", "view")
+PURCHASES = ("purchase", "purchase-complete", "buy", "order")
+_LISTS: dict[str, Any] = {
+    "request_id": pl.String,
+    "shown_at": pl.Int64,
+    "user_id": pl.String,
+    "variant": pl.String,
+    "item_ids": pl.List(pl.String),
+    "degraded": pl.Boolean,
+}
+_EVENTS: dict[str, Any] = {
+    "event_id": pl.String,
+    "user_id": pl.String,
+    "item_id": pl.String,
+    "event_type": pl.String,
+    "timestamp": pl.Int64,
+    "value": pl.Float64,
+    "request_id": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Crediting:
+    """How outcomes are credited.
+
+    Attributes:
+        window_days: how long after a list an event counts for it, and after a click a purchase counts for the click.
+        clicks: event types that count as a click; upper and lower case, "_", "-" and blanks are alike.
+        purchases: event types that count as a purchase; their `value` is what was paid.
+    """
+
+    window_days: float = 7.0
+    clicks: Sequence[str] = CLICKS
+    purchases: Sequence[str] = PURCHASES
+
+
+@dataclass(frozen=True)
+class Attributed:
+    """Lists and what came of them.
+
+    Attributes:
+        lists: a row for each impression: request_id, shown_at, user_id, variant, item_ids, degraded.
+        outcomes: a row for each credited event: request_id, item_id, place (from 0), kind ("click" or "purchase"),
+            value, carried (a purchase that came by the shopper's own click on that product, without a request_id).
+        purchases: a row for each purchase of anyone: user_id, timestamp, value.
+        counts: what was seen, and what could not be credited and why.
+    """
+
+    lists: pl.DataFrame
+    outcomes: pl.DataFrame
+    purchases: pl.DataFrame
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def attribute(
+    impressions: Iterable[ImpressionRecord],
+    events: Iterable[EventRecord],
+    *,
+    experiment: str | None = None,
+    since: int | None = None,
+    until: int | None = None,
+    crediting: Crediting | None = None,
+) -> Attributed:
+    """Credit clicks and purchases to the lists that led to them.
+
+    An event with a request_id counts for that list if it happened after it, within the window, is of a product of the
+    list and, where both are known, of the same shopper. A purchase without a request_id counts for the list of the
+    shopper's newest credited click on the same product within the window. Each event counts once.
+
+    Args:
+        impressions: lists that were shown; of a repeated request_id the first counts.
+        events: what shoppers did; of a repeated event_id the first counts.
+        experiment: only lists of this experiment; all, without it.
+        since: only lists from this time on, in milliseconds UTC.
+        until: only lists before this time.
+        crediting: how outcomes are credited.
+    """
+    crediting = crediting or Crediting()
+    lists = pl.DataFrame(
+        [
+            (one.request_id, one.timestamp, one.user_id, one.variant, list(one.item_ids), one.degraded)
+            for one in impressions
+            if (experiment is None or one.experiment == experiment)
+            and (since is None or one.timestamp >= since)
+            and (until is None or one.timestamp < until)
+        ],
+        schema=_LISTS,
+        orient="row",
+    ).unique("request_id", keep="first", maintain_order=True)
+    kinds = {_plain(name): "click" for name in crediting.clicks} | {
+        _plain(name): "purchase" for name in crediting.purchases
+    }
+    found = pl.DataFrame(
+        [
+            (one.event_id, one.user_id, one.item_id, kind, one.timestamp, one.value, one.request_id)
+            for one in events
+            if (kind := kinds.get(_plain(one.event_type)))
+        ],
+        schema=_EVENTS,
+        orient="row",
+    ).unique("event_id", keep="first", maintain_order=True)
+    window = round(crediting.window_days * DAY)
+    named = found.filter(pl.col("request_id").is_not_null())
+    direct, counts = _direct(named, lists, window)
+    nameless = found.filter(pl.col("request_id").is_null() & (pl.col("event_type") == "purchase"))
+    carried = _carried(nameless, direct, window)
+    columns = ["event_id", "request_id", "item_id", "place", "event_type", "timestamp", "value", "carried"]
+    outcomes = pl.concat([direct.select(columns), carried.select(columns)]).rename({"event_type": "kind"})
+    bought = found.filter(pl.col("event_type") == "purchase").select("user_id", "timestamp", "value")
+    counts = {
+        "lists": lists.height,
+        "degraded lists": int(lists["degraded"].sum()),
+        "events": found.height,
+        "credited": outcomes.height,
+        "credited by the shopper's click": carried.height,
+        **counts,
+        "purchases without a value": bought["value"].null_count(),
+    }
+    return Attributed(lists, outcomes, bought, counts)
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold().replace("_", "-").replace(" ", "-")
+
+
+def _direct(events: pl.DataFrame, lists: pl.DataFrame, window: int) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Return the events that count for the list they name, and how many do not, by cause."""
+    places = (
+        lists.select("request_id", item_id="item_ids", place=pl.int_ranges(pl.col("item_ids").list.len()))
+        .explode("item_id", "place")
+        .unique(["request_id", "item_id"], keep="first", maintain_order=True)
+    )
+    shown = lists.select("request_id", "shown_at", shopper="user_id")
+    joined = (
+        events.join(shown, on="request_id", how="left", maintain_order="left")
+        .join(places, on=["request_id", "item_id"], how="left", maintain_order="left")
+        .with_columns(late=pl.col("timestamp") - pl.col("shown_at"))
+    )
+    cause = (
+        pl.when(pl.col("shown_at").is_null())
+        .then(pl.lit("of lists that are not known or not part of this"))
+        .when(pl.col("place").is_null())
+        .then(pl.lit("of products that the list did not show"))
+        .when(pl.col("shopper").is_not_null() & (pl.col("shopper") != pl.col("user_id")))
+        .then(pl.lit("of another shopper than the list's"))
+        .when(pl.col("late") < 0)
+        .then(pl.lit("before the list"))
+        .when(pl.col("late") > window)
+        .then(pl.lit("after the window"))
+    )
+    joined = joined.with_columns(cause=cause, carried=pl.lit(value=False))
+    left_out = joined.filter(pl.col("cause").is_not_null())["cause"].value_counts(sort=True)
+    counts = {f"not credited: {name}": int(count) for name, count in left_out.iter_rows()}
+    return joined.filter(pl.col("cause").is_null()), counts
+
+
+def _carried(purchases: pl.DataFrame, direct: pl.DataFrame, window: int) -> pl.DataFrame:
+    """Return the purchases that follow a credited click of the same shopper on the same product."""
+    clicks = direct.filter(pl.col("event_type") == "click").select(
+        "user_id", "item_id", "request_id", "place", clicked_at="timestamp"
+    )
+    joined = (
+        purchases.drop("request_id")
+        .sort("timestamp")
+        .join_asof(
+            clicks.sort("clicked_at"),
+            left_on="timestamp",
+            right_on="clicked_at",
+            by=["user_id", "item_id"],
+            strategy="backward",
+            tolerance=window,
+            check_sortedness=False,
+        )
+    )
+    return joined.filter(pl.col("request_id").is_not_null()).with_columns(carried=pl.lit(value=True))
