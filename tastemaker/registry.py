@@ -127,6 +127,22 @@ def build(settings: Mapping[str, Any], *, place: str = "config") -> Pipeline:
     return Pipeline(stages, fallback=last_resort)
 
 
+def on_device(settings: Mapping[str, Any], device: str | None, *, move: bool = False) -> dict[str, Any]:
+    """Return settings whose encoder and language model work on `device`, as far as they run on this machine.
+
+    Args:
+        settings: as for `build`; they stay unchanged.
+        device: as torch names it; None leaves all as it is.
+        move: also where the settings name a device, which is kept otherwise.
+    """
+    placed = dict(settings)
+    for word, has_one in (("encoder", encoders.has_device), ("lm", language_models.has_device)):
+        table = settings.get(word)
+        if device is not None and isinstance(table, Mapping) and has_one(table) and (move or "device" not in table):
+            placed[word] = {**table, "device": device}
+    return placed
+
+
 def settings_of(pipeline: Pipeline) -> dict[str, Any]:
     """Return settings from which `build` makes the same pipeline, unfitted."""
     tables = []

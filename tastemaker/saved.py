@@ -53,8 +53,12 @@ def save(folder: Path, model: SavedModel) -> None:
     artifact.write(Path(folder), manifest, arrays, {"items": items.frame, "users": users})
 
 
-def load(folder: Path) -> SavedModel:
+def load(folder: Path, *, device: str | None = None) -> SavedModel:
     """Read a saved model and check it against the registry.
+
+    Args:
+        folder: that `save` has written.
+        device: where encoder and language model are to work; None for where they worked when it was saved.
 
     Raises:
         ArtifactError: missing, altered, incomplete, or of another format.
@@ -76,7 +80,7 @@ def load(folder: Path) -> SavedModel:
         raise ArtifactError(f"{folder}: the saved histories do not fit users and catalogue; fit the model again")
     if items.digest != digest:
         raise ArtifactError(f"{folder}: items.parquet is not the catalogue that the model was fitted on; fit it again")
-    pipeline = registry.build(settings, place=str(folder))
+    pipeline = registry.build(registry.on_device(settings, device, move=True), place=str(folder))
     pipeline.attach(items, under(arrays, "model"))
     return SavedModel(pipeline, users, histories, manifest.get("facts", {}))
 

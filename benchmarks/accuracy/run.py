@@ -78,9 +78,7 @@ class Row:
         if quick:
             for stage in settings["stage"]:
                 _shorten(stage)
-        for name in ("encoder", "lm") if device != "cpu" else ():
-            if settings.get(name, {}).get("model", "tfidf") != "tfidf":
-                settings[name]["device"] = device
+        settings = registry.on_device(settings, None if device == "cpu" else device, move=True)
         registry.build(settings, place=self.name)
         return settings
 

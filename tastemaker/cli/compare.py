@@ -50,7 +50,7 @@ def compare(
     user_groups: list[str] | None = protocol.USER_GROUPS_OPTION,
     item_groups: list[str] | None = protocol.ITEM_GROUPS_OPTION,
     price: str | None = protocol.PRICE_OPTION,
-    device: str = protocol.DEVICE_OPTION,
+    device: str | None = protocol.DEVICE_OPTION,
     no_floor: bool = typer.Option(False, "--no-floor", help="Leave the training-free floor out; nothing is claimed."),
     seed: int = SEED_OPTION,
     overrides: list[str] | None = SET_OPTION,
@@ -63,7 +63,9 @@ def compare(
     """Compare models with each other and with the floor; write JSON, CSV and one HTML report."""
     choices = protocol.Choices.of(masking=masking, ties=ties, refit=refit)
     plan = comparing.Plan(
-        entries=comparing.entries(configs, floor=not no_floor, overrides=overrides, learn_from=learn_from is not None),
+        entries=comparing.entries(
+            configs, floor=not no_floor, overrides=overrides, learn_from=learn_from is not None, device=device
+        ),
         data=comparing.Source(data, format, max_bad),
         learn_from=None if learn_from is None else comparing.Source(learn_from, None, max_bad),
         split=split,

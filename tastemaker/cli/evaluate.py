@@ -59,7 +59,7 @@ def evaluate(
     user_groups: list[str] | None = protocol.USER_GROUPS_OPTION,
     item_groups: list[str] | None = protocol.ITEM_GROUPS_OPTION,
     price: str | None = protocol.PRICE_OPTION,
-    device: str = protocol.DEVICE_OPTION,
+    device: str | None = protocol.DEVICE_OPTION,
     share: float | None = typer.Option(
         None,
         "--share",
@@ -101,12 +101,12 @@ def evaluate(
             probe=probe,
             device=device,
         )
-        pipeline, adapt = _measured(config, overrides, share)  # mistakes show before data are read
+        pipeline, adapt = _measured(config, overrides, share, device)  # mistakes show before data are read
         shop, read = read_data(data, format=format, max_bad=max_bad)
         found: list[dict[str, Any]] = []
         for number, order in enumerate(choices.ties):
             if number:
-                pipeline, adapt = _measured(config, overrides, share)
+                pipeline, adapt = _measured(config, overrides, share, device)
             parts = evaluation.prepare(shop, split=split, ties=order, repeats=cast(Any, repeats), seed=seed)
             if adapt is None and share is not None:
                 parts = of_shoppers(parts, share, seed=seed)
@@ -128,14 +128,14 @@ def evaluate(
 
 
 def _measured(
-    config: str, overrides: list[str] | None, share: float | None
+    config: str, overrides: list[str] | None, share: float | None, device: str | None
 ) -> tuple[Pipeline, evaluation.Adaptation | None]:
     """Return the pipeline of a configuration, or a saved one and how it comes to rank the shop that is asked."""
     if not os.path.isdir(config):  # of any string, also one that is no path
-        return build_pipeline(config, overrides), None
+        return build_pipeline(config, overrides, device=device), None
     if overrides:
         raise ConfigError("--set: a saved model keeps its settings; give its configuration to change them")
-    loaded = saved.load(Path(config))
+    loaded = saved.load(Path(config), device=device)
     return loaded.pipeline, evaluation.Adaptation(loaded.facts, evaluation.check_share(share or 0.0))
 
 

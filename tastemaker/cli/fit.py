@@ -49,7 +49,7 @@ def fit(
     overrides: list[str] | None = SET_OPTION,
     format: str | None = FORMAT_OPTION,
     max_bad: int = MAX_BAD_OPTION,
-    device: str = DEVICE_OPTION,
+    device: str | None = DEVICE_OPTION,
     threads: str | None = THREADS_OPTION,
     checkpoints: Path | None = CHECKPOINTS_OPTION,
     sinks: list[str] | None = CURVES_OPTION,
@@ -57,7 +57,7 @@ def fit(
 ) -> None:
     """Fit a pipeline on data and save it as a folder."""
     fit_and_save(
-        build_pipeline(config, overrides),
+        build_pipeline(config, overrides, device=device),
         data=data,
         out=out,
         split=split,

@@ -30,9 +30,10 @@ def read_data(source: str, *, format: str | None, max_bad: int) -> tuple[Dataset
     return data, facts
 
 
-def build_pipeline(source: str, overrides: list[str] | None) -> Pipeline:
-    """Build the pipeline that a configuration file, or a model's name, describes."""
-    return registry.build(config.read(source, overrides=overrides), place=source)
+def build_pipeline(source: str, overrides: list[str] | None, *, device: str | None = None) -> Pipeline:
+    """Build the pipeline that a configuration file, or a model's name, describes, on `device` where it names none."""
+    settings = config.read(source, overrides=overrides)
+    return registry.build(registry.on_device(settings, device), place=source)
 
 
 def split_data(data: Dataset, name: str, *, seed: int = 0) -> Split:

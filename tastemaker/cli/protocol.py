@@ -40,7 +40,15 @@ ITEM_GROUPS_OPTION = typer.Option(
 PRICE_OPTION = typer.Option(
     None, "--price", metavar="IN,OUT", help="Money for a million prompt tokens and a million answer tokens."
 )
-DEVICE_OPTION = typer.Option("cpu", "--device", help="Where networks are trained: cpu, cuda or cuda:1.")
+DEVICE_OPTION = typer.Option(
+    None,
+    "--device",
+    help="cpu (the default), cuda or cuda:1: where networks are trained, and where encoder and language model work "
+    "unless their tables name a device. A saved model is moved there.",
+)
+MOVE_OPTION = typer.Option(
+    None, "--device", help="Where encoder and language model work: cpu, cuda or cuda:1; as saved by default."
+)
 
 MASKINGS = {"masked": (True,), "unmasked": (False,), "both": (True, False)}
 REFITS = {"no": (False,), "yes": (True,), "both": (False, True)}
@@ -76,7 +84,7 @@ def options_of(
     item_groups: list[str] | None,
     price: str | None,
     probe: bool,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> Options:
     """Gather what is measured from the words of the command line.
 
@@ -93,18 +101,18 @@ def options_of(
         item_groups=tuple(item_groups or ()),
         price=price_of(price),
         probe=probe,
-        device=device,
+        device=device or "cpu",
     )
 
 
-def check_device(name: str) -> None:
-    """Refuse a device that is not there before any data are read.
+def check_device(name: str | None) -> None:
+    """Refuse a device that is not there before any data are read; None is the processor.
 
     Raises:
         ConfigError: no such device.
         MissingExtra: torch is not installed.
     """
-    if name == "cpu":
+    if name in (None, "cpu"):
         return
     try:
         from tastemaker.neural import devices

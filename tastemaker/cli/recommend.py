@@ -11,6 +11,7 @@ import typer
 
 from tastemaker import saved
 from tastemaker.cli.output import JSON_OPTION, as_json, note, print_table, write_text
+from tastemaker.cli.protocol import MOVE_OPTION, check_device
 from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import only
 from tastemaker.errors import ConfigError, DataError, TastemakerError
@@ -53,12 +54,14 @@ def recommend(
     ),
     seen: bool = typer.Option(False, "--seen", help="Allow products that the shopper has already."),
     out: Path | None = typer.Option(None, "--out", metavar="FILE", help="Write JSON lines to a file."),
+    device: str | None = MOVE_OPTION,
     json: bool = JSON_OPTION,
 ) -> None:
     """Recommend products; JSON lines carry user_id, item_ids and scores, and a note where a wish makes a list short."""
     if sum((user is not None, history is not None, everybody)) != 1:
         raise ConfigError("recommend: give exactly one of --user ID, --history ID,ID,... and --all")
-    loaded = saved.load(model)
+    check_device(device)
+    loaded = saved.load(model, device=device)
     queries, ids = _queries(loaded, user, history)
     split = loaded.facts.get("protocol", {}).get("split")
     if history is None and split not in (None, "none"):

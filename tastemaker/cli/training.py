@@ -46,13 +46,13 @@ class Training:
     """What the options say.
 
     Attributes:
-        device: where networks are trained.
+        device: where networks are trained; None for the processor.
         threads: a number, "measure", or None.
         checkpoints: folder, or None.
         sinks: where curves go.
     """
 
-    device: str
+    device: str | None
     threads: str | None
     checkpoints: Path | None
     sinks: Sequence[str] | None
@@ -72,7 +72,7 @@ class Training:
         try:
             with curves.opened(self.sinks or ()) as on_epoch:
                 threads = _threads(self.threads)
-                yield Aids(folder=self.checkpoints, device=self.device, threads=threads, on_epoch=on_epoch)
+                yield Aids(folder=self.checkpoints, device=self.device or "cpu", threads=threads, on_epoch=on_epoch)
         except KeyboardInterrupt:
             if self.checkpoints is not None:
                 note(f"stopped; the same command goes on from {self.checkpoints}")

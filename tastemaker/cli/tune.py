@@ -27,7 +27,7 @@ from tastemaker.cli.output import (
     note,
     print_json,
 )
-from tastemaker.cli.protocol import DEVICE_OPTION
+from tastemaker.cli.protocol import DEVICE_OPTION, MOVE_OPTION, check_device
 from tastemaker.cli.training import CHECKPOINTS_OPTION, CURVES_OPTION, THREADS_OPTION, Training
 from tastemaker.data import origins
 from tastemaker.errors import ArtifactError, ConfigError
@@ -55,11 +55,13 @@ def transfer(
     split: str = SPLIT_OPTION,
     format: str | None = FORMAT_OPTION,
     max_bad: int = MAX_BAD_OPTION,
+    device: str | None = MOVE_OPTION,
     json: bool = JSON_OPTION,
 ) -> None:
     """Let a saved model rank another catalogue without learning: another shop's (zero-shot), or its own of today."""
+    check_device(device)
     started = time.perf_counter()
-    loaded = _loaded(model, out)
+    loaded = _loaded(model, out, device)
     shop, read = read_data(data, format=format, max_bad=max_bad)
     histories, protocol = _asked(shop, split)
     known = int((loaded.pipeline.items.numbers(shop.items.frame["id"], unknown="mark") >= 0).sum())
@@ -83,7 +85,7 @@ def tune(
     overrides: list[str] | None = SET_OPTION,
     format: str | None = FORMAT_OPTION,
     max_bad: int = MAX_BAD_OPTION,
-    device: str = DEVICE_OPTION,
+    device: str | None = DEVICE_OPTION,
     threads: str | None = THREADS_OPTION,
     checkpoints: Path | None = CHECKPOINTS_OPTION,
     sinks: list[str] | None = CURVES_OPTION,
@@ -93,7 +95,7 @@ def tune(
     training = Training(device, threads, checkpoints, sinks)
     if model.is_file():
         fit_and_save(
-            _to_tune(model, overrides, share),
+            _to_tune(model, overrides, share, device=device),
             data=data,
             out=out,
             split=split,
@@ -113,7 +115,7 @@ def tune(
         raise ConfigError("--set: changes a configuration; a saved model keeps its settings")
     started = time.perf_counter()
     training.check()
-    loaded = _loaded(model, out)
+    loaded = _loaded(model, out, device)
     shop, read = read_data(data, format=format, max_bad=max_bad)
     pipeline = loaded.pipeline
     if split == "none":
@@ -146,7 +148,7 @@ def tune(
     _tell(out, pipeline, facts, started, word="tuned", json=json)
 
 
-def _to_tune(config: Path, overrides: list[str] | None, share: float) -> Pipeline:
+def _to_tune(config: Path, overrides: list[str] | None, share: float, *, device: str | None = None) -> Pipeline:
     """Build the pipeline of a configuration that tunes something.
 
     Raises:
@@ -154,7 +156,7 @@ def _to_tune(config: Path, overrides: list[str] | None, share: float) -> Pipelin
     """
     if share < 1:
         raise ConfigError("--share: is for a saved model; set share in the table [stage.tuning]")
-    pipeline = build_pipeline(str(config), overrides)
+    pipeline = build_pipeline(str(config), overrides, device=device)
     if not any(_tunes(stage.recommender) for stage in pipeline.stages):
         raise ConfigError(
             f"{config}: no stage has a table [stage.tuning], nor a member [stage.member.tuning]; "
@@ -168,11 +170,11 @@ def _tunes(model: Recommender) -> bool:
     return bool(getattr(model.config, "tuning", None)) or any(map(_tunes, getattr(model, "members", ())))
 
 
-def _loaded(model: Path, out: Path) -> saved.SavedModel:
+def _loaded(model: Path, out: Path, device: str | None) -> saved.SavedModel:
     artifact.check_place(out)
     if out.resolve() == model.resolve():
         raise ConfigError(f"--out {out}: is the model itself; write the new one elsewhere")
-    return saved.load(model)
+    return saved.load(model, device=device)
 
 
 def _asked(shop: Dataset, split: str) -> tuple[Queries, dict[str, Any]]:

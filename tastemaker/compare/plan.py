@@ -177,6 +177,7 @@ def entries(
     floor: bool = True,
     overrides: Sequence[str] | None = None,
     learn_from: bool = False,
+    device: str | None = None,
 ) -> tuple[Entry, ...]:
     """Read configurations, check them, and put the floor before them.
 
@@ -187,6 +188,7 @@ def entries(
         sources: TOML files or model names; "label=source" gives a row its name, unless a file is called that.
         floor: whether the floor is put before the sources.
         overrides: "key=value" for all of `sources`, not for the floor.
+        device: where encoders and language models of `sources` work unless they name one; None for as they say.
         learn_from: whether `sources` learn from another shop; none of them is the floor then, which learns at home.
 
     Raises:
@@ -195,7 +197,7 @@ def entries(
     asked = []
     for source in sources:
         label, place = _named(source)
-        settings = config.read(place, overrides=list(overrides or []))
+        settings = registry.on_device(config.read(place, overrides=list(overrides or [])), device)
         registry.build(settings, place=place)
         is_floor = floor and not learn_from and settings == FLOOR.get(label)
         asked.append(Entry(label, settings, floor=is_floor))

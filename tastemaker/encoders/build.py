@@ -66,6 +66,11 @@ def _parts(settings: Mapping[str, Any]) -> tuple[Encoder, bool]:
     return encoder, name in NEEDS and cache is not False
 
 
+def has_device(settings: Mapping[str, Any]) -> bool:
+    """Say whether the encoder of these settings works on a device that can be chosen."""
+    return bool(settings.get("model", DEFAULT) == "transformer")
+
+
 def settings_of(encoder: Encoder) -> dict[str, Any]:
     """Return the settings from which `build` makes the same encoder: all keys, JSON values, no secrets."""
     settings = {"model": encoder.name, **encoder.config.model_dump(mode="json")}

@@ -184,7 +184,10 @@ class TransformerEncoder(Encoder):
             model.to(self.config.device, precision)  # heads behind the transformer too
         except (RuntimeError, AssertionError) as error:  # torch raises both
             reason = str(error).splitlines()[0]
-            raise ConfigError(f"transformer.device: {self.config.device!r}: not on this machine: {reason}") from error
+            raise ConfigError(
+                f"encoder.device: {self.config.device!r}: not on this machine ({reason}); "
+                'set device = "cpu" in [encoder], or --device cpu'
+            ) from error
         if self.config.max_length:
             own = model.max_seq_length
             model.max_seq_length = self.config.max_length if own is None else min(self.config.max_length, own)

@@ -62,6 +62,11 @@ def check(settings: Mapping[str, Any]) -> None:
         parse_config(HttpLM.Config, own, place="lm")
 
 
+def has_device(settings: Mapping[str, Any]) -> bool:
+    """Say whether the language model of these settings works on a device that can be chosen: not that of a server."""
+    return "model" in settings and "url" not in settings
+
+
 def settings_of(lm: LanguageModel) -> dict[str, Any]:
     """Return the settings from which `build` makes the same language model: JSON values, no secrets.
 

@@ -269,7 +269,9 @@ def _load(config: LocalSettings, source: str | Path, options: dict[str, Any]) ->
     try:
         return tokenizer, model.to(config.device).eval()
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
-        raise ConfigError(f'lm.device: {config.device!r}: not on this machine; set device = "cpu" in [lm]') from error
+        raise ConfigError(
+            f'lm.device: {config.device!r}: not on this machine; set device = "cpu" in [lm], or --device cpu'
+        ) from error
 
 
 def _end_tokens(tokenizer: Any, model: Any) -> frozenset[int]:  # noqa: ANN401  # transformers is untyped

@@ -6,7 +6,11 @@ import json
 
 import polars as pl
 import pytest
+import tiny_models
 
+from tastemaker import registry, saved
+from tastemaker.cli.loading import build_pipeline
+from tastemaker.compare import entries
 from tastemaker.data.dataset import Dataset
 from tastemaker.data.write import write
 from tastemaker.errors import TrainingFailed
@@ -55,6 +59,46 @@ def test_threads_are_told(tastemaker, shop, tmp_path):
 )
 def test_mistakes_are_refused_before_anything_is_trained(refused, shop, tmp_path, option, word, said):
     assert said in refused("fit", "sasrec", "--data", shop, "--out", tmp_path / "model", option, word)
+
+
+def test_one_option_puts_everything_on_a_device(shop, tmp_path):
+    config = tmp_path / "c.toml"
+    stage = '[[stage]]\nmodel = "text_knn"\n[encoder]\nmodel = "transformer"\n'
+
+    def device_of(text, device, *overrides):
+        config.write_text(text)
+        model = build_pipeline(str(config), list(overrides), device=device).stages[0].recommender
+        return model.encoder.config.device
+
+    assert device_of(stage, None) == "cpu"
+    assert device_of(stage, "cuda:1") == "cuda:1"
+    assert device_of(f'{stage}device = "cpu"\n', "cuda:1") == "cpu"
+    assert device_of(stage, "cuda:1", "encoder.device=cuda:2") == "cuda:2"
+    [*_, row] = entries([str(config)], device="cuda:1")
+    assert row.settings["encoder"]["device"] == "cuda:1"
+    local = {"model": "smollm2-135m-instruct"}
+    served = {"url": "http://127.0.0.1:1/v1", "model": "m"}
+    for lm, wanted in ((local, {**local, "device": "cuda"}), (served, served)):
+        assert registry.on_device({"lm": lm, "encoder": {}}, "cuda") == {"lm": wanted, "encoder": {}}
+    own = {"lm": {**local, "device": "cpu"}}
+    assert registry.on_device(own, "cuda") == registry.on_device(own, None, move=True) == own
+    assert registry.on_device(own, "cuda", move=True) == {"lm": {**local, "device": "cuda"}}
+
+
+def test_a_saved_model_is_moved_to_a_device(tastemaker, refused, shop, tmp_path, monkeypatch):
+    pytest.importorskip("sentence_transformers", reason="needs the extra 'text'")
+    folder = tiny_models.sentence_encoder()
+    words = ("--set", "encoder.model=transformer", "--set", f"encoder.folder={folder}", "--set", "encoder.cache=false")
+    assert tastemaker("fit", "text_knn", *words, "--data", shop, "--out", tmp_path / "m").code == 0
+    pipelines = [saved.load(tmp_path / "m", device=device).pipeline for device in (None, "cuda:7")]
+    assert [one.stages[0].recommender.encoder.config.device for one in pipelines] == ["cpu", "cuda:7"]
+    asked = ("recommend", tmp_path / "m", "--history", "i001")
+    assert "device 'cuda:7': not on this machine" in refused(*asked, "--device", "cuda:7")
+    saved.save(tmp_path / "card", saved.load(tmp_path / "m", device="cuda:7"))
+    there = ("recommend", tmp_path / "card", "--history", "i001", "--wish", "soap", "--json")
+    assert "encoder.device: 'cuda:7': not on this machine" in refused(*there)
+    moved = tastemaker(*there, "--device", "cpu").json()
+    assert moved["item_ids"] == tastemaker(*asked, "--wish", "soap", "--json").json()["item_ids"]
 
 
 def test_a_training_that_fails_saves_nothing(refused, shop, tmp_path, monkeypatch):

@@ -105,7 +105,7 @@ def test_threads_are_given_back(folder):
 
 @pytest.mark.parametrize("device", ["cuda:99", "gpu"])
 def test_an_absent_device_is_refused(folder, device):
-    with pytest.raises(ConfigError, match=f"transformer.device: '{device}': not on this machine"):
+    with pytest.raises(ConfigError, match=f"encoder.device: '{device}': not on this machine"):
         TransformerEncoder(folder=str(folder), device=device).encode(["red"], kind="query")
 
 
