@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import typer
 
-from tastemaker.cli.loading import read_data
-from tastemaker.cli.output import FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, note, print_json, print_table
+from tastemaker.cli.loading import named_columns, read_data
+from tastemaker.cli.output import (
+    COLUMN_OPTION,
+    FORMAT_OPTION,
+    ITEMS_FORMAT_OPTION,
+    ITEMS_OPTION,
+    JSON_OPTION,
+    MAX_BAD_OPTION,
+    note,
+    print_json,
+    print_table,
+)
 from tastemaker.data import fetch as fetching
 from tastemaker.data import readers
 from tastemaker.data.describe import describe as describe_data
@@ -21,6 +31,7 @@ from tastemaker.text.render import suspicious
 
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
+    from tastemaker.data.entities import Entities
 
 app = typer.Typer(help="Fetch, convert, describe and validate shop data.", no_args_is_help=True)
 
@@ -34,6 +45,9 @@ FIRST = 5
 def convert(
     source: str = typer.Argument(metavar="SRC", help="Folder or file in any known format, or complete-journey."),
     target: Path = typer.Argument(metavar="DEST", help="New folder: interactions, items and users."),
+    items: str | None = ITEMS_OPTION,
+    items_format: str | None = ITEMS_FORMAT_OPTION,
+    column: list[str] | None = COLUMN_OPTION,
     to: str = typer.Option("parquet", "--to", help="parquet, csv, tsv or jsonl."),
     gzip: bool = typer.Option(False, "--gzip", help="Compress csv, tsv and jsonl."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what stands at DEST."),
@@ -41,8 +55,9 @@ def convert(
     max_bad: int = MAX_BAD_OPTION,
     json: bool = JSON_OPTION,
 ) -> None:
-    """Read any known format and write the canonical folder."""
-    data, _ = read_data(source, format=format, max_bad=max_bad)
+    """Read any known format, with the products of a feed if you like, and write the canonical folder."""
+    columns = named_columns(column)
+    data, _ = read_data(source, format=format, max_bad=max_bad, items=items, items_format=items_format, columns=columns)
     if to not in get_args(Notation):
         raise ConfigError(f"--to {to}: unknown{did_you_mean(to, get_args(Notation))}")
     _write(data, target, cast(Notation, to), gzip=gzip, overwrite=overwrite, json=json)
@@ -91,13 +106,23 @@ def validate(
         "--texts",
         help="Also look for product texts that speak to a model, praise themselves or hide something (notes only).",
     ),
+    items: str | None = ITEMS_OPTION,
+    items_format: str | None = ITEMS_FORMAT_OPTION,
+    column: list[str] | None = COLUMN_OPTION,
     format: str | None = FORMAT_OPTION,
     json: bool = JSON_OPTION,
 ) -> None:
     """List every bad row with file, line, column, value, rule and hint; exit 2 if there are any."""
-    report = readers.validate(source, format=format, progress=bar)
+    report = readers.validate(
+        source, format=format, items=items, items_format=items_format, columns=named_columns(column), progress=bar
+    )
     if texts:
-        _note_suspicious(source, format=format, bad_rows=report.bad_rows)
+        bad = report.bad_rows
+        if items is None and "interactions" in report.rows:
+            _note_suspicious(readers.read(source, format=format, max_bad=bad, progress=bar)[0].items)
+        else:
+            feed, of_feed = (source, format) if items is None else (items, items_format)
+            _note_suspicious(readers.read_items(feed, format=of_feed, max_bad=bad, progress=bar)[0])
     for line in report.notes:
         note(f"note: {line}")
     if json:
@@ -114,9 +139,8 @@ def validate(
         raise typer.Exit(2)
 
 
-def _note_suspicious(source: str, *, format: str | None, bad_rows: int) -> None:
+def _note_suspicious(items: Entities) -> None:
     """Say which kinds of suspicious product texts there are, how many, and where the first of them stand."""
-    items = readers.read(source, format=format, max_bad=bad_rows, progress=bar)[0].items
     found = suspicious(items)
     for (column, kind), rows in found.items():
         first = ", ".join(items.ids(rows[:FIRST]))

@@ -7,19 +7,38 @@ from typing import TYPE_CHECKING, Any
 from tastemaker import config, registry
 from tastemaker.cli.output import note
 from tastemaker.data import readers
+from tastemaker.data.columns import KINDS
 from tastemaker.data.split import SPLITS
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.progress import bar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.split import Split
     from tastemaker.pipeline import Pipeline
 
 
-def read_data(source: str, *, format: str | None, max_bad: int) -> tuple[Dataset, dict[str, Any]]:
+def read_data(
+    source: str,
+    *,
+    format: str | None,
+    max_bad: int,
+    items: str | None = None,
+    items_format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> tuple[Dataset, dict[str, Any]]:
     """Read data, say on stderr what was noticed and left out, and return that as facts for results too."""
-    data, report = readers.read(source, format=format, max_bad=max_bad, progress=bar)
+    data, report = readers.read(
+        source,
+        format=format,
+        items=items,
+        items_format=items_format,
+        columns=columns,
+        max_bad=max_bad,
+        progress=bar,
+    )
     for line in report.notes:
         note(f"note: {line}")
     words = report.left_out_words()
@@ -28,6 +47,24 @@ def read_data(source: str, *, format: str | None, max_bad: int) -> tuple[Dataset
     left_out = {table: count for table, count in report.left_out.items() if count}
     facts = {"format": report.format, "rows": report.rows, "bad_rows": report.bad_rows, "left_out": left_out}
     return data, facts
+
+
+def named_columns(pairs: list[str] | None) -> dict[str, str]:
+    """Return canonical name -> header from "user_id=Email".
+
+    Raises:
+        ConfigError: no such column can be named, or one is named twice.
+    """
+    named: dict[str, str] = {}
+    for pair in pairs or ():
+        name, given, header = pair.partition("=")
+        if name not in KINDS["interactions"] or not given or not header:
+            known = ", ".join(KINDS["interactions"])
+            raise ConfigError(f"--column {pair}: write NAME=HEADER, such as user_id=Email, with a name of: {known}")
+        if name in named:
+            raise ConfigError(f"--column {pair}: {name} is {named[name]!r} already")
+        named[name] = header
+    return named
 
 
 def build_pipeline(source: str, overrides: list[str] | None, *, device: str | None = None) -> Pipeline:

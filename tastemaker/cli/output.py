@@ -23,6 +23,13 @@ JSON_OPTION = typer.Option(False, "--json", help="Print JSON instead of a table.
 SET_OPTION = typer.Option(None, "--set", metavar="KEY=VALUE", help="Change a setting, e.g. stage.0.recency=0.5.")
 FORMAT_OPTION = typer.Option(None, "--format", help="Format of the data; found out from the content by default.")
 MAX_BAD_OPTION = typer.Option(0, "--max-bad", min=0, help="Go on with at most this many bad rows, leaving them out.")
+ITEMS_OPTION = typer.Option(None, "--items", metavar="FEED", help="Product feed or other source of the items.")
+ITEMS_FORMAT_OPTION = typer.Option(
+    None, "--items-format", help="Format of FEED; found out from the content by default."
+)
+COLUMN_OPTION = typer.Option(
+    None, "--column", metavar="NAME=HEADER", help="Which column of the order log is which, e.g. user_id=Email."
+)
 SEED_OPTION = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
 DATA_OPTION = typer.Option(..., "--data", metavar="DIR", help="Folder or file with interactions and items.")
 

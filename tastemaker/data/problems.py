@@ -93,7 +93,7 @@ class Report:
         source: what was read.
         format: the format that it was read as.
         files: the files that were read.
-        rows: data rows found in each of interactions, items and users, good and bad.
+        rows: data rows found in each of interactions, items and users, good and bad; no interactions for products only.
         left_out: rows of each that are not part of the data: bad ones, and interactions of left-out items or users.
         found: the problems as a table with the columns of `SCHEMA`, by file and line.
         notes: what was assumed, inferred or repaired, in words.
@@ -130,8 +130,10 @@ class Report:
     def summary(self, *, allowed: int = 0) -> str:
         """Say in a few lines what is wrong, how to see all of it, and how to go on without the bad rows."""
         bad, more = self.bad_rows, self.found.height - SHOWN
-        nothing_left = self.left_out.get("interactions", 0) >= self.rows["interactions"]
-        cause = "no interaction would be left without them" if nothing_left else f"{allowed:,} allowed"
+        kind = "interactions" if "interactions" in self.rows else "items"
+        nothing_left = self.left_out.get(kind, 0) >= self.rows[kind]
+        noun = kind.removesuffix("s")
+        cause = f"no {noun} would be left without them" if nothing_left else f"{allowed:,} allowed"
         lines = [f"{self.source}: {counted(bad, 'bad row')}, {cause}"]
         lines += [f"  {Problem(*row)}" for row in self.found.head(SHOWN).iter_rows()]
         lines += [f"  and {more:,} more"] if more > 0 else []

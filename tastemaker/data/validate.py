@@ -38,9 +38,9 @@ YEAR = 365 * 24 * 60 * 60
 
 
 class Checked(NamedTuple):
-    """Good rows only, under canonical types, and the report."""
+    """Good rows only, under canonical types, and the report; no interactions where the source holds products only."""
 
-    interactions: pl.DataFrame
+    interactions: pl.DataFrame | None
     items: pl.DataFrame | None
     users: pl.DataFrame | None
     report: Report
@@ -62,20 +62,24 @@ def check(tables: Tables, *, source: str, format: str) -> Checked:
     entities = {kind: _checked_entities(table, kind) for kind, table in records.items() if table is not None}
     partial = [name.removesuffix("s") for name in tables.partial]
     complete = {kind: table for kind, table in entities.items() if kind not in partial}
-    log = typed(_with_free_names(tables.interactions, "interactions"), "interactions")
-    log = _apply(log, "interactions", _log_rules(log, complete))
-    checked = {"interactions": log, **{f"{kind}s": table for kind, table in entities.items()}}
+    checked = {f"{kind}s": table for kind, table in entities.items()}
+    if tables.interactions is not None:
+        log = typed(_with_free_names(tables.interactions, "interactions"), "interactions")
+        checked = {"interactions": _apply(log, "interactions", _log_rules(log, complete)), **checked}
     rows = {name: table.frame.height + _unparsed(table) for name, table in checked.items()}
-    good = _finish_log(_good(log, "interactions"), notes)
-    kept = {}
-    for kind, table in entities.items():
-        kept[f"{kind}s"] = _good(table, f"{kind}s")
-        if kind not in partial:  # where records may be missing, one that is left out is missing, and no more
+    kept = {f"{kind}s": _good(table, f"{kind}s") for kind, table in entities.items()}
+    left_out = {name: rows[name] - frame.height for name, frame in kept.items()}
+    good = None
+    if "interactions" in checked:
+        good = _finish_log(_good(checked["interactions"], "interactions"), notes)
+        for (
+            kind,
+            table,
+        ) in complete.items():  # where records may be missing, one that is left out is missing, and no more
             good = _without_orphans(good, kind, table, kept[f"{kind}s"], notes)
-    left_out = {"interactions": rows["interactions"] - good.height}
-    left_out |= {name: rows[name] - frame.height for name, frame in kept.items()}
-    for kind in partial:
-        kept[f"{kind}s"] = _with_unrecorded(kept[f"{kind}s"], good, kind, notes)
+        left_out = {"interactions": rows["interactions"] - good.height, **left_out}
+        for kind in partial:
+            kept[f"{kind}s"] = _with_unrecorded(kept[f"{kind}s"], good, kind, notes)
     found = pl.concat([table.problems for table in checked.values()])
     report = Report(
         source=source,

@@ -1,42 +1,63 @@
 """Reading shop data of any known format, told by content; one file a format.
 
-A format is a module with NAME, `recognises(path)` and `load(path, progress) -> Tables`.
+A format is a module with NAME, `recognises(path)` and `load(path, progress) -> Tables`; where products alone are found
+in another way than all of it, also `load_items(path, progress) -> Tables`.
 """
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tastemaker.data.dataset import Dataset
-from tastemaker.data.readers import amazon, canonical, complete_journey, movielens, recbole
+from tastemaker.data.dataset import Dataset, free_names
+from tastemaker.data.entities import Entities
+from tastemaker.data.readers import amazon, canonical, complete_journey, ga4, gorse, metarank, movielens, recbole
+from tastemaker.data.readers.catalogue import combine
+from tastemaker.data.readers.feeds import merchant, shopify, woocommerce
 from tastemaker.data.readers.text import read_bytes
 from tastemaker.data.validate import check
 from tastemaker.errors import DataError, did_you_mean
 from tastemaker.progress import silent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
 
     from tastemaker.data.problems import Report
+    from tastemaker.data.readers.table import Tables
     from tastemaker.data.validate import Checked
     from tastemaker.progress import Progress
 
 # In the order in which they are tried, behind folders with a file called interactions: the most particular first.
 FORMATS: dict[str, ModuleType] = {
-    module.NAME: module for module in (complete_journey, movielens, recbole, amazon, canonical)
+    module.NAME: module
+    for module in (
+        *(complete_journey, movielens, recbole, ga4, gorse, metarank, shopify, woocommerce, merchant, amazon),
+        canonical,
+    )
 }
 
 
 def read(
-    source: str | Path, *, format: str | None = None, max_bad: int = 0, progress: Progress = silent
+    source: str | Path,
+    *,
+    format: str | None = None,
+    items: str | Path | None = None,
+    items_format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    max_bad: int = 0,
+    progress: Progress = silent,
 ) -> tuple[Dataset, Report]:
     """Read, check and number shop data.
 
     Args:
         source: a folder, a file, or the word "complete-journey".
         format: one of `FORMATS`; told by content without it.
+        items: a product feed or any other source of products, in place of what `source` says of its items.
+        items_format: one of `FORMATS`; told by content without it.
+        columns: canonical name -> header of the interactions of a canonical source, for headers that are not known.
         max_bad: bad rows that may be left out; one more stops.
         progress: shows which file is read.
 
@@ -45,22 +66,62 @@ def read(
 
     Raises:
         DataError: more than `max_bad` bad rows, no good interaction, or a source that cannot be read at all.
-        MissingExtra: the source is in a package that is not installed.
+        MissingExtra: the source is in a package that is not installed, or needs one.
     """
-    checked = _check(source, format, progress)
-    if checked.report.bad_rows > max_bad or checked.interactions.is_empty():
+    checked = _check(source, format, progress, items=items, items_format=items_format, columns=columns)
+    report, log = checked.report, checked.interactions
+    if log is None:
+        raise DataError(
+            f"{source}: products only ({report.format}), no interactions; give the order log first and this file as "
+            f"its products: tastemaker data convert ORDERS DEST --items {shlex.quote(str(source))}"
+        )
+    if report.bad_rows > max_bad or log.is_empty():
+        raise DataError(report.summary(allowed=max_bad))
+    return Dataset.from_frames(log, checked.items, checked.users), report
+
+
+def read_items(
+    source: str | Path, *, format: str | None = None, max_bad: int = 0, progress: Progress = silent
+) -> tuple[Entities, Report]:
+    """Read and check products alone: a feed, a table of items, or the items of any other source.
+
+    Args:
+        source: a folder or file.
+        format: one of `FORMATS`; told by content without it.
+        max_bad: bad rows that may be left out; one more stops.
+        progress: shows which file is read.
+
+    Raises:
+        DataError: more than `max_bad` bad rows, no good product, or a source that cannot be read at all.
+        MissingExtra: the source needs a package that is not installed.
+    """
+    name, tables = _load_items(source, format, progress)
+    checked = check(replace(tables, interactions=None, users=None), source=str(source), format=name)
+    if checked.items is None or checked.items.is_empty() or checked.report.bad_rows > max_bad:
         raise DataError(checked.report.summary(allowed=max_bad))
-    return Dataset.from_frames(checked.interactions, checked.items, checked.users), checked.report
+    return Entities(
+        checked.items.rename({**free_names(checked.items.columns, ("id",)), "item_id": "id"})
+    ), checked.report
 
 
-def validate(source: str | Path, *, format: str | None = None, progress: Progress = silent) -> Report:
-    """Check shop data and report every bad row; `left_out` counts the rows that reading on would leave out.
+def validate(
+    source: str | Path,
+    *,
+    format: str | None = None,
+    items: str | Path | None = None,
+    items_format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+) -> Report:
+    """Check shop data, or products alone, and report every bad row; for the arguments see `read`.
+
+    `left_out` counts the rows that reading on would leave out.
 
     Raises:
         DataError: the source cannot be read at all: no such path, no needed column, no rows.
-        MissingExtra: the source is in a package that is not installed.
+        MissingExtra: the source is in a package that is not installed, or needs one.
     """
-    return _check(source, format, progress).report
+    return _check(source, format, progress, items=items, items_format=items_format, columns=columns).report
 
 
 def detect(source: str | Path) -> str:
@@ -106,15 +167,54 @@ def _look_at(path: Path) -> list[str]:
     return []
 
 
-def _check(source: str | Path, format: str | None, progress: Progress) -> Checked:
-    if format is not None and format not in FORMATS:
-        raise DataError(f"unknown format '{format}'{did_you_mean(format, FORMATS)}")
-    if format is not None and not is_word(source):
-        _look_at(Path(source))
-    name = detect(source) if format is None else format
-    tables = FORMATS[name].load(Path(source), progress)
-    if format is None and name != canonical.NAME and not is_word(source):
-        tables = replace(
-            tables, notes=(f"{source}: read as {name}; another format can be named (--format)", *tables.notes)
-        )
+def _check(
+    source: str | Path,
+    format: str | None,
+    progress: Progress,
+    *,
+    items: str | Path | None,
+    items_format: str | None,
+    columns: Mapping[str, str] | None,
+) -> Checked:
+    if items is None and items_format is not None:
+        raise DataError("a format of the products is named, but no products; name them too (--items)")
+    name = canonical.NAME if format is None and columns else _name(source, format)
+    if columns and name != canonical.NAME:
+        raise DataError(f"{source}: columns are named only for the format {canonical.NAME}; {name} knows its own")
+    if columns:
+        tables = canonical.load(Path(source), progress, columns=columns)
+    else:
+        tables = _said(FORMATS[name].load(Path(source), progress), source, name, told=format is None)
+    if items is not None:
+        name_of_items, products = _load_items(items, items_format, progress)
+        tables, name = combine(tables, products), f"{name} with items from {name_of_items}"
     return check(tables, source=str(source), format=name)
+
+
+def _load_items(source: str | Path, format: str | None, progress: Progress) -> tuple[str, Tables]:
+    name = _name(source, format)
+    module = FORMATS[name]
+    loader = module.load_items if hasattr(module, "load_items") else module.load
+    tables: Tables = loader(Path(source), progress)
+    if tables.items is None:
+        raise DataError(f"{source}: describes no products ({name})")
+    return name, _said(tables, source, name, told=format is None)
+
+
+def _name(source: str | Path, format: str | None) -> str:
+    """Return the name of the format, told by content if none is given."""
+    if format is None:
+        return detect(source)
+    if format not in FORMATS:
+        raise DataError(f"unknown format '{format}'{did_you_mean(format, FORMATS)}")
+    if not is_word(source):
+        _look_at(Path(source))
+    return format
+
+
+def _said(tables: Tables, source: str | Path, name: str, *, told: bool) -> Tables:
+    """Note as what a source was read, where that was found out."""
+    if not told or name == canonical.NAME or is_word(source):
+        return tables
+    note = f"{source}: read as {name}; another format can be named (--format)"
+    return replace(tables, notes=(note, *tables.notes))

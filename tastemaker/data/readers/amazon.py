@@ -13,16 +13,15 @@ https://cseweb.ucsd.edu/~jmcauley/datasets.html, https://amazon-reviews-2023.git
 
 from __future__ import annotations
 
-import html
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tastemaker.characters import strip_hostile
 from tastemaker.data.readers.delimited import read_delimited
 from tastemaker.data.readers.json_lines import read_json_lines, sniff_json
+from tastemaker.data.readers.markup import plain
 from tastemaker.data.readers.table import Table, Tables, rename_columns
 from tastemaker.data.readers.text import first_lines
 from tastemaker.errors import DataError
@@ -48,7 +47,6 @@ LOG = {
     "rating": "value",
     "timestamp": "timestamp",
 }
-TAG = re.compile(r"<[^<>]{0,500}>")
 PRICE = re.compile(r"\$?\s*(\d{1,3}(?:,\d{3})*(?:\.\d+)?|\d+(?:\.\d+)?)")
 
 
@@ -172,7 +170,7 @@ def _product(row: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
         "brand": _strings(row.get("brand") or row.get("store")),
         "description": [*_strings(row.get("description")), *_strings(row.get("features") or row.get("feature"))],
     }
-    cleaned = {name: [_clean(part) for part in parts] for name, parts in texts.items()}
+    cleaned = {name: [plain(part) for part in parts] for name, parts in texts.items()}
     if cleaned != texts:
         counts["products with entities, tags, hostile characters or double spaces removed"] += 1
     price = row.get("price")
@@ -182,7 +180,7 @@ def _product(row: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
     return {
         "item_id": row.get("parent_asin") or row.get("asin"),
         **{name: "\n".join(filter(None, parts)) or None for name, parts in cleaned.items()},
-        "categories": [name for part in _strings(path) if (name := _clean(part))],
+        "categories": [name for part in _strings(path) if (name := plain(part))],
         "price": float(amount[1].replace(",", "")) if amount else None,
     }
 
@@ -191,8 +189,3 @@ def _strings(value: object) -> list[str]:
     if isinstance(value, list):
         return [part for part in value if isinstance(part, str)]
     return [value] if isinstance(value, str) and value else []
-
-
-def _clean(text: str) -> str:
-    """Unescape entities, remove tags and hostile characters, collapse white space."""
-    return " ".join(strip_hostile(TAG.sub(" ", html.unescape(text))).split())

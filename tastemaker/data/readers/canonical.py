@@ -15,13 +15,22 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from tastemaker.data.columns import ID, KINDS
+from tastemaker.data.dataset import free_names
 from tastemaker.data.readers.delimited import SEPARATORS, read_delimited
 from tastemaker.data.readers.json_lines import no_ids, read_json_lines
-from tastemaker.data.readers.table import SUFFIXES, Table, Tables, cast_columns, read_parquet, table_suffix
+from tastemaker.data.readers.table import (
+    SUFFIXES,
+    Table,
+    Tables,
+    cast_columns,
+    read_parquet,
+    rename_columns,
+    table_suffix,
+)
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from tastemaker.progress import Progress
 
@@ -33,7 +42,7 @@ SCHEMA_VERSION = 1
 # Names of Amazon Personalize in lower case (event_value, product_description), and the commonest of other exports.
 ALIASES = {
     "user_id": ("customer_id", "visitor_id"),
-    "item_id": ("product_id", "article_id"),
+    "item_id": ("product_id", "article_id", "sku"),
     "value": ("rating", "event_value"),
     "timestamp": ("event_time",),
     "event_type": ("event",),
@@ -70,23 +79,47 @@ def role_of(path: Path) -> str:
     return role if suffix and role in ROLES and path.is_file() else ""
 
 
-def load(source: Path, progress: Progress) -> Tables:
+def load(source: Path, progress: Progress, *, columns: Mapping[str, str] | None = None) -> Tables:
     """Read the folder or file.
+
+    Args:
+        source: the folder or file.
+        progress: shows which file is read.
+        columns: canonical name -> header in the interactions, where it goes by a name that is not known.
 
     Raises:
         DataError: no interactions, two files for one role, or a file that cannot be read.
     """
     if source.is_file():
-        return Tables(_load("interactions", source, {}))
+        return Tables(_load("interactions", source, {}, columns))
     files = {role: path for role in ROLES if (path := _find(source, role))}
     if "interactions" not in files:
         found = ", ".join(sorted(path.name for path in source.iterdir())) or "nothing"
         raise DataError(f"{source}: no interactions.{{{','.join(s[1:] for s in SUFFIXES)}}}; found: {found}")
     schema, notes = _schema(source / SCHEMA_FILE)
     tables = {
-        role: _load(role, path, schema.get(role, {})) for role, path in progress(files.items(), label="reading files")
+        role: _load(role, path, schema.get(role, {}), columns if role == "interactions" else None)
+        for role, path in progress(files.items(), label="reading files")
     }
     return Tables(tables["interactions"], tables.get("items"), tables.get("users"), notes=notes)
+
+
+def load_items(source: Path, progress: Progress) -> Tables:
+    """Read a table of items alone, or the one in a folder.
+
+    Raises:
+        DataError: no items, or a file that cannot be read.
+    """
+    (path,) = progress([source], label="reading files")
+    schema: dict[str, dict[str, pl.DataType]] = {}
+    notes: tuple[str, ...] = ()
+    if path.is_dir():
+        schema, notes = _schema(path / SCHEMA_FILE)
+        file = _find(path, "items")
+        if file is None:
+            raise DataError(f"{path}: no items.{{{','.join(s[1:] for s in SUFFIXES)}}}")
+        path = file
+    return Tables(None, _load("items", path, schema.get("items", {})), partial=("items",), notes=notes)
 
 
 def _find(folder: Path, role: str) -> Path | None:
@@ -125,11 +158,12 @@ def is_schema(path: Path) -> bool:
     return isinstance(content, dict) and SCHEMA_MARK in content
 
 
-def _load(role: str, path: Path, schema: dict[str, pl.DataType]) -> Table:
+def _load(role: str, path: Path, schema: dict[str, pl.DataType], named: Mapping[str, str] | None = None) -> Table:
     known = tuple(KINDS[role])
     table = read_table(path, ids=lambda columns: _ids(columns, role))
+    table = _renamed(table, named or {})
     columns = table.frame.columns
-    taken = _aliases(columns, known)
+    taken = canonical_names(columns, known)
     notes = [f"{path}: column '{old}' taken as {new}" for old, new in taken.items()]
     for name in known:
         words = {name, *ALIASES.get(name, ())}
@@ -139,13 +173,20 @@ def _load(role: str, path: Path, schema: dict[str, pl.DataType]) -> Table:
     return cast_columns(table, schema, source=SCHEMA_FILE)
 
 
+def _renamed(table: Table, named: Mapping[str, str]) -> Table:
+    """Give columns the names that the caller says; one that has such a name already gets a trailing "_"."""
+    free = free_names(table.frame.columns, [new for new, old in named.items() if new != old])
+    keep = {old: new for old, new in free.items() if old not in named.values()}
+    return rename_columns(table, {**keep, **{old: new for new, old in named.items()}})
+
+
 def _ids(columns: list[str], role: str) -> list[str]:
     """Return the columns, under their own names, that hold the ids."""
-    taken = _aliases(columns, tuple(KINDS[role]))
+    taken = canonical_names(columns, tuple(KINDS[role]))
     return [column for column in columns if KINDS[role].get(taken.get(column, column)) is ID]
 
 
-def _aliases(columns: list[str], known: tuple[str, ...]) -> dict[str, str]:
+def canonical_names(columns: list[str], known: tuple[str, ...]) -> dict[str, str]:
     """Return old name -> canonical name for the columns that go by another name."""
     lower = {column.lower(): column for column in reversed(columns)}
     taken = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import polars as pl
 
@@ -36,18 +36,30 @@ def no_ids(names: list[str]) -> Collection[str]:
     return ()
 
 
-def read_json_lines(
-    path: Path,
-    *,
-    keep: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
-    ids: Callable[[list[str]], Collection[str]] = no_ids,
-) -> Table:
-    """Read one JSON object a line (or one Python literal, as in old Amazon dumps).
+class Parsed(NamedTuple):
+    """The rows of a file of JSON lines that could be parsed, and what is wrong with the others.
+
+    Attributes:
+        file: its path, for messages.
+        rows: the objects, or what `keep` made of them.
+        numbers: 1-based line of each.
+        problems: lines that are no object.
+        notes: what was assumed on the way.
+    """
+
+    file: str
+    rows: list[Any]
+    numbers: list[int]
+    problems: pl.DataFrame
+    notes: tuple[str, ...]
+
+
+def parse_json_lines(path: Path, *, keep: Callable[[dict[str, Any]], Any] | None = None) -> Parsed:
+    """Parse one JSON object a line (or one Python literal, as in old Amazon dumps).
 
     Args:
         path: the file.
-        keep: turns a parsed object into the row to keep.
-        ids: picks the names whose values must be texts or whole numbers; a row with another value is a problem.
+        keep: turns a parsed object into what is to be kept of it.
 
     Raises:
         DataError: the file is empty.
@@ -56,7 +68,7 @@ def read_json_lines(
     text = decode(read_bytes(path), file=file)
     literal = _is_literal(text.data)
     parse: Callable[[str], Any] = ast.literal_eval if literal else DECODER.decode
-    rows: list[dict[str, Any]] = []
+    rows: list[Any] = []
     numbers: list[int] = []
     bad: dict[str, list[tuple[int, str]]] = {rule: [] for rule in HINTS}
     for number, line in enumerate(text.data.decode().split("\n"), start=1):
@@ -86,6 +98,18 @@ def read_json_lines(
         lines, values = [number for number, _ in found], [line for _, line in found]
         problems.append(row_problems(lines, values, file=file, rule=rule, hint=hints[rule]))
     notes = [*text.notes, *([f"{file}: Python literals instead of JSON"] if literal else [])]
+    return Parsed(file, rows, numbers, pl.concat(problems), tuple(notes))
+
+
+def tabulate(parsed: Parsed, *, ids: Callable[[list[str]], Collection[str]] = no_ids) -> Table:
+    """Make a table of parsed rows, each column of one type.
+
+    Args:
+        parsed: rows that are objects.
+        ids: see `read_json_lines`.
+    """
+    file, rows, numbers = parsed.file, parsed.rows, parsed.numbers
+    problems, notes = [parsed.problems], list(parsed.notes)
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in ids(names):
         wrong = [place for place, row in enumerate(rows) if type(row.get(name)) not in (str, int, type(None))]
@@ -95,19 +119,48 @@ def read_json_lines(
     return Table(file, frame, pl.Series(numbers, dtype=pl.Int64), pl.concat(problems), tuple(notes))
 
 
+def read_json_lines(
+    path: Path,
+    *,
+    keep: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    ids: Callable[[list[str]], Collection[str]] = no_ids,
+) -> Table:
+    """Read one JSON object a line (or one Python literal, as in old Amazon dumps).
+
+    Args:
+        path: the file.
+        keep: turns a parsed object into the row to keep.
+        ids: picks the names whose values must be texts or whole numbers; a row with another value is a problem.
+
+    Raises:
+        DataError: the file is empty.
+    """
+    return tabulate(parse_json_lines(path, keep=keep), ids=ids)
+
+
 def sniff_json(path: Path) -> dict[str, Any]:
     """Return the first row of a JSON-lines file (or of Python literals), empty if it is neither or cannot be read."""
-    data = peek(path, 1 << 20).lstrip()
-    if not data.startswith(b"{"):
-        return {}
-    line = data.split(b"\n", 1)[0].decode("utf-8", "replace")
+    return next(iter(first_objects(path, count=1)), {})
+
+
+def first_objects(path: Path, *, count: int = 50) -> list[dict[str, Any]]:
+    """Return the first rows of JSON lines (or of Python literals), as far as they are objects, to tell what a file is.
+
+    None of a file that begins with anything else or cannot be read.
+    """
+    data = peek(path, 1 << 20).removeprefix(b"\xef\xbb\xbf").lstrip()
+    lines = data.split(b"\n", count)[:count] if data.startswith(b"{") else []
+    rows = (_parsed(line.decode("utf-8", "replace")) for line in lines if line.strip())
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def _parsed(line: str) -> Any:  # noqa: ANN401  # any JSON value
     for parse in (json.loads, ast.literal_eval):
         try:
-            row = parse(line)
+            return parse(line)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        return row if isinstance(row, dict) else {}
-    return {}
+    return None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -54,18 +54,21 @@ class Tables:
     """What a source holds, under canonical column names, not yet checked.
 
     Attributes:
-        interactions: user_id, item_id, and optionally position, timestamp, value and others.
+        interactions: user_id, item_id, and optionally position, timestamp, value and others; None for a source that
+            holds products only.
         items: item_id and describing columns, or None where the source describes no items.
         users: user_id and describing columns, or None.
         partial: which of "items" and "users" are known to lack some; ids without a record are then no problem.
         notes: what was assumed about the source as a whole.
+        aliases: other ids under which orders may name the products: columns alias, item_id and kind (in words).
     """
 
-    interactions: Table
+    interactions: Table | None
     items: Table | None = None
     users: Table | None = None
     partial: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    aliases: pl.DataFrame | None = None
 
 
 def table_suffix(path: Path) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
+from tastemaker.data.unpack import BLOCK, MOST_GROWTH, SMALL
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
+LONGEST_LINE = 16 << 20
+"""Bytes without a line end at which the start of a file is no table."""
 BYTE_ORDER_MARKS = {
     b"\xef\xbb\xbf": "utf-8",
     b"\xff\xfe\x00\x00": "utf-32-le",
@@ -43,24 +48,78 @@ def read_bytes(path: Path, *, limit: int | None = None) -> bytes:
     """Return the content of a file, or its first `limit` bytes; gzip is undone, whatever the file's name.
 
     Raises:
-        DataError: the file is missing or unreadable, its compression is broken, or it is zstd.
+        DataError: the file is missing or unreadable, its compression is broken or of another kind, it grows beyond
+            measure when it is unpacked, or its first line does not end.
     """
+    with _opened(path) as (file, allowed):
+        if limit is not None:
+            return file.read(limit)
+        if allowed is None:
+            _refuse_endless_line(path, file.read(LONGEST_LINE))
+            file.seek(0)
+            return file.read()
+        data = file.read(allowed + 1)
+        _refuse_growth(path, len(data), allowed)
+        _refuse_endless_line(path, data[:LONGEST_LINE])
+        return data
+
+
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file a block at a time; gzip is undone, whatever the file's name.
+
+    Raises:
+        DataError: as `read_bytes`, but lines may be of any length.
+    """
+    total = 0
+    with _opened(path) as (file, allowed):
+        while block := file.read(BLOCK):
+            total += len(block)
+            if allowed is not None:
+                _refuse_growth(path, total, allowed)
+            yield block
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int | None]]:
+    """Open a file, unpacked where it is gzip, and say how many bytes may come out then."""
     try:
         with path.open("rb") as file:
             magic = file.read(4)
             file.seek(0)
             if magic.startswith(ZSTD):
                 raise DataError(f"{path}: zstd-compressed text is not read; run: zstd -d {path}")
+            if magic.startswith(ZIP):
+                raise DataError(
+                    f"{path}: a zip archive or an Excel workbook; unpack it, or save the sheet as CSV UTF-8"
+                )
             if not magic.startswith(GZIP):
-                return file.read(-1 if limit is None else limit)
+                yield file, None
+                return
+            allowed = max(SMALL, MOST_GROWTH * path.stat().st_size)
             with gzip.open(file) as unpacked:
-                return unpacked.read(-1 if limit is None else limit)
+                yield cast(BinaryIO, unpacked), allowed
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path}: broken gzip file ({error}); copy or download it again") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _refuse_growth(path: Path, size: int, allowed: int) -> None:
+    if size > allowed:
+        raise DataError(
+            f"{path}: grows beyond {allowed:,} bytes ({MOST_GROWTH} times its size) when it is unpacked, as no shop's "
+            "data do; if you trust it, unpack it yourself: gzip -dk"
+        )
+
+
+def _refuse_endless_line(path: Path, start: bytes) -> None:
+    if len(start) == LONGEST_LINE and b"\n" not in start and b"\r" not in start:
+        raise DataError(
+            f"{path}:1: the first line is longer than {LONGEST_LINE >> 20} MiB; a table has one row a line "
+            "(of a JSON array: jq -c '.[]')"
+        )
 
 
 def peek(path: Path, limit: int) -> bytes:
@@ -82,6 +141,18 @@ def first_lines(path: Path, count: int = 1) -> list[str]:
             data, encoding = data[len(mark) :], name
             break
     return [line.rstrip("\r") for line in data.decode(encoding, "replace").split("\n")[:count]]
+
+
+def header_words(path: Path) -> list[str]:
+    """Return the words of the first line of a delimited file, whatever parts them, to tell what it is."""
+    if not path.is_file():
+        return []
+    line = first_lines(path)[0]
+    separator = max(",;\t|", key=line.count)
+    try:
+        return [word.strip() for word in next(csv.reader([line], delimiter=separator), [])]
+    except csv.Error:
+        return []
 
 
 def decode(data: bytes, *, file: str, encoding: str | None = None) -> Text:

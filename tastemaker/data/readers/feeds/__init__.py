@@ -1,0 +1,1 @@
+"""Product feeds and exports: a catalogue without orders."""

@@ -1,0 +1,210 @@
+"""What product feeds have in common: names of columns, prices, stock words, and variants rolled up to their product.
+
+A shopper who bought the red shirt in M is not to be recommended the red shirt in L: the item is the product, and the
+ids of its variants become other names of it (`Tables.aliases`), so that orders which name a variant are understood.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from tastemaker.data.problems import counted, problem_table
+from tastemaker.data.readers.markup import page_text
+from tastemaker.data.readers.prices import parse_prices
+from tastemaker.data.rules import DUPLICATE
+from tastemaker.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from tastemaker.data.readers.table import Table
+
+AVAILABILITY = ("in_stock", "backorder", "preorder", "out_of_stock")
+"""Words of the column "availability"; of the variants of a product the foremost counts."""
+STOCK_WORDS = {
+    "instock": "in_stock",
+    "outofstock": "out_of_stock",
+    "backordered": "backorder",
+    "onbackorder": "backorder",
+}
+LOWEST = ("price", "sale_price", "compare_at_price")
+
+
+def plain_name(header: str) -> str:
+    """Return the name of a column in lower case with "_" for all that is no letter or digit."""
+    return re.sub(r"\W+", "_", header.removeprefix("g:").strip().lower()).strip("_") or "column"
+
+
+def with_plain_names(table: Table) -> Table:
+    """Give every column its plain name; the second of two equal ones gets a trailing "_"."""
+    names: dict[str, str] = {}
+    for column in table.frame.columns:
+        name = plain_name(column)
+        while name in names.values():
+            name += "_"
+        names[column] = name
+    return table.with_frame(table.frame.rename(names))
+
+
+def choose(table: Table, wanted: Mapping[str, Sequence[str]], *, needed: Iterable[str], format: str) -> Table:
+    """Call columns by one name each, whichever of several headers a release uses; the others keep theirs.
+
+    Args:
+        table: with plain names.
+        wanted: name -> plain names under which the column may stand, the first that is there counts.
+        needed: names without which the file is not of the format.
+        format: its name, for messages.
+
+    Raises:
+        DataError: a needed column is missing.
+    """
+    columns = table.frame.columns
+    found = {name: next((word for word in words if word in columns), None) for name, words in wanted.items()}
+    for name in needed:
+        if found[name] is None:
+            words = " or ".join(f"'{word}'" for word in wanted[name])
+            raise DataError(
+                f"{table.file}: no column {words}, which a file of the format {format} has; found: {', '.join(columns)}"
+            )
+    old = {word: name for name, word in found.items() if word is not None}
+    taken = {column: f"{column}_" for column in columns if column in old.values() and column not in old}
+    frame = table.frame.rename({**taken, **{word: name for word, name in old.items() if word != name}})
+    absent = [pl.lit(None, dtype=pl.String).alias(name) for name, word in found.items() if word is None]
+    filled = [pl.col(name).replace("", None) for name, dtype in frame.schema.items() if dtype == pl.String]
+    return table.with_frame(frame.with_columns(filled).with_columns(absent))
+
+
+def with_prices(table: Table, *columns: str) -> Table:
+    """Parse columns of prices; the first one's currencies go to "currency" unless the table has that column filled."""
+    frame, notes, problems = table.frame, [], []
+    for place, column in enumerate(columns):
+        found = parse_prices(frame[column], table.lines, file=table.file)
+        frame = frame.with_columns(found.amount)
+        problems.append(found.problems)
+        notes += [found.words] if found.words else []
+        if place == 0 and ("currency" not in frame.columns or not frame["currency"].count()):
+            frame = frame.with_columns(found.currency)
+    currencies = frame["currency"].drop_nulls().unique().sort().to_list()
+    if len(currencies) > 1:
+        notes.append(f"{table.file}: prices in several currencies ({', '.join(currencies)}); they are not converted")
+    return table.with_problems(*problems).with_frame(frame, *notes)
+
+
+def with_texts(table: Table, *columns: str) -> Table:
+    """Turn HTML into the text that a browser shows, and say of how many products."""
+    notes, texts = [], []
+    for column in columns:
+        old = table.frame[column]
+        new = pl.Series(column, [text and page_text(text) for text in old.to_list()], dtype=pl.String)
+        changed = int((new != old).sum())
+        if changed:
+            notes.append(
+                f"{table.file}: column '{column}': markup, entities or odd spaces removed in {counted(changed, 'row')}"
+            )
+        texts.append(new.set(new == "", None))
+    return table.with_frame(table.frame.with_columns(texts), *notes)
+
+
+def stock_words(column: pl.Expr) -> pl.Expr:
+    """Return "in stock", "In_Stock" or "https://schema.org/InStock" as one of `AVAILABILITY`; others as they are."""
+    word = column.str.split("/").list.last().str.to_lowercase().str.strip_chars().str.replace_all(r"[\s_-]+", "_")
+    return word.replace(STOCK_WORDS)
+
+
+def category_path(column: pl.Expr) -> pl.Expr:
+    """Split "Home > Kitchen > Pots" into its names."""
+    parts = column.str.split(">").list.eval(pl.element().str.strip_chars())
+    return parts.list.eval(pl.element().filter(pl.element() != ""))
+
+
+def without_repeats(table: Table, column: str, *, header: str) -> Table:
+    """Report the rows whose id an earlier row has, and leave them out."""
+    ids = table.frame[column]
+    again = ~ids.is_first_distinct() & ids.is_not_null()
+    found = problem_table(
+        table.lines.filter(again),
+        ids.filter(again),
+        file=table.file,
+        column=header,
+        rule=DUPLICATE.name,
+        hint=DUPLICATE.hint,
+    )
+    return table.with_problems(found).filter(~again)
+
+
+def aliases(table: Table, kinds: Mapping[str, str]) -> pl.DataFrame:
+    """Return under which other ids products may be named: columns alias, item_id and kind.
+
+    Args:
+        table: rows of products or variants with the column item_id of the product.
+        kinds: column of such ids -> what it is called in messages, the surest first.
+    """
+    empty = pl.DataFrame(schema={"alias": pl.String, "item_id": pl.String, "kind": pl.String})
+    found = [
+        table.frame.select(alias=pl.col(column).cast(pl.String), item_id=pl.col("item_id"), kind=pl.lit(kind))
+        for column, kind in kinds.items()
+        if column in table.frame.columns
+    ]
+    return pl.concat([empty, *found]).drop_nulls().filter(pl.col("alias") != "").unique(maintain_order=True)
+
+
+def roll_up(table: Table, given: Sequence[str]) -> Table:
+    """Return one row a product, item_id, from rows of variants; rows with a problem are left out before.
+
+    Of each column the first value counts that is there; of prices the lowest, of stock words the most available; of
+    "options" (lists such as ["Colour: red"]) all values by name, as text. "hidden" is true if it is for all variants.
+    Columns that are empty throughout are dropped.
+
+    Args:
+        table: the rows.
+        given: columns that the file has, to be named if they are empty.
+    """
+    bad = table.lines.is_in(table.problems["line"].unique().implode())
+    table = table.filter(~bad)
+    frame = table.frame.with_columns(
+        pl.coalesce("item_id", pl.format("\0{}", pl.int_range(pl.len()))).alias("\0product"),
+        table.lines.alias("\0line"),
+    )
+    takes = []
+    for name, dtype in table.frame.schema.items():
+        column = pl.col(name)
+        if name in LOWEST:
+            takes.append(column.min())
+        elif name == "availability":
+            rank = column.replace_strict(AVAILABILITY, list(range(len(AVAILABILITY))), default=len(AVAILABILITY))
+            takes.append(column.filter(column.is_not_null()).sort_by(rank.filter(column.is_not_null())).first())
+        elif name == "hidden":
+            takes.append(column.all())
+        elif name == "options":
+            takes.append(column.list.explode(keep_nulls=False, empty_as_null=False).unique(maintain_order=True))
+        elif dtype == pl.List(pl.String):
+            takes.append(column.filter(column.list.len() > 0).first())
+        else:
+            takes.append(column.drop_nulls().first())
+    rolled = frame.group_by("\0product", maintain_order=True).agg(
+        *takes, pl.col("\0line").first(), pl.len().alias("\0rows")
+    )
+    lines, rows = rolled["\0line"], rolled["\0rows"]
+    empty = [n for n in table.frame.columns if n != "item_id" and not rolled[n].count()]
+    rolled = rolled.drop("\0product", "\0line", "\0rows", *empty)
+    empty = [name for name in empty if name in given]
+    if "options" in rolled.columns:
+        words = pl.Series("options", [_by_name(row) for row in rolled["options"].to_list()], dtype=pl.String)
+        rolled = rolled.with_columns(words) if words.count() else rolled.drop("options")
+    notes = [f"{table.file}: empty in every row, not kept: {', '.join(empty)}"] if empty else []
+    if (rows > 1).any():
+        merged = f"{counted(int(rows.filter(rows > 1).sum()), 'row')} to {counted(int((rows > 1).sum()), 'product')}"
+        notes.append(f"{table.file}: rolled up {merged}; the lowest price counts")
+    return type(table)(table.file, rolled, lines, table.problems, (*table.notes, *notes))
+
+
+def _by_name(options: Iterable[str] | None) -> str | None:
+    """Write ["Size: S", "Size: M", "Colour: red"] as "Size: S, M; Colour: red"."""
+    names: dict[str, list[str]] = {}
+    for option in options or ():
+        name, _, value = option.partition(": ")
+        names.setdefault(name, []).append(value)
+    return "; ".join(f"{name}: {', '.join(values)}" for name, values in names.items()) or None

@@ -1,0 +1,230 @@
+"""Google Analytics 4 events as JSON lines: the BigQuery export, the Measurement Protocol, or logged dataLayer pushes.
+
+One row an item of an event. Kept are the events in which a shopper turns to a product (`EVENTS`); lists that were
+shown, removals, refunds and all other events are counted and left out. event_type is GA4's event name. The user is
+user_id; where that is missing, the one user_id that goes with the device's user_pseudo_id everywhere else, else that
+id itself. Events without both (no consent) are counted and left out. event_timestamp is in microseconds. price,
+quantity and currency are of the purchase; session_id is ga_session_id. What the last lines say of a product (item_name,
+item_brand, item_category to item_category5, price) is its record.
+
+The export is sharded: put the files behind each other (cat events-*.json > events.jsonl; gzip files too).
+https://support.google.com/analytics/answer/7029846, https://developers.google.com/analytics/devguides/collection/ga4/ecommerce
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from tastemaker.data.problems import counted
+from tastemaker.data.readers.json_lines import first_objects, parse_json_lines, tabulate
+from tastemaker.data.readers.table import Table, Tables, row_problems
+from tastemaker.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from tastemaker.progress import Progress
+
+NAME = "ga4"
+EVENTS = ("view_item", "select_item", "add_to_cart", "add_to_wishlist", "begin_checkout", "purchase")
+NOT_SET = ("", "(not set)", "(not provided)", "(data deleted)")
+TIMES = ("event_timestamp", "timestamp_micros", "timestamp", "event_time")
+USERS = ("user_id", "userId")
+DEVICES = ("user_pseudo_id", "client_id", "clientId", "app_instance_id")
+CATEGORIES = ("item_category", *(f"item_category{level}" for level in range(2, 6)))
+
+
+class _Event(NamedTuple):
+    """What is kept of an event."""
+
+    name: str
+    user: Any
+    device: Any
+    columns: dict[str, Any]
+    items: Any
+
+
+def recognises(source: Path) -> bool:
+    """Whether one of the first lines of a file is an event of GA4 with items, or of its export."""
+    return source.is_file() and any(_is_event(row) for row in first_objects(source))
+
+
+def load(source: Path, progress: Progress) -> Tables:
+    """Read a file of events.
+
+    Raises:
+        DataError: no event with an item, or a file that cannot be read.
+    """
+    (path,) = progress([source], label="reading files")
+    ignored: Counter[str] = Counter()
+    parsed = parse_json_lines(path, keep=lambda row: list(_events(row, ignored)))
+    events = [(line, event) for line, row in zip(parsed.numbers, parsed.rows, strict=True) for event in row]
+    people = _people(event for _, event in events)
+    rows: list[dict[str, Any]] = []
+    lines: list[int] = []
+    records: dict[str, dict[str, Any]] = {}
+    broken: list[tuple[int, str]] = []
+    unknown = 0
+    for line, event in events:
+        user = event.user or people.get(event.device, event.device)
+        if not isinstance(event.items, list) or not all(isinstance(item, dict) for item in event.items):
+            broken.append((line, str(event.items)))
+        elif not user:
+            unknown += 1
+        else:
+            rows += [{**_interaction(item, event), "user_id": user} for item in event.items]
+            lines += [line] * len(event.items)
+            for item in event.items:
+                _update(records, item)
+    hint = "items is a list of objects with item_id, item_name and more"
+    problems = row_problems(
+        [n for n, _ in broken], [text for _, text in broken], file=parsed.file, rule="bad-items", hint=hint
+    )
+    if not rows and not problems.height and not parsed.problems.height:
+        raise DataError(f"{path}: no item in any event of {', '.join(EVENTS)}; found: {_counts(ignored) or 'no event'}")
+    notes = [f"{path}: events left out: {_counts(ignored)}"] if ignored else []
+    notes += (
+        [f"{path}: left out, nobody to be named by user_id or device: {counted(unknown, 'event')}"] if unknown else []
+    )
+    notes += [f"{path}: {counted(len(people), 'device')} counted as the one user who signed in there"] if people else []
+    log = tabulate(parsed._replace(rows=rows, numbers=lines), ids=_ids).with_problems(problems)
+    log = log.with_frame(_times(log.frame), *notes)
+    return Tables(log, _items(parsed.file, records), partial=("items",))
+
+
+def _ids(names: list[str]) -> list[str]:
+    return [name for name in ("user_id", "item_id") if name in names]
+
+
+def _is_event(row: dict[str, Any]) -> bool:
+    if isinstance(row.get("event_name"), str) and "item_id" not in row:
+        return any(name in row for name in ("event_timestamp", "event_params", "items", "user_pseudo_id"))
+    if isinstance(row.get("events"), list) and ("client_id" in row or "app_instance_id" in row):
+        return True
+    ecommerce = row.get("ecommerce")
+    return isinstance(row.get("event"), str) and isinstance(ecommerce, dict) and "items" in ecommerce
+
+
+def _events(row: dict[str, Any], ignored: Counter[str]) -> Iterator[_Event]:
+    """Yield the events of a line that are kept."""
+    parts = row.get("events") if "event_name" not in row else None
+    for part in parts if isinstance(parts, list) else [row]:
+        if not isinstance(part, dict):
+            continue
+        name = next((part[key] for key in ("event_name", "event", "name") if isinstance(part.get(key), str)), "")
+        places = [place for key in ("ecommerce", "params") if isinstance(place := part.get(key), dict)]
+        params = _params(part.get("event_params"))
+        items: Any = next((place["items"] for place in (part, *places) if place.get("items") is not None), [])
+        if name not in EVENTS or items == []:
+            ignored[name if name not in EVENTS else f"{name} without items"] += 1
+            continue
+        sources = (part, *places, params, row)
+        columns = {
+            "timestamp": _first(sources, TIMES),
+            "session_id": _first(sources, ("ga_session_id", "session_id")),
+            "transaction_id": _first(sources, ("transaction_id",)),
+            "currency": _first(sources, ("currency",)),
+        }
+        yield _Event(name, _first(sources, USERS), _first(sources, DEVICES), columns, items)
+
+
+def _params(params: Any) -> dict[str, Any]:  # noqa: ANN401  # any JSON value
+    """Return the event parameters of the export, a list of {"key", "value": {"string_value", ...}}, as an object."""
+    if not isinstance(params, list):
+        return params if isinstance(params, dict) else {}
+    found = {}
+    for one in params:
+        value = one.get("value") if isinstance(one, dict) else None
+        if isinstance(value, dict) and isinstance(one.get("key"), str):
+            found[one["key"]] = next((inner for inner in value.values() if inner is not None), None)
+    return found
+
+
+def _first(places: Iterable[dict[str, Any]], names: tuple[str, ...]) -> Any:  # noqa: ANN401  # any JSON value
+    return next((place[name] for place in places for name in names if _is_set(place.get(name))), None)
+
+
+def _is_set(value: Any) -> bool:  # noqa: ANN401  # any JSON value
+    return value is not None and not (isinstance(value, str) and value.strip() in NOT_SET)
+
+
+def _people(events: Iterable[_Event]) -> dict[Any, Any]:
+    """Return device -> user for the devices on which exactly one user signed in."""
+    seen: dict[Any, set[Any]] = {}
+    for event in events:
+        if isinstance(event.user, str | int) and isinstance(event.device, str | int):
+            seen.setdefault(event.device, set()).add(event.user)
+    return {device: next(iter(users)) for device, users in seen.items() if len(users) == 1}
+
+
+def _interaction(item: dict[str, Any], event: _Event) -> dict[str, Any]:
+    item_id = item.get("item_id")
+    columns = {**event.columns, "currency": event.columns["currency"] or item.get("currency")}
+    return {
+        "item_id": item_id if _is_set(item_id) else None,
+        "event_type": event.name,
+        **columns,
+        "price": _number(item.get("price")),
+        "quantity": _number(item.get("quantity")),
+    }
+
+
+def _update(records: dict[str, dict[str, Any]], item: dict[str, Any]) -> None:
+    """Write what a line says of a product over what earlier ones said."""
+    item_id = item.get("item_id")
+    if not isinstance(item_id, str | int) or isinstance(item_id, bool) or not _is_set(item_id):
+        return
+    path = [item[name] for name in CATEGORIES if _is_set(item.get(name)) and isinstance(item[name], str)]
+    said = {
+        **{name: item.get(f"item_{source}") for name, source in (("title", "name"), ("brand", "brand"))},
+        "categories": path or None,
+        "price": item.get("price"),
+    }
+    record = records.setdefault(str(item_id), {"item_id": str(item_id)})
+    kinds: dict[str, tuple[type, ...]] = {"categories": (list,), "price": (int, float, str)}
+    record.update({name: v for name, v in said.items() if _is_set(v) and isinstance(v, kinds.get(name, (str,)))})
+
+
+def _times(frame: pl.DataFrame) -> pl.DataFrame:
+    """Drop the columns that hold nothing, times among them: the order of the rows counts then."""
+    return frame.drop(name for name in frame.columns if name not in ("user_id", "item_id") and not frame[name].count())
+
+
+def _items(file: str, records: dict[str, dict[str, Any]]) -> Table | None:
+    """Return what the last lines say of each product; a row number stands for the line, which is not one."""
+    if not records:
+        return None
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        "item_id": pl.String,
+        "title": pl.String,
+        "brand": pl.String,
+        "categories": pl.List(pl.String),
+    }
+    rows = list(records.values())
+    frame = pl.DataFrame(
+        {name: pl.Series([row.get(name) for row in rows], dtype=kind) for name, kind in schema.items()}
+    )
+    amounts = [_number(row.get("price")) for row in rows]
+    prices = pl.Series(
+        "price", [None if isinstance(one, str) else one for one in amounts], dtype=pl.Float64, strict=False
+    )
+    frame = frame.with_columns(prices)
+    return Table(f"{file} (products)", frame, pl.int_range(1, frame.height + 1, eager=True))
+
+
+def _number(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    """Return a number that is written as text, as in the export, as a number; anything else as it is."""
+    if not _is_set(value) or not isinstance(value, str):
+        return value if _is_set(value) else None
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{name or 'without a name'} {count:,}" for name, count in counts.most_common(12))

@@ -1,0 +1,223 @@
+"""Event streams of Google Analytics 4, Gorse and Metarank, from files as the systems write them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tastemaker.data.readers import detect, read, read_items, validate
+from tastemaker.errors import DataError
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+def events(data, *columns):
+    """The log as (user id, item id, further columns)."""
+    ids = zip(data.users.ids(data.log["user"].to_numpy()), data.items.ids(data.log["item"].to_numpy()), strict=True)
+    return [(*pair, *row[1:]) for pair, row in zip(ids, data.log.select("user", *columns).rows(), strict=True)]
+
+
+def lines(*rows):
+    """Rows as JSON lines."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        ("ga4.jsonl", "ga4"),
+        ("datalayer.jsonl", "ga4"),
+        ("measurement_protocol.jsonl", "ga4"),
+        ("gorse", "gorse"),
+        ("metarank.jsonl", "metarank"),
+    ],
+)
+def test_each_is_told_by_content(name, format):
+    assert detect(SAMPLES / name) == format
+    assert validate(SAMPLES / name).ok
+
+
+def test_ga4_export():
+    data, report = read(SAMPLES / "ga4.jsonl")
+    assert events(data, "timestamp", "event_type", "price", "quantity", "session_id", "transaction_id") == [
+        ("anna", "MUG-1", 1704445210, "view_item", 12.0, None, "11", None),  # by device, before she signed in
+        ("anna", "MUG-1", 1704445300, "purchase", 11.5, 2.0, "11", "T1"),
+        ("anna", "LS-M", 1704445300, "purchase", 45.0, 1.0, "11", "T1"),
+        ("dev.2", "0042", 1704445500, "add_to_cart", None, None, None, None),
+    ]
+    mug = data.items.frame.row(0, named=True)
+    assert mug == {
+        "id": "MUG-1",
+        "title": "Enamel mug, blue",
+        "brand": "Kaffa",
+        "categories": ["Home", "Kitchen"],
+        "price": 11.5,
+    }
+    notes = "\n".join(report.notes)
+    for words in (
+        "timestamps are microseconds",
+        "events left out: session_start 1, view_item_list 1",
+        "nobody to be named by user_id or device: 1 event",
+        "1 device counted as the one user who signed in there",
+    ):
+        assert words in notes
+
+
+def test_ga4_data_layer_and_measurement_protocol():
+    data, _ = read(SAMPLES / "datalayer.jsonl")
+    assert events(data, "timestamp", "event_type", "price") == [
+        ("dev.1", "MUG-1", 1704445200, "view_item", 12.0),
+        ("dev.1", "MUG-1", 1704445320, "purchase", 12.0),
+        ("dev.1", "TT-1", 1704445320, "purchase", 8.0),
+    ]
+    data, _ = read(SAMPLES / "measurement_protocol.jsonl")
+    assert events(data, "timestamp", "event_type", "currency") == [
+        ("anna", "MUG-1", 1704445200, "add_to_cart", "EUR"),
+        ("anna", "MUG-1", 1704445260, "purchase", None),
+    ]
+
+
+def test_ga4_devices_of_two_users_stay_devices(tmp_path):
+    event = {"event_name": "view_item", "event_timestamp": "1704445200000000", "items": [{"item_id": "a"}]}
+    path = tmp_path / "e.jsonl"
+    path.write_text(
+        lines(*({**event, "user_pseudo_id": "d", "user_id": user} for user in ("u", "v", "(not set)", None)))
+    )
+    data, _ = read(path)
+    assert sorted(user for user, _ in events(data)) == ["d", "d", "u", "v"]
+
+
+def test_ga4_problems_are_named(tmp_path):
+    event = {"event_name": "purchase", "event_timestamp": 1704445200000000, "user_pseudo_id": "d"}
+    path = tmp_path / "e.jsonl"
+    path.write_text(
+        lines(
+            {**event, "items": [{"item_id": "a", "price": "9.5"}]},
+            {**event, "items": "a"},
+            {**event, "items": [{"item_name": "b"}]},
+            {**event, "items": [{"item_id": ["c"]}]},
+            {**event, "items": [{"item_id": "d", "price": "dear"}]},
+            {**event, "event_timestamp": 1704445200, "items": [{"item_id": "e"}]},
+        )
+        + "{oops\n"
+    )
+    found = [(p.line, p.column, p.value, p.rule) for p in validate(path).problems]
+    assert found == [
+        (2, None, "a", "bad-items"),
+        (3, "item_id", None, "empty-id"),
+        (4, "item_id", '["c"]', "wrong-type"),
+        (5, "price", "dear", "not-a-number"),
+        (6, "timestamp", "1704445200", "other-unit"),
+        (7, None, "{oops", "bad-json"),
+    ]
+    data, _ = read(path, max_bad=6)
+    assert events(data) == [("d", "a")]
+
+
+def test_ga4_without_shopping_says_what_there_is(tmp_path):
+    path = tmp_path / "e.jsonl"
+    path.write_text(lines({"event_name": "page_view", "event_timestamp": "1", "user_pseudo_id": "d"}))
+    with pytest.raises(DataError, match=r"no item in any event of view_item.*found: page_view 1"):
+        read(path)
+
+
+def test_gorse_folder():
+    data, _ = read(SAMPLES / "gorse")
+    assert events(data, "timestamp", "event_type", "value") == [
+        ("anna", "MUG-1", 1704445320, "purchase", 1.0),
+        ("ben", "MUG-1", 1704355200, "read", 2.5),
+        ("ben", "0042", 1704445200, "read", 0.0),
+    ]
+    assert data.items.frame.to_dicts() == [
+        {
+            "id": "MUG-1",
+            "title": "Enamel mug",
+            "brand": "Kaffa",
+            "price": 12.5,
+            "categories": ["Home", "Kitchen"],
+            "hidden": False,
+            "created_at": "2023-06-01T00:00:00Z",
+            "labels": '{"material": "enamel"}',
+        },
+        {"id": "0042", "title": "Tea towel", "hidden": True}
+        | dict.fromkeys(("brand", "price", "categories", "created_at", "labels")),
+    ]
+    assert data.users.frame.rows() == [("anna", '{"city": "Porto", "age": 34}', ""), ("ben", None, "wholesale")]
+
+
+def test_gorse_files_by_content_alone(tmp_path):
+    folder = tmp_path / "dump"
+    shutil.copytree(SAMPLES / "gorse", folder)
+    (folder / "feedback.jsonl").rename(folder / "part-0.json")
+    assert len(read(folder)[0]) == 3
+    assert len(read(folder / "part-0.json")[0]) == 3
+    assert len(read_items(folder)[0]) == len(read_items(folder / "items.jsonl")[0]) == 2
+    with pytest.raises(DataError, match="users of Gorse, but no feedback"):
+        read(folder / "users.jsonl")
+    shutil.copy(folder / "part-0.json", folder / "part-1.json")
+    with pytest.raises(DataError, match=r"part-0.json and part-1.json both hold feedback"):
+        read(folder)
+
+
+def test_gorse_zeros_say_nothing(tmp_path):
+    row = {"FeedbackType": "read", "UserId": "u", "ItemId": "i", "Value": 0, "Timestamp": "0001-01-01T00:00:00Z"}
+    path = tmp_path / "feedback.json"
+    path.write_text(lines(row))
+    data, report = read(path)
+    assert not data.has_values
+    assert not data.has_timestamps
+    assert any("every Value is 0" in note for note in report.notes)
+    path.write_text(lines(row, {**row, "ItemId": {"a": 1}}))
+    assert [(p.line, p.column, p.rule) for p in validate(path).problems] == [(2, "item_id", "wrong-type")]
+
+
+def test_metarank():
+    data, report = read(SAMPLES / "metarank.jsonl")
+    assert events(data, "timestamp", "event_type", "session_id", "request_id", "event_id", "count") == [
+        ("anna", "MUG-1", 1704445204, "click", "s1", "r1", "e4", None),
+        ("s2", "0042", 1704445205, "purchase", "s2", None, "e5", 2),
+    ]
+    assert data.items.frame.to_dicts() == [
+        {"id": "MUG-1", "title": "Enamel mug", "price": 11.5, "colours": ["blue", "white"]},
+        {"id": "0042", "title": "Tea towel", "price": None, "colours": None},
+    ]
+    assert data.users.frame.rows() == [("anna", 34), ("s2", None)]
+    notes = "\n".join(report.notes)
+    for words in ("not read: 1 ranking event", "session counts as one: 1 interaction", "field 'name' taken as title"):
+        assert words in notes
+
+
+def test_metarank_problems(tmp_path):
+    event = {"event": "interaction", "id": "e", "timestamp": "1704445200000", "user": "u", "type": "click", "item": "i"}
+    path = tmp_path / "events.jsonl"
+    path.write_text(
+        lines(
+            event,
+            {**event, "item": None},
+            {**event, "event": "deletion"},
+            {"event": "item", "id": "x", "timestamp": "1", "item": ["i"], "fields": []},
+            {**event, "user": None},
+            {**event, "fields": [{"name": "item_id", "value": "j"}, "odd"]},
+        )
+    )
+    report = validate(path)
+    assert [(p.line, p.column, p.rule) for p in report.problems] == [
+        (2, None, "bad-event"),
+        (3, None, "bad-event"),
+        (4, "item_id", "wrong-type"),
+    ]
+    notes = "\n".join(report.notes)
+    assert "left out, neither user nor session: 1 interaction" in notes
+    assert "fields not read, as the event has them: item_id" in notes
+    assert events(read(path, max_bad=3)[0]) == [("u", "i"), ("u", "i")]
+
+
+def test_metarank_items_alone(tmp_path):
+    path = tmp_path / "items.jsonl"
+    path.write_text(lines({"event": "item", "id": "e", "timestamp": "1", "item": "i", "fields": []}))
+    assert len(read_items(path)[0]) == 1
+    with pytest.raises(DataError, match="products only"):
+        read(path)
