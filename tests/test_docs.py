@@ -29,7 +29,9 @@ def load_script(name: str):
     return module
 
 
-@pytest.mark.parametrize("page", ["quickstart.md", "concepts.md", "measures.md", "guards.md"])
+@pytest.mark.parametrize(
+    "page", ["quickstart.md", "concepts.md", "measures.md", "guards.md", "rules.md", "experiments.md"]
+)
 def test_the_page_runs(page, tmp_path):
     """Run every sh and python block of a page in order, in one folder."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

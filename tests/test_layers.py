@@ -17,7 +17,7 @@ LAYERS = [
     {"addresses", "errors", "progress", "types", "characters", "folders", "drafts", "json_values", "provenance"},
     {"deadlines"},
     {"confusables", "defences", "redaction"},
-    {"configurable", "artifact", "disk_cache"},
+    {"configurable", "artifact", "disk_cache", "documents"},
     {"http_client", "gguf"},
     {"weights"},
     {"data"},

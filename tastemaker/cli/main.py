@@ -18,10 +18,12 @@ from tastemaker.cli import (
     demo,
     doctor,
     evaluate,
+    experiment,
     fit,
     models,
     prompts,
     recommend,
+    rules,
     search,
     serve,
     tune,
@@ -50,6 +52,8 @@ app.command("benchmark")(benchmark.benchmark)
 app.command("search")(search.search)
 app.command("attack")(attack.attack)
 app.command("augment")(augment.augment)
+app.add_typer(rules.app, name="rules")
+app.add_typer(experiment.app, name="experiment")
 app.command("models")(models.models)
 app.command("codes")(codes.codes)
 app.command("prompts")(prompts.prompts)

@@ -24,6 +24,7 @@ def assign(experiment: Experiment, unit_id: str) -> str | None:
     """Return a shopper's variant, None if they take no part.
 
     Taking part and the variant are independent draws, so widening `traffic` at its end moves nobody between variants.
+    Of an interleaved experiment everyone who takes part sees all variants, whatever the answer.
 
     Args:
         experiment: the experiment; whether it runs now is the caller's question.

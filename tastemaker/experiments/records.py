@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -11,9 +10,9 @@ from tastemaker.configurable import Config
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
-IMPRESSIONS, EVENTS = "impressions.jsonl", "events.jsonl"
 _IGNORING = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
@@ -115,43 +114,6 @@ class Event(Config):
     value: float | None = None
     request_id: str | None = None
     position: int | None = None
-
-
-class Log(Protocol):
-    """Where impressions and events come from."""
-
-    def impressions(self) -> Iterable[ImpressionRecord]:
-        """Return the lists that were shown."""
-
-    def events(self) -> Iterable[EventRecord]:
-        """Return what shoppers did."""
-
-
-class JsonLines:
-    """A folder with impressions.jsonl and events.jsonl, one object a line.
-
-    Args:
-        folder: where they lie.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-
-    def impressions(self) -> Iterator[Impression]:
-        """Return the lists that were shown.
-
-        Raises:
-            DataError: no such file, or a line that is no impression.
-        """
-        return read_lines(self.folder / IMPRESSIONS, Impression)
-
-    def events(self) -> Iterator[Event]:
-        """Return what shoppers did.
-
-        Raises:
-            DataError: no such file, or a line that is no event.
-        """
-        return read_lines(self.folder / EVENTS, Event)
 
 
 R = TypeVar("R", bound=Config)

@@ -1,9 +1,10 @@
 """Business rules as data: what may be shown to whom, what is moved, pinned, capped or filled up. See docs/rules.md."""
 
-from tastemaker.rules.arranging import Arranged, Note
+from tastemaker.rules.arranging import Arranged
 from tastemaker.rules.asking import Context, Shopper
 from tastemaker.rules.columns import CatalogueColumns
 from tastemaker.rules.document import Rule, RuleSet
+from tastemaker.rules.notes import Note
 from tastemaker.rules.planning import CompiledRules, Plan, compile_rules, plan
 from tastemaker.rules.schema import Selection
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from tastemaker.configurable import Config, parse_config
+from tastemaker.documents import as_json_values, read_document
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.rules.schema import ACTIONS, When
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
+    from pathlib import Path
     from typing import Self
 
     from tastemaker.rules.schema import Action
@@ -116,25 +116,18 @@ class RuleSet:
         Raises:
             ConfigError: no such file, not TOML or JSON, or a mistake in it.
         """
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise ConfigError(f"{path}: cannot be read: {cause}") from error
-        notation = "JSON" if path.suffix == ".json" else "TOML"
-        try:
-            document = json.loads(text) if notation == "JSON" else tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
-            hint = "" if notation == "JSON" or not text.lstrip().startswith("{") else "; a JSON file is called .json"
-            raise ConfigError(f"{path}: not valid {notation}: {error}{hint}") from error
-        return cls.parse(document, place=str(path))
+        return cls.parse(read_document(path), place=str(path))
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what the document says: equal digests mean equal rules."""
-        written = json.dumps(self.document, sort_keys=True, default=str, ensure_ascii=True)
+        written = json.dumps(self.to_dict(), sort_keys=True, default=str, ensure_ascii=True)
         return hashlib.sha256(written.encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document in JSON values, for a store; `parse` reads it again."""
+        values: dict[str, Any] = as_json_values(dict(self.document))
+        return values
 
     def starts(self, moment: date) -> int:
         """Return when a day or a time begins, in milliseconds UTC."""

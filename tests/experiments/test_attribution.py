@@ -9,7 +9,8 @@ import pytest
 
 from tastemaker.errors import DataError
 from tastemaker.experiments.attribution import DAY, Crediting, attribute
-from tastemaker.experiments.records import Event, Impression, JsonLines
+from tastemaker.experiments.records import Event, Impression
+from tastemaker.experiments.sources import FolderSource
 
 
 def shown(request, items, *, at=0, user="u", variant="a", experiment="x"):
@@ -173,8 +174,8 @@ def test_json_lines(tmp_path):
     (tmp_path / "impressions.jsonl").write_text(json.dumps(impression) + "\n\n")
     event = {"event_id": "e", "user_id": "u", "item_id": "p", "event_type": "click", "timestamp": 2, "request_id": "r"}
     (tmp_path / "events.jsonl").write_text(json.dumps(event))
-    log = JsonLines(tmp_path)
-    assert credited(attribute(log.impressions(), log.events())) == [("r", "p", 0, "click", False)]
+    log = FolderSource(tmp_path)
+    assert credited(attribute(log.impressions(None, None), log.events())) == [("r", "p", 0, "click", False)]
 
 
 @pytest.mark.parametrize(
@@ -189,9 +190,9 @@ def test_bad_lines_have_a_place(tmp_path, line, message):
     good = json.dumps({"request_id": "q", "timestamp": 1, "item_ids": []})
     (tmp_path / "impressions.jsonl").write_text(f"{good}\n{line}\n")
     with pytest.raises(DataError, match=message):
-        list(JsonLines(tmp_path).impressions())
+        list(FolderSource(tmp_path).impressions(None, None))
 
 
 def test_no_file(tmp_path):
     with pytest.raises(DataError, match=r"events.jsonl: cannot be read: No such file"):
-        list(JsonLines(tmp_path).events())
+        list(FolderSource(tmp_path).events())

@@ -1,0 +1,82 @@
+"""`tastemaker rules`: what a rule document does to a catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from tastemaker.cli.loading import read_data
+from tastemaker.cli.output import FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, note, print_json, print_table
+from tastemaker.cli.store_options import STORE_OPTION, TENANT_OPTION, reading, writing
+from tastemaker.cli.times import milliseconds, now
+from tastemaker.data.problems import counted
+from tastemaker.rules import CatalogueColumns, RuleSet
+from tastemaker.rules.check import Checked, check
+
+app = typer.Typer(help="Business rules: what may be shown to whom, and what is moved or pinned.", no_args_is_help=True)
+
+
+@app.command("check")
+def check_rules(
+    file: Path = typer.Argument(metavar="FILE", help="Rules in TOML, or in JSON if the name ends in .json."),
+    data: str | None = typer.Option(
+        None, "--data", metavar="DIR", help="Also count the products that each rule touches in this shop."
+    ),
+    at: str | None = typer.Option(
+        None, "--at", metavar="TIME", help="Check for this time, e.g. 2026-11-27T18:00+01:00; now by default."
+    ),
+    format: str | None = FORMAT_OPTION,
+    max_bad: int = MAX_BAD_OPTION,
+    json: bool = JSON_OPTION,
+) -> None:
+    """Check a rule document; with --data, say how many products each rule touches and what it probably did not mean."""
+    rules = RuleSet.read(file)
+    moment = milliseconds(at, "--at")
+    if data is None:
+        if json:
+            print_json([{"rule": rule.name, "kind": rule.kind, "enabled": rule.enabled} for rule in rules.rules])
+        else:
+            print_table(["rule", "action", "enabled"], [[rule.name, rule.kind, rule.enabled] for rule in rules.rules])
+            note("no mistakes; with --data DIR the products that each rule touches are counted")
+        return
+    shop, _ = read_data(data, format=format, max_bad=max_bad)
+    found = check(rules, CatalogueColumns(shop.items.frame), now=now() if moment is None else moment)
+    if json:
+        print_json(asdict(found))
+        return
+    _print(found)
+
+
+@app.command("put")
+def put_rules(
+    file: Path = typer.Argument(metavar="FILE", help="Rules in TOML, or in JSON if the name ends in .json."),
+    store: str | None = STORE_OPTION,
+    tenant: str = TENANT_OPTION,
+) -> None:
+    """Put rules into a store as its newest version; a running service has its own route for that."""
+    rules = RuleSet.read(file)
+    with writing(store) as opened:
+        version = opened.put_rules(tenant, rules.to_dict(), "command line")
+    typer.echo(f"version {version}: {counted(len(rules.rules), 'rule')}")
+
+
+@app.command("show")
+def show_rules(store: str | None = STORE_OPTION, tenant: str = TENANT_OPTION) -> None:
+    """Print the newest rules of a store as JSON; what is printed can be checked and put again."""
+    with reading(store) as opened:
+        version, document = opened.get_rules(tenant)
+    note(f"version {version}")
+    print_json(document)
+
+
+def _print(found: Checked) -> None:
+    rows = [[one.rule, one.kind, one.holds, one.products, one.hides] for one in found.rules]
+    print_table(["rule", "action", "holds", "products", "hides"], rows)
+    typer.echo(f"a shopper of whom nothing is known may be shown {found.allowed:,} of {found.products:,} products")
+    for one in found.rules:
+        for warning in one.warnings:
+            note(f"warning: {one.rule}: {warning}")
+    for warning in found.warnings:
+        note(f"warning: {warning}")
