@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tastemaker.errors import MissingExtra
-from tastemaker.models.blending import FORMS, Opinions, hits
+from tastemaker.models.blending import CHOSEN_AT, FORMS, Opinions, hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 DEPTH = 150
 """Candidates of a question that the trees put in order: the best ones by the weighted sum."""
 LEAVES, RATE, ROUNDS, PATIENCE = 15, 0.05, 400, 40
+FOLDS = 4
+"""Parts of the questions; the trees of three are judged on the fourth."""
 LEAST_IN_LEAF = 100
 """Candidates that a leaf stands for at least; small calibration sets get smaller leaves."""
 ITEM_FACTS = ("log count", "share of purchases that are newest", "mean place", "log mean age", "log history length")
@@ -148,25 +150,78 @@ class Lists:
         there: Bool = (np.take_along_axis(asked.opinions.items, columns, 1) >= 0) & answered[:, None]
         return cls(numbers[there], target[there], there.sum(axis=1)[answered])
 
-    def data(self, *, beside: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+    @property
+    def weighted(self) -> Float32:
+        """The weighted sum of what the members say of each candidate, [N]."""
+        return self.numbers[:, 0]
+
+    def data(self) -> lightgbm.Dataset:
         """Return them as LightGBM reads them."""
         import lightgbm
 
-        return lightgbm.Dataset(self.numbers, self.target.astype(np.int32), group=self.sizes, reference=beside)
+        return lightgbm.Dataset(self.numbers, self.target.astype(np.int32), group=self.sizes)
+
+    def folds(self, *, seed: int) -> list[tuple[Int64, Int64]]:
+        """Part the questions into `FOLDS`; return for each the candidates of all the others, and its own."""
+        part = np.random.default_rng(seed).permutation(len(self.sizes)) % FOLDS
+        of_candidates = np.repeat(part, self.sizes)
+        return [(np.flatnonzero(of_candidates != fold), np.flatnonzero(of_candidates == fold)) for fold in range(FOLDS)]
 
 
-def grow(lists: Lists, *, judge: Lists | None, rounds: int = ROUNDS, seed: int) -> lightgbm.Booster:
-    """Grow trees; with `judge`, stop where its NDCG@10 gets no better."""
+def grow(lists: Lists, *, rounds: int, seed: int) -> lightgbm.Booster:
+    """Grow so many trees."""
     import lightgbm
 
-    least = max(1, min(LEAST_IN_LEAF, len(lists.target) // 1000))
-    settings = {
+    return lightgbm.train(_settings(lists, seed), lists.data(), rounds)
+
+
+def tried(lists: Lists, *, seed: int) -> tuple[int, Float64]:
+    """Try trees on questions that they were not grown on, each fold of the questions by the trees of the others.
+
+    One part of the questions would do to stop growing, but NDCG of a few thousand is so noisy that it stops anywhere.
+
+    Returns:
+        The number of trees after which the mean NDCG@10 over the folds gets no better, and what so many trees of the
+        other folds say of each candidate, [N].
+    """
+    import lightgbm
+
+    folds = lists.folds(seed=seed)
+    found = lightgbm.cv(
+        _settings(lists, seed),
+        lists.data(),
+        ROUNDS,
+        folds=folds,
+        callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
+        return_cvbooster=True,
+    )
+    boosters = found["cvbooster"]
+    rounds = max(1, boosters.best_iteration)
+    said = np.zeros(len(lists.target))
+    for (_, held_out), trees in zip(folds, boosters.boosters, strict=True):
+        said[held_out] = trees.predict(lists.numbers[held_out], num_iteration=rounds)
+    return rounds, said
+
+
+def ndcg(lists: Lists, scores: Float32 | Float64) -> float:
+    """Return the mean NDCG@10 of scored candidates, [N], each question having one target; ties count half ahead."""
+    question = np.repeat(np.arange(len(lists.sizes)), lists.sizes)
+    true = np.zeros(len(lists.sizes))
+    true[question[lists.target]] = scores[lists.target]
+    above = np.bincount(question, scores > true[question], minlength=len(lists.sizes))
+    equal = np.bincount(question, scores == true[question], minlength=len(lists.sizes)) - 1
+    places = above + equal / 2
+    return float(np.where(places < CHOSEN_AT, 1 / np.log2(places + 2), 0).mean())
+
+
+def _settings(lists: Lists, seed: int) -> dict[str, Any]:
+    return {
         "objective": "lambdarank",
         "metric": "ndcg",
-        "eval_at": [10],
+        "eval_at": [CHOSEN_AT],
         "num_leaves": LEAVES,
         "learning_rate": RATE,
-        "min_data_in_leaf": least,
+        "min_data_in_leaf": max(1, min(LEAST_IN_LEAF, len(lists.target) // 1000)),
         "lambda_l2": 1.0,
         "feature_fraction": 0.6,
         "bagging_fraction": 0.8,
@@ -176,11 +231,6 @@ def grow(lists: Lists, *, judge: Lists | None, rounds: int = ROUNDS, seed: int) 
         "force_row_wise": True,
         "verbose": -1,
     }
-    given = lists.data()
-    if judge is None:
-        return lightgbm.train(settings, given, rounds)
-    stop = lightgbm.early_stopping(PATIENCE, verbose=False)
-    return lightgbm.train(settings, given, rounds, valid_sets=[judge.data(beside=given)], callbacks=[stop])
 
 
 def order(trees: lightgbm.Booster, asked: Asked) -> Float32:

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 LEAST = 20
 """Fewer validation questions choose nothing."""
-PARTS = 10
-"""Two of so many parts of the questions take no part in growing trees that are judged."""
 
 
 class BlendConfig(configurable.Config):
@@ -158,24 +156,19 @@ class Blend(Recommender):
             self._grow(asked, first, seed=seed)
 
     def _grow(self, asked: Asked, first: Int32, *, seed: int) -> None:
-        """Grow trees on most questions; keep them if they beat the weights on the rest, then grow them on all.
+        """Grow trees if they beat the weights on questions that they were not grown on.
 
-        The rest is halved: one half says when to stop growing, the other one judges. The judge is told how the trees do
-        on questions that nothing of them was chosen on; the weights were chosen on all questions, which favours them.
+        How many trees, and whether at all, is judged by folds; then they are grown on all questions. The weights were
+        chosen on all of them, which favours them a little.
         """
-        part = np.random.default_rng(seed).permutation(len(first)) % PARTS
-        learnt, stop, judged = (np.flatnonzero(rows) for rows in (part > 1, part == 0, part == 1))
-        judge = asked.take(judged)
-        lists, ending = Lists.of(asked.take(learnt), first[learnt]), Lists.of(asked.take(stop), first[stop])
-        if not len(lists.sizes) or not len(ending.sizes):
-            return  # no member names a single target: nothing to learn from
-        trees = boosting.grow(lists, judge=ending, seed=seed)
-        by_weights = blending.ndcg(judge.weighted, judge.opinions.items, first[judged])
-        by_trees = blending.ndcg(boosting.order(trees, judge), judge.opinions.items, first[judged])
-        self._trials |= {"weights, judging questions": by_weights, "trees, judging questions": by_trees}
+        lists = Lists.of(asked, first)
+        if len(lists.sizes) < LEAST:
+            return  # the members name too few targets to learn from
+        rounds, said = boosting.tried(lists, seed=seed)
+        by_weights, by_trees = (boosting.ndcg(lists, one) for one in (lists.weighted, said))
+        self._trials |= {"weights, where a target is named": by_weights, "trees, where a target is named": by_trees}
         if by_trees > by_weights:
-            rounds = max(1, trees.best_iteration)
-            self._trees = boosting.grow(Lists.of(asked, first), judge=None, rounds=rounds, seed=seed)
+            self._trees = boosting.grow(lists, rounds=rounds, seed=seed)
 
     def _asked(self, opinions: Opinions, queries: Queries) -> Asked:
         return Asked(opinions, opinions.weighted(self._forms, self._weights), self._facts, queries)
