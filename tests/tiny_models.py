@@ -35,7 +35,7 @@ def _bpe(texts: list[str]):
 
 
 @cache
-def causal(kind: str = "Llama", *, layers: int = 2, seed: int = 0) -> str:
+def causal(kind: str = "Llama", *, layers: int = 2, seed: int = 0, context: int = 512) -> str:
     """A causal language model's folder: `kind` as transformers names it, 32 wide."""
     import torch
     import transformers
@@ -50,7 +50,7 @@ def causal(kind: str = "Llama", *, layers: int = 2, seed: int = 0) -> str:
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=context,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         initializer_range=0.1,

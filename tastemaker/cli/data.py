@@ -1,4 +1,4 @@
-"""`tastemaker data`: fetch, convert, describe and validate shop data."""
+"""`tastemaker data`: make an example, fetch, convert, describe and validate shop data."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tastemaker.cli.output import (
 from tastemaker.data import fetch as fetching
 from tastemaker.data import readers
 from tastemaker.data.describe import describe as describe_data
+from tastemaker.data.example import SHOPPERS, write_example
 from tastemaker.data.join import join as join_shops
 from tastemaker.data.problems import counted
 from tastemaker.data.write import Notation, write
@@ -33,12 +34,25 @@ if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.entities import Entities
 
-app = typer.Typer(help="Fetch, convert, describe and validate shop data.", no_args_is_help=True)
+app = typer.Typer(help="Make an example, fetch, convert, describe and validate shop data.", no_args_is_help=True)
 
 SHOWN = 50
 """Problems printed as a table; --json prints all."""
 FIRST = 5
 """Items named in a note."""
+
+
+@app.command()
+def example(
+    target: Path = typer.Argument(metavar="DEST", help="New folder: interactions.csv and items.csv."),
+    shoppers: int = typer.Option(
+        SHOPPERS, "--shoppers", min=1, help="A re-ranker needs at least 20 to choose its weight."
+    ),
+    json: bool = JSON_OPTION,
+) -> None:
+    """Write a made-up shop to try things on, in the form that yours has."""
+    data, _ = readers.read(write_example(target, shoppers=shoppers))
+    _tell(data, target, json=json)
 
 
 @app.command()
@@ -209,6 +223,11 @@ def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 def _write(data: Dataset, target: Path, notation: Notation, *, gzip: bool, overwrite: bool, json: bool) -> None:
     """Write the canonical folder and say what is in it."""
     write(data, target, format=notation, gzip=gzip, overwrite=overwrite)
+    _tell(data, target, json=json)
+
+
+def _tell(data: Dataset, target: Path, *, json: bool) -> None:
+    """Say what is in a folder that was written."""
     facts = {"folder": str(target), "users": data.n_users, "items": data.n_items, "interactions": len(data)}
     if json:
         print_json(facts)

@@ -120,12 +120,14 @@ def _check_origin(data: Dataset, rows: pl.DataFrame, parts: Split) -> None:
     }
     if not any(claims.values()):
         return
-    here = train_digest(parts.train)
+    here, name, seed = train_digest(parts.train), parts.protocol["split"], parts.protocol.get("split_seed")
+    cure = f"--split {name}" + ("" if seed is None else f" --seed {seed}")
+    if name == "leave-one-out":
+        cure += ", by which fit --split none makes its choices too"
     for what, said in ((what, said) for what, texts in claims.items() for said in texts):
         match = re.search(r"\btrain=(\w+)", said)
         if match is None or match[1] != here:
             raise DataError(
-                f"synthetic {what} ({said!r}) were not made from the train part of this "
-                f"{parts.protocol['split']} split (train={here}), so they could tell what is held out; "
-                "run tastemaker augment with the same --split and --seed, on the same data"
+                f"synthetic {what} ({said!r}) were not made from the train part of this {name} split (train={here}), "
+                f"so they could tell what is held out; run tastemaker augment on the same data with {cure}"
             )

@@ -10,6 +10,7 @@ import pytest
 from tastemaker import config
 from tastemaker.augment import run
 from tastemaker.data import readers
+from tastemaker.data.write import write
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.testing import tiny_shop
 
@@ -56,6 +57,25 @@ def test_every_row_has_its_provenance(tastemaker, shop, tmp_path):
     replaced = tastemaker(*words, "--overwrite")
     assert replaced.code == 0, replaced.err
     assert "switched off" in replaced.out
+
+
+def test_production_chooses_by_a_leave_one_out_split_and_says_so(tastemaker, refused, tmp_path):
+    write(tiny_shop(users=700), tmp_path / "shop")
+    config = tmp_path / "c.toml"
+    stage = '[[stage.member]]\nmodel = "item_knn"\nalpha = 0.5\n[[stage.member]]\nmodel = "popular"\n'
+    config.write_text(f'[[stage]]\nmodel = "blend"\n{stage}')
+    for split in ("leave-one-out", "temporal"):
+        keep = [word for kind in ("keywords", "interactions") for word in ("--kind", kind, "--keep", kind)]
+        words = ("augment", config, "--data", tmp_path / "shop", "--out", tmp_path / split, "--split", split, *keep)
+        assert tastemaker(*words).code == 0
+    fit = ("fit", config, "--split", "none", "--out", tmp_path / "m", "--data")
+    done = tastemaker(*fit, tmp_path / "leave-one-out", "--json")
+    assert done.code == 0, done.err
+    assert done.json()["reports"][0]["ndcg@10_on_validation"], "it chose"
+    answer = tastemaker("recommend", tmp_path / "m", "--user", "u001", "--explain", "--json").json()
+    assert len(answer["item_ids"]) == len(answer["reasons"]) == 10
+    said = refused(*fit, tmp_path / "temporal")
+    assert "augment on the same data with --split leave-one-out, by which fit --split none makes its choices too" in said
 
 
 def test_mistakes_are_named(refused, shop, tmp_path):
