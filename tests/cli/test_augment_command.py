@@ -75,7 +75,9 @@ def test_production_chooses_by_a_leave_one_out_split_and_says_so(tastemaker, ref
     answer = tastemaker("recommend", tmp_path / "m", "--user", "u001", "--explain", "--json").json()
     assert len(answer["item_ids"]) == len(answer["reasons"]) == 10
     said = refused(*fit, tmp_path / "temporal")
-    assert "augment on the same data with --split leave-one-out, by which fit --split none makes its choices too" in said
+    assert (
+        "augment on the same data with --split leave-one-out, by which fit --split none makes its choices too" in said
+    )
 
 
 def test_mistakes_are_named(refused, shop, tmp_path):

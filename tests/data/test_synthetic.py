@@ -62,9 +62,12 @@ def test_every_split_sets_them_aside(name):
 def test_rows_that_were_proposed_from_another_part_are_refused():
     shop = tiny_shop(users=120)
     whole = with_rows(shop, shop, [0], [39])
-    with pytest.raises(DataError, match=r"were not made from the train part .* augment on the same data with --split leave-one-out, by which fit"):
+    with pytest.raises(
+        DataError,
+        match=r"were not made from the train part .* augment on the same data with --split leave-one-out, by which fit",
+    ):
         leave_one_out(whole)
-    with pytest.raises(DataError, match="with --split temporal$"):
+    with pytest.raises(DataError, match=r"with --split temporal$"):
         SPLITS["temporal"](with_rows(shop, leave_one_out(shop).train, [0], [39]))
 
 
