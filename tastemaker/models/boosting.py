@@ -195,7 +195,7 @@ def tried(lists: Lists, *, seed: int) -> tuple[int, Float64]:
         callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
         return_cvbooster=True,
     )
-    boosters = found["cvbooster"]
+    boosters: Any = found["cvbooster"]
     rounds = max(1, boosters.best_iteration)
     said = np.zeros(len(lists.target))
     for (_, held_out), trees in zip(folds, boosters.boosters, strict=True):
