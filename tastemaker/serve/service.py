@@ -38,6 +38,7 @@ class Service:
     def __init__(self, settings: Settings, *, keys: Sequence[Keys] = ()) -> None:
         self.settings = settings
         self.engines: dict[str, Engine] = {}
+        self._waiting: dict[str, Live] = {}  # models to be active from the start
         self.stopping = False
         self.access = Accesses(list(keys), tenant=TENANT)
         self.limits = Limits(settings)
@@ -45,6 +46,10 @@ class Service:
 
     async def start(self) -> None:
         """Begin what goes on beside requests."""
+        for tenant, live in self._waiting.items():
+            self.engines[tenant] = Engine(self.settings)
+            await self.engines[tenant].activate(live)
+        self._waiting.clear()
 
     async def stop(self) -> None:
         """End what goes on beside requests; called after the last one was answered."""
@@ -67,15 +72,13 @@ class Service:
         return Problem(400, str(error))
 
     def add_model(self, folder: Path, *, tenant: str = TENANT) -> Live:
-        """Load a saved model and let it answer for a tenant.
+        """Load a saved model that answers for a tenant from the start.
 
         Raises:
             ArtifactError, ConfigError, MissingExtra: it cannot be loaded.
         """
         live = Live.load(folder, version_of(folder))
-        if tenant not in self.engines:
-            self.engines[tenant] = Engine(self.settings)
-        self.engines[tenant].activate(live)
+        self._waiting[tenant] = live
         return live
 
     def engine(self, tenant: str) -> Engine:
@@ -92,7 +95,7 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether requests should come here."""
-        return not self.stopping and any(engine.holder.now is not None for engine in self.engines.values())
+        return not self.stopping and any(engine.views.now is not None for engine in self.engines.values())
 
 
 def version_of(folder: Path) -> str:

@@ -10,7 +10,7 @@ product without text gets no opinion.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import Field
@@ -59,6 +59,25 @@ class TextKNN(Recommender):
     def __init__(self, *, encoder: Encoder | None = None, **settings: Any) -> None:  # noqa: ANN401  # checked by the base
         super().__init__(encoder=encoder_or_default(encoder), **settings)
         self.encoder: Encoder
+
+    @classmethod
+    def of_catalogue(cls, items: Entities, *, encoder: Encoder | None = None) -> Self:
+        """Return a model of a catalogue alone, as it needs no interactions; `encoder` is fitted on its texts.
+
+        Raises:
+            DataError: no product has a text.
+        """
+        model = cls(encoder=encoder)
+        vectors = item_vectors(items, model.encoder, model=cls.name, progress=silent)
+        return cls.of_vectors(items, vectors, encoder=model.encoder)
+
+    @classmethod
+    def of_vectors(cls, items: Entities, vectors: Float32, *, encoder: Encoder) -> Self:
+        """Return a model of products whose vectors, [n, d] on the grid, a fitted encoder gave before."""
+        model = cls(encoder=encoder)
+        model._items = items
+        model._set(vectors)
+        return model
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Encode the catalogue; the log is not looked at."""

@@ -36,6 +36,7 @@ class Ask:
         explain: whether reasons are wanted.
         diversity: 0 for the best list, up to 1 for a varied one.
         seen: whether products of the history may be listed.
+        as_given: keep the offered products, also those that are hidden or barred by rules.
     """
 
     started: float
@@ -52,6 +53,7 @@ class Ask:
     explain: bool = False
     diversity: float = 0.0
     seen: bool = False
+    as_given: bool = False
 
 
 @dataclass(slots=True)
@@ -81,12 +83,14 @@ class Answer:
         strategy: who answered.
         shelf: the catalogue that the numbers belong to.
         items: the list.
-        variant: of an experiment; None outside.
+        experiment: that the shopper takes part in; None outside.
+        variant: of the experiment; None outside.
         degraded: what could not be done in time or at all, in a few words; empty where all went well.
         timings: milliseconds by step.
         missing: ids of the request that are not known.
         notes: what the caller should know.
         wish: how a wish was understood.
+        arranged: what business rules did, a line a product.
         took_ms: in all.
     """
 
@@ -95,12 +99,14 @@ class Answer:
     strategy: str
     shelf: Shelf
     items: list[Listed] = field(default_factory=list)
+    experiment: str | None = None
     variant: str | None = None
     degraded: list[str] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     wish: dict[str, Any] | None = None
+    arranged: list[dict[str, Any]] = field(default_factory=list)
     took_ms: float = 0.0
 
     def to_bytes(self) -> bytes:

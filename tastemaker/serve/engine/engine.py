@@ -10,60 +10,35 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import Ranking
 from tastemaker.errors import DataError
-from tastemaker.serve.engine.asks import Answer, Ask, Listed
+from tastemaker.serve.engine import business, explaining, listing
+from tastemaker.serve.engine.asked import Asked
+from tastemaker.serve.engine.asks import Answer, Ask
 from tastemaker.serve.engine.batching import Batcher
 from tastemaker.serve.engine.breaker import Breaker
 from tastemaker.serve.engine.gate import Gate
-from tastemaker.serve.engine.live import Holder, Live
 from tastemaker.serve.engine.retrieval import Found, Question
-from tastemaker.serve.engine.shoppers import Shopper, Shoppers
+from tastemaker.serve.engine.shoppers import Shoppers
+from tastemaker.serve.engine.views import Views
 from tastemaker.serve.engine.workers import Busy, Workers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tastemaker.serve.engine.asks import Strategy
-    from tastemaker.serve.engine.retrieval import Vector
-    from tastemaker.serve.engine.shelf import Shelf
+    from tastemaker.serve.engine.live import Live
+    from tastemaker.serve.engine.retrieval import Retriever, Vector
     from tastemaker.serve.engine.shoppers import Past
     from tastemaker.serve.settings import Settings
-    from tastemaker.types import Bool, Int32
+    from tastemaker.types import Bool
 
 FEW_OFF = 200
 """So many hidden products are skipped in longer lists; more of them are masked."""
-
-
-@dataclass(slots=True)
-class Asked:
-    """A request as it is worked on."""
-
-    ask: Ask
-    live: Live
-    shelf: Shelf
-    answer: Answer
-    end: float
-    history: Int32
-    unlisted: frozenset[int]
-    user: int = -1
-    words: str = ""
-    allowed: Bool | None = None
-    vector: Vector | None = None
-    keep_for: Shopper | None = None
-
-    def left(self) -> float:
-        """Return the seconds until the reserve begins."""
-        return self.end - time.perf_counter()
-
-    def query(self) -> Queries:
-        """Return the request as a query."""
-        users = np.array([self.user], dtype=np.int32)
-        return Queries.from_lists([self.history], texts=[self.words] if self.words else None, users=users)
 
 
 class Engine:
@@ -71,87 +46,89 @@ class Engine:
 
     Args:
         settings: of the service.
-        past: stored events of shoppers; None where nothing is stored.
+        past: stored shoppers; None where nothing is stored.
+
+    Attributes:
+        views: the model, catalogue and rules that answer now.
+        in_flight: requests under way.
+        language_model: the gate to the language model.
+        background: threads for what nobody waits for long.
     """
 
     def __init__(self, settings: Settings, *, past: Past | None = None) -> None:
         self.settings = settings
-        self.holder = Holder()
         self.in_flight = 0
-        calls = settings.language_model_calls
-        self._retrieving = Workers(1, waiting=1024, name="retrieve")
-        self.background = Workers(2, waiting=256, name="background")
-        self._explaining = Workers(1, waiting=32, name="explain")
+        self.background = Workers(2, waiting=1024, name="background")
+        self.views = Views(settings)
+        self.shoppers = Shoppers(past, self.background, most=settings.shoppers)
         self.language_model = Gate(
             "language model",
             Breaker(failures=settings.breaker_failures, pause=settings.breaker_pause),
-            Workers(calls, waiting=0, name="language-model"),
+            Workers(settings.language_model_calls, waiting=0, name="language-model"),
         )
         self.ranking = Gate("ranking", None, Workers(2, waiting=16, name="rank"))
-        self.shoppers = Shoppers(past, self.background, most=settings.shoppers)
-        self._batchers: dict[int, Batcher[Question, Found]] = {}
-        self._shelves: dict[int, Shelf] = {}
+        self._retrieving = Workers(1, waiting=1024, name="retrieve")
+        self._explaining = Workers(1, waiting=64, name="explain")
+        self._batchers: dict[int, tuple[bool, Batcher[Question, Found]]] = {}
 
-    def activate(self, live: Live) -> None:
-        """Let a loaded model answer from the next request on; those under way end with the one they began with."""
-        self.holder.exchange(live)
-        kept = {id(one) for one in (self.holder.now, self.holder.before) if one is not None}
-        self._batchers = {key: batcher for key, batcher in self._batchers.items() if key in kept}
-        self._shelves = {key: shelf for key, shelf in self._shelves.items() if key in kept}
-
-    def shelf_of(self, live: Live) -> Shelf:
-        """Return the catalogue as it is now, numbered for a model."""
-        return self._shelves.get(id(live), live.shelf)
-
-    async def recommend(self, ask: Ask) -> Answer:
+    async def recommend(self, ask: Ask, *, variants: Mapping[str, str] | None = None) -> Answer:
         """Answer a request.
+
+        Args:
+            ask: what is wanted.
+            variants: experiment -> variant of the shopper, for business rules.
 
         Raises:
             NotFitted: no model is active.
+            DataError: the budget is too short for the filters.
         """
         self.in_flight += 1
         try:
-            return await self._recommend(ask)
+            asked = await self._understand(ask, variants or {})
+            asked.lap("resolve", ask.started)
+            began = time.perf_counter()
+            strategy = self._who_answers(asked)
+            found = await self._retrieve(asked, strategy)
+            asked.lap("retrieve", began)
+            ranking, source = await self._rank(asked, found, strategy)
+            by_texts = strategy == "text" or (source == "text_knn" and asked.view.texts is not None)
+            listing.put_together(asked, ranking, source, by_texts=by_texts, new_items=self.settings.new_items)
+            if ask.explain:
+                await self._explain(asked)
+            asked.answer.took_ms = 1e3 * (time.perf_counter() - ask.started)
+            return asked.answer
         finally:
             self.in_flight -= 1
 
-    async def _recommend(self, ask: Ask) -> Answer:
-        asked = await self._understand(ask)
-        answer = asked.answer
-        self._lap(answer, "resolve", ask.started)
-        began = time.perf_counter()
-        found = await self._retrieve(asked)
-        self._lap(answer, "retrieve", began)
-        ranking = await self._rank(asked, found)
-        self._list(asked, ranking, found)
-        if ask.explain:
-            await self._explain(asked)
-        answer.took_ms = 1e3 * (time.perf_counter() - ask.started)
-        return answer
-
-    async def _understand(self, ask: Ask) -> Asked:
+    async def _understand(self, ask: Ask, variants: Mapping[str, str]) -> Asked:
         """Find out who asks, and for what."""
-        live = self.holder.current()
-        shelf = self.shelf_of(live)
-        answer = Answer(os.urandom(16).hex(), live.version, ask.strategy, shelf)
+        view = self.views.current()
+        shelf, size = view.shelf, view.live.size
+        answer = Answer(os.urandom(16).hex(), view.live.version, ask.strategy, shelf)
         end = ask.started + ask.budget - min(self.settings.reserve_ms / 1e3, ask.budget / 4)
-        asked = Asked(ask, live, shelf, answer, end, np.empty(0, np.int32), frozenset())
+        asked = Asked(ask, view, answer, end)
         if ask.user_id is not None:
             await self._who(asked, ask.user_id)
-        extra = [*ask.session, *([ask.context] if ask.context is not None else [])]
-        if extra:
-            numbers, missing = shelf.numbers(extra)
+        shopper = asked.shopper
+        looked_at, missing = shelf.numbers([*ask.session, *([] if ask.context is None else [ask.context])])
+        if len(looked_at) or missing:
             answer.missing += missing
-            known = numbers[numbers < len(live.pipeline.items)]
+            known = looked_at[looked_at < size]
             asked.history = np.concatenate([asked.history[~np.isin(asked.history, known)], known])
-            asked.vector, asked.keep_for = None, None
+            asked.later += tuple(looked_at[looked_at >= size].tolist())
+            asked.vector, asked.shopper = None, None
+            if ask.context is not None:
+                asked.unlisted |= {shelf.number(ask.context)}
         if ask.exclude:
             numbers, missing = shelf.numbers(ask.exclude)
             answer.missing += missing
             asked.unlisted |= frozenset(numbers.tolist())
-        if ask.context is not None and (context := shelf.number(ask.context)) >= 0:
-            asked.unlisted |= {context}
-        if ask.wish or ask.filters is not None:
+        if view.rules is not None:
+            asked.plan = business.plan_for(
+                view.rules, shopper, shelf, strategy=ask.strategy, looked_at=looked_at.tolist(), variants=variants
+            )
+            asked.restrict(asked.plan.allowed)
+        if ask.wish or (ask.filters is not None and not ask.filters.empty):
             await self._wish(asked)
         return asked
 
@@ -160,7 +137,7 @@ class Engine:
         shopper = self.shoppers.here(user_id)
         if shopper is None:
             try:
-                async with asyncio.timeout(max(0.0, asked.left())):
+                async with asyncio.timeout(asked.left()):
                     shopper = await self.shoppers.get(user_id)
             except TimeoutError:
                 asked.answer.degraded.append("history: no answer of the store in time")
@@ -168,197 +145,170 @@ class Engine:
             except Busy:
                 asked.answer.degraded.append("history: the store is busy")
                 return
-        if shopper.seen_by != (asked.live.version, asked.shelf):
-            shopper.derive(user_id, asked.live.model, asked.shelf)
-            shopper.seen_by = (asked.live.version, asked.shelf)
-        asked.history, asked.vector = shopper.history, shopper.vector
-        asked.unlisted = frozenset(shopper.unlisted)
-        asked.keep_for = shopper
+        view = asked.view
+        if shopper.seen_by is not view.shelf:
+            shopper.derive(user_id, view.live.model, view.shelf)
+            shopper.seen_by = view.shelf
+        asked.history, asked.later, asked.vector = shopper.history, shopper.new, shopper.vector
+        asked.unlisted, asked.shopper = shopper.unlisted, shopper
         if not shopper.erased:
-            asked.user = int(asked.live.model.users.numbers([user_id], unknown="mark")[0])
+            asked.user = int(view.live.model.users.numbers([user_id], unknown="mark")[0])
 
     async def _wish(self, asked: Asked) -> None:
-        """Read the wish and the filters, in a thread as both may look at the whole catalogue."""
-        live, ask = asked.live, asked.ask
+        """Read the wish and the filters, in a thread as both may look at the whole catalogue.
 
-        def read() -> None:
-            if ask.wish:
-                understood = live.wishes.read(ask.wish)
-                asked.answer.wish = understood.to_dict()
-                asked.words, asked.allowed = understood.wish.words, understood.allowed
+        Raises:
+            DataError: there is no time for filters.
+        """
+        live, shelf, ask = asked.view.live, asked.view.shelf, asked.ask
+
+        def read() -> tuple[dict[str, object] | None, str, list[Bool]]:
+            allowed = []
             if ask.filters is not None and not ask.filters.empty:
-                fits = live.wishes.allowed(ask.filters)
-                asked.allowed = fits if asked.allowed is None else fits & asked.allowed
+                allowed.append(shelf.fitting(live.wishes.allowed(ask.filters), ask.filters))
+            if not ask.wish:
+                return None, "", allowed
+            understood = live.wishes.read(ask.wish)
+            if understood.allowed is not None:
+                allowed.append(shelf.fitting(understood.allowed, understood.wish.filters))
+            return understood.to_dict(), understood.wish.words, allowed
 
         try:
-            await self._explaining.run(read, within=max(0.0, asked.left()))
+            asked.answer.wish, asked.words, allowed = await self._explaining.run(read, within=asked.left())
         except (TimeoutError, Busy):
-            if ask.filters is not None:
-                raise DataError("filters: the budget is too short to apply them; ask for a larger budget_ms") from None
+            if ask.filters is not None and not ask.filters.empty:
+                raise DataError("filters: no time to apply them; ask for a larger budget_ms") from None
             asked.answer.degraded.append("wish: not read in time")
-        asked.vector = None if asked.words else asked.vector
-        asked.keep_for = None if asked.words else asked.keep_for
+            return
+        for mask in allowed:
+            asked.restrict(mask)
+        if asked.words:
+            asked.vector, asked.shopper = None, None
 
-    async def _retrieve(self, asked: Asked) -> Found:
-        """Ask the first stage."""
-        ask, live = asked.ask, asked.live
-        if self._answers_by(asked) == "popular":
+    def _who_answers(self, asked: Asked) -> Strategy:
+        """Decide who is to answer, where that is left open or cannot be as asked."""
+        strategy, live = asked.ask.strategy, asked.view.live
+        if strategy == "auto":
+            few = len(asked.history) + len(asked.later) <= self.settings.language_model_history
+            strategy = "full" if live.asking and few else "fast"
+        if strategy == "text" and (asked.profile is None or not asked.profile.known):
+            if asked.view.texts is None:
+                asked.answer.degraded.append("texts: not indexed yet, or there are none")
+            strategy = "retriever"
+        asked.answer.strategy = strategy
+        return strategy
+
+    async def _retrieve(self, asked: Asked, strategy: Strategy) -> Found:
+        """Ask the first stage, or the text index."""
+        live, texts = asked.view.live, asked.view.texts
+        if strategy == "popular":
             return _nothing()
-        question = self._question(asked)
+        if strategy == "text" and texts is not None:
+            question = self._question(asked, strategy, asked.profile)
+            return await self._in_batch(asked, texts.retriever, question, quick=False)
+        question = self._question(asked, strategy, asked.vector)
         if live.retriever_asks:
             outcome = await self.language_model.call(
                 lambda: _usable(live.retriever.answer([question])[0]), within=asked.left()
             )
             if outcome.value is None:
                 asked.answer.degraded.append(outcome.fault)
-                return _nothing()
-            return outcome.value
-        future = self._batcher(live).ask(question)
-        if not future.done() and not live.quick:
-            try:
-                async with asyncio.timeout(max(0.0, asked.left())):
-                    found = await future
-            except (TimeoutError, Busy):
-                asked.answer.degraded.append("retriever: no answer in time")
-                return _nothing()
-        else:
-            found = await future
-        if asked.keep_for is not None and found.vector is not None and ask.offered is None:
-            asked.keep_for.vector = found.vector
+            return outcome.value or _nothing()
+        found = await self._in_batch(asked, live.retriever, question, quick=live.quick)
+        if asked.shopper is not None and found.vector is not None:
+            asked.shopper.vector = found.vector
         return found
 
-    def _question(self, asked: Asked) -> Question:
-        ask, live, shelf = asked.ask, asked.live, asked.shelf
-        n = len(live.pipeline.items)
-        width, allowed = max(ask.n, live.keep if len(live.pipeline.stages) > 1 else ask.n), asked.allowed
-        unlisted = len(asked.unlisted) + (len(shelf.off) if len(shelf.off) <= FEW_OFF else 0)
+    async def _in_batch(self, asked: Asked, retriever: Retriever, question: Question, *, quick: bool) -> Found:
+        future = self._batcher(retriever, quick=quick).ask(question)
+        if quick:
+            return await future
+        try:
+            async with asyncio.timeout(asked.left()):
+                return await future
+        except (TimeoutError, Busy):
+            asked.answer.degraded.append("retriever: no answer in time")
+            return _nothing()
+
+    def _question(self, asked: Asked, strategy: Strategy, vector: Vector | None) -> Question:
+        ask, live, shelf = asked.ask, asked.view.live, asked.view.shelf
+        size = live.size
+        width = listing.width_for(asked)
+        if strategy in ("fast", "full") and len(live.pipeline.stages) > 1:
+            width = max(width, live.keep)
+        allowed = None if asked.allowed is None else asked.allowed[:size]
         if len(shelf.off) > FEW_OFF:
             allowed = shelf.listed_mask if allowed is None else allowed & shelf.listed_mask
+        spare = len(asked.unlisted) + (len(shelf.off) if len(shelf.off) <= FEW_OFF else 0)
         offered = None
         if ask.offered is not None:
             numbers, missing = shelf.numbers(list(dict.fromkeys(ask.offered)))
             asked.answer.missing += missing
-            offered = numbers[numbers < n]
-            width = max(1, len(offered))
+            offered = numbers[numbers < size]
+            width, spare = max(1, len(offered)), 0
+        seen = ask.seen or ask.offered is not None
         return Question(
-            asked.history,
-            min(n, width + unlisted),
-            asked.words,
-            asked.user,
-            allowed,
-            offered,
-            ask.seen or ask.offered is not None,
-            asked.vector,
+            asked.history, min(size, width + spare), asked.words, asked.user, allowed, offered, seen, vector
         )
 
-    def _answers_by(self, asked: Asked) -> Strategy:
-        """Decide who is to answer, where that is left open."""
-        strategy = asked.ask.strategy
-        if strategy != "auto":
-            return strategy
-        live = asked.live
-        few = len(asked.history) <= self.settings.language_model_history
-        return "full" if live.asking and few else "fast"
-
-    async def _rank(self, asked: Asked, found: Found) -> Ranking:
-        """Let the later stages re-rank what was found."""
-        strategy, live, answer = self._answers_by(asked), asked.live, asked.answer
-        answer.strategy = strategy
-        keep = [place for place, item in enumerate(found.items.tolist()) if not self._off(asked, item)]
+    async def _rank(self, asked: Asked, found: Found, strategy: Strategy) -> tuple[Ranking, str]:
+        """Let the later stages re-rank what was found; return the list and who had the last word."""
+        live, answer = asked.view.live, asked.answer
+        source = "text" if strategy == "text" else live.pipeline.stages[0].recommender.name
+        keep = [place for place, item in enumerate(found.items.tolist()) if not asked.barred(item)]
         ranking = Ranking(found.items[keep][None, :], found.scores[keep][None, :])
-        if strategy in ("retriever", "popular", "text") or not len(keep):
-            return ranking
-        query = asked.query()
-        stages = [*live.later, *(live.asking if strategy == "full" else [])]
-        for number in sorted(stages):
-            gate = self.language_model if number in live.asking else self.ranking
+        if strategy not in ("fast", "full") or not keep:
+            return ranking, source
+        query, seen = asked.query(), asked.ask.seen or asked.ask.offered is not None
+        for number in sorted([*live.later, *(live.asking if strategy == "full" else [])]):
+            asks = number in live.asking
+            gate = self.language_model if asks else self.ranking
             began, before = time.perf_counter(), ranking
 
             def refine(number: int = number, before: Ranking = before) -> tuple[Ranking, bool]:
-                better, silent = live.pipeline.refined(number, query, before, seen=asked.ask.seen)
+                better, silent = live.pipeline.refined(number, query, before, seen=seen)
                 return better, not silent.any()
 
             outcome = await gate.call(refine, within=asked.left())
-            self._lap(answer, "lm" if number in live.asking else "rank", began)
+            asked.lap("language_model" if asks else "rank", began)
             if outcome.value is None:
                 answer.degraded.append(outcome.fault)
             else:
-                ranking = outcome.value
-        return ranking
-
-    def _off(self, asked: Asked, item: int) -> bool:
-        return item in asked.unlisted or item in asked.shelf.off
-
-    def _list(self, asked: Asked, ranking: Ranking, found: Found) -> None:
-        """Put the list together, and fill it up from what is popular."""
-        ask, live, answer = asked.ask, asked.live, asked.answer
-        sources = [live.pipeline.stages[0].recommender.name]
-        if answer.strategy == "full" and live.asking and not answer.degraded:
-            sources = [live.pipeline.stages[live.asking[-1]].recommender.name]
-        listed: set[int] = set()
-        for item, score in zip(ranking.items[0].tolist(), ranking.scores[0].tolist(), strict=True):
-            if item >= 0 and len(answer.items) < ask.n:
-                answer.items.append(Listed(item, score, sources[0]))
-                listed.add(item)
-        if len(answer.items) < ask.n:
-            self._fill(asked, listed)
-
-    def _fill(self, asked: Asked, listed: set[int]) -> None:
-        ask, answer = asked.ask, asked.answer
-        lowest = answer.items[-1].score if answer.items else 0.0
-        step = max(1.0, abs(lowest)) * 1e-3
-        if ask.offered is not None:
-            numbers, _ = asked.shelf.numbers(list(dict.fromkeys(ask.offered)))
-            filler, source = numbers.tolist(), "caller"
-        else:
-            filler, source = asked.live.popular.tolist(), "popular"
-        seen = frozenset() if ask.seen or ask.offered is not None else frozenset(asked.history.tolist())
-        for item in filler:
-            if len(answer.items) >= ask.n:
-                return
-            barred = item in listed or item in seen or self._off(asked, item)
-            if barred or (asked.allowed is not None and (item >= len(asked.allowed) or not asked.allowed[item])):
-                continue
-            lowest -= step
-            answer.items.append(Listed(item, lowest, source))
-            listed.add(item)
+                ranking, source = outcome.value, live.pipeline.stages[number].recommender.name
+        return ranking, source
 
     async def _explain(self, asked: Asked) -> None:
         """Give reasons, if there is time."""
-        answer, live = asked.answer, asked.live
         began = time.perf_counter()
-        known = [one for one in answer.items if one.number < len(live.pipeline.items)]
-
-        def reasons() -> list[dict[str, object]]:
-            return [
-                live.explainer.reason(asked.history, one.number, wish=asked.words).to_dict() | {"grounded": True}
-                for one in known
-            ]
-
         try:
-            given = await self._explaining.run(reasons, within=max(0.0, asked.left()))
+            given = await self._explaining.run(lambda: explaining.reasons(asked), within=asked.left())
         except (TimeoutError, Busy):
-            answer.notes.append("reasons were left out: no time")
-            given = []
-        for one, reason in zip(known, given, strict=False):
-            one.reason = reason
-        self._lap(answer, "explain", began)
+            asked.answer.notes.append("reasons were left out: no time")
+        else:
+            for one, reason in zip(asked.answer.items, given, strict=True):
+                one.reason = reason
+        asked.lap("explain", began)
 
-    def _batcher(self, live: Live) -> Batcher[Question, Found]:
-        batcher = self._batchers.get(id(live))
-        if batcher is None:
-            batcher = self._batchers[id(live)] = Batcher(
-                live.retriever.answer,
-                wait=self.settings.batch_wait_ms / 1e3,
-                most=self.settings.batch_most,
-                expected=lambda: self.in_flight,
-                workers=None if live.quick else self._retrieving,
+    def _batcher(self, retriever: Retriever, *, quick: bool) -> Batcher[Question, Found]:
+        known = self._batchers.get(id(retriever))
+        if known is None or known[0] != quick:
+            known = self._batchers[id(retriever)] = (
+                quick,
+                Batcher(
+                    retriever.answer,
+                    wait=self.settings.batch_wait_ms / 1e3,
+                    most=self.settings.batch_most,
+                    expected=lambda: self.in_flight,
+                    workers=None if quick else self._retrieving,
+                ),
             )
-        return batcher
+        return known[1]
 
-    @staticmethod
-    def _lap(answer: Answer, step: str, began: float) -> None:
-        answer.timings[step] = answer.timings.get(step, 0.0) + 1e3 * (time.perf_counter() - began)
+    async def activate(self, live: Live) -> None:
+        """Let a loaded model answer from the next request on; those under way end with the one they began with."""
+        await self.views.activate(live)
+        kept = {id(one) for one in self.views.retrievers()}
+        self._batchers = {key: value for key, value in self._batchers.items() if key in kept}
 
 
 def _nothing() -> Found:

@@ -1,9 +1,9 @@
-"""A loaded model, ready to answer, and the reference to the one that answers now."""
+"""A loaded model, ready to answer, and one view of it with the catalogue and the rules as they are now."""
 
 from __future__ import annotations
 
-import asyncio
 import time
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +11,17 @@ import numpy as np
 
 from tastemaker import saved
 from tastemaker.data.queries import Queries
-from tastemaker.errors import NotFitted
 from tastemaker.explain import Explainer
-from tastemaker.serve.engine.retrieval import Question, Retriever
-from tastemaker.serve.engine.shelf import Shelf
+from tastemaker.serve.engine.retrieval import Question, Retriever, Vector
 from tastemaker.wishes import WishReader
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tastemaker.rules import CompiledRules
     from tastemaker.saved import SavedModel
+    from tastemaker.serve.engine.shelf import Shelf
+    from tastemaker.serve.engine.texts import New, Texts
     from tastemaker.types import Int32
 
 POPULAR = 2000
@@ -31,7 +32,7 @@ TRIED = 8
 
 
 class Live:
-    """One version of a model with all that answering needs; it does not change but for what is made on demand.
+    """One version of a model with all that answering needs.
 
     Attributes:
         version: its name in answers.
@@ -40,7 +41,7 @@ class Live:
         later: numbers of the stages after that which ask no language model.
         asking: numbers of the stages that ask one.
         popular: what the fallback lists for a shopper of whom nothing is known, best first.
-        shelf: its catalogue as it was saved.
+        quick: whether the retriever may be asked in the event loop itself.
     """
 
     def __init__(self, model: SavedModel, version: str) -> None:
@@ -50,7 +51,6 @@ class Live:
         numbered = list(enumerate(stage.recommender for stage in pipeline.stages))
         self.asking = [number for number, stage in numbered if number and stage.lm is not None]
         self.later = [number for number, stage in numbered if number and stage.lm is None]
-        self.shelf = Shelf(pipeline.items)
         self.popular = _popular(model)
         self.quick = False
 
@@ -65,6 +65,11 @@ class Live:
         live = cls(saved.load(folder), version)
         live.warm_up()
         return live
+
+    @property
+    def size(self) -> int:
+        """Number of products that the model knows."""
+        return len(self.pipeline.items)
 
     @property
     def retriever_asks(self) -> bool:
@@ -88,11 +93,11 @@ class Live:
 
     def warm_up(self) -> None:
         """Ask the retriever a few questions, and see whether it is quick enough for the event loop."""
-        if self.retriever_asks or not len(self.pipeline.items):
+        if self.retriever_asks or not self.size:
             return
         histories = [self.model.histories.history(row) for row in range(min(TRIED, len(self.model.users)))]
-        histories += [np.array([number % len(self.pipeline.items)], np.int32) for number in range(TRIED)]
-        questions = [Question(history[-20:], self.keep) for history in histories[:TRIED]]
+        histories += [np.array([number % self.size], np.int32) for number in range(TRIED)]
+        questions = [Question(history[-20:], min(self.keep, self.size)) for history in histories[:TRIED]]
         seconds = []
         for _ in range(3):
             began = time.perf_counter()
@@ -102,44 +107,41 @@ class Live:
 
     def facts(self) -> dict[str, Any]:
         """Return what the model is, for the list of models. JSON values."""
+        index = self.retriever.index
         return {
             "stages": [stage.recommender.name for stage in self.pipeline.stages],
             "fallback": None if self.pipeline.fallback is None else self.pipeline.fallback.name,
-            "items": len(self.pipeline.items),
+            "items": self.size,
             "users": len(self.model.users),
             "language_model": bool(self.asking or self.retriever_asks),
+            "index_recall": None if index is None else index.recall,
             "fitted": self.model.facts,
         }
 
 
-class Holder:
-    """The model that answers now; it is exchanged between two answers, never within one.
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one answer is made from, from beginning to end.
 
     Attributes:
-        now: the model; None until one is there.
-        before: the one that answered before, for going back.
+        live: the model.
+        shelf: the catalogue.
+        texts: finds products by their texts; None while it is made, and where there are no texts.
+        new: the products that the model does not know; None without texts.
+        rules: compiled for the shelf; None where there are none.
     """
 
-    def __init__(self) -> None:
-        self.now: Live | None = None
-        self.before: Live | None = None
-        self.exchanging = asyncio.Lock()
+    live: Live
+    shelf: Shelf
+    texts: Texts | None = None
+    new: New | None = None
+    rules: CompiledRules | None = None
 
-    def current(self) -> Live:
-        """Return the model that answers now.
-
-        Raises:
-            NotFitted: there is none.
-        """
-        if self.now is None:
-            raise NotFitted("no model is active; activate one with POST /v1/models/VERSION:activate")
-        return self.now
-
-    def exchange(self, live: Live) -> None:
-        """Let another model answer from the next request on."""
-        if self.now is None or live.version != self.now.version:
-            self.before = self.now
-        self.now = live
+    def profile(self, history: Int32, later: tuple[int, ...], wish: str) -> Vector | None:
+        """Return what a history reads like; None without texts."""
+        if self.texts is None or self.new is None:
+            return None
+        return self.texts.profile(history, self.new.vectors_of(later), wish)
 
 
 def _popular(model: SavedModel) -> Int32:

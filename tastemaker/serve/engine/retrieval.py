@@ -8,6 +8,7 @@ it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from tastemaker.data.ranking import Ranking, only, top_k
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tastemaker.recommender import Recommender
     from tastemaker.serve.engine.index import Index
@@ -90,14 +92,23 @@ class Retriever:
             self.table = np.ascontiguousarray(table, dtype=np.float32)
             self._all_rankable = bool(self._rankable.all())
             self._scores = np.empty((0, len(table)), dtype=np.float32)
+            self._lock = Lock()
 
     @property
     def embeds(self) -> bool:
         """Whether the model's scores are inner products of vectors."""
         return self._embedding is not None
 
+    def make_index(self, folder: Path | None, *, probes: int) -> None:
+        """Build the index of the items' vectors, or read it from `folder`; without faiss the whole is searched."""
+        try:
+            from tastemaker.serve.engine.index import Index
+        except ModuleNotFoundError:
+            return
+        self.index = Index.kept(folder, self.table, self._rankable, probes=probes)
+
     def answer(self, questions: Sequence[Question]) -> list[Found]:
-        """Answer all questions, in their order; not to be called by two threads at a time."""
+        """Answer all questions, in their order."""
         if self._embedding is None:
             return self._ask_model(questions)
         vectors = self.vectors(questions)
@@ -106,7 +117,8 @@ class Retriever:
         if self.index is not None and exact:
             exact = self._by_index(self.index, questions, vectors, exact, found)
         if exact:
-            self._by_product(questions, vectors, exact, found)
+            with self._lock:  # the memory for scores is one
+                self._by_product(questions, vectors, exact, found)
         for row, question in enumerate(questions):
             if question.offered is not None:
                 found[row] = self._among(question, vectors[row], question.offered)

@@ -12,17 +12,33 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 
 from tastemaker.characters import replace_surrogates
+from tastemaker.data.entities import Entities
+from tastemaker.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tastemaker.data.entities import Entities
+    from tastemaker.text.wish import Filters
     from tastemaker.types import Bool, Int32
 
 SHOWN = ("title", "brand", "categories", "price", "currency", "image_link")
 """Columns that an answer shows of a product."""
+TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "title": pl.String,
+    "description": pl.String,
+    "brand": pl.String,
+    "categories": pl.List(pl.String),
+    "price": pl.Float64,
+    "currency": pl.String,
+    "availability": pl.String,
+    "image_link": pl.String,
+    "group_id": pl.String,
+    "created_at": pl.Int64,
+}
+"""Columns of products that were put, and what they hold; attributes become columns beside these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,50 +59,54 @@ class Change:
 class Shelf:
     """Products by number: those of the model first, then those that were put since, in the order they came.
 
+    Args:
+        items: the model's catalogue.
+        changes: what was put since, in the order it came.
+
     Attributes:
         items: the model's catalogue.
-        revision: of the shop's catalogue that this shelf shows.
         off: numbers of products that must not be listed.
         new: ids of the products that the model does not know, in number order.
     """
 
-    def __init__(self, items: Entities) -> None:
+    def __init__(self, items: Entities, changes: Iterable[Change] = ()) -> None:
         self.items = items
-        self.revision = 0
-        self.off: frozenset[int] = frozenset()
-        self.new: tuple[str, ...] = ()
-        self._new_numbers: Mapping[str, int] = {}
-        self._changed: Mapping[int, Mapping[str, Any]] = {}
         self._ids: list[str] = items.frame["id"].to_list()
+        self._new_numbers: dict[str, int] = {}
+        self._changed: dict[int, Mapping[str, Any]] = {}
         self._fragments: dict[int, bytes] = {}
+        off: set[int] = set()
+        self._take(changes, off)
+        self.off, self.new = frozenset(off), tuple(self._new_numbers)
 
-    def __len__(self) -> int:
-        return len(self.items) + len(self.new)
-
-    def with_changes(self, changes: Iterable[Change], revision: int) -> Shelf:
-        """Return the shelf after some changes, in their order."""
+    def with_changes(self, changes: Iterable[Change]) -> Shelf:
+        """Return the shelf after further changes, in their order; numbers that were given stay."""
         after = Shelf.__new__(Shelf)
-        after.items, after.revision, after._ids = self.items, revision, self._ids
-        off, new = set(self.off), list(self.new)
-        numbers, changed = dict(self._new_numbers), dict(self._changed)
-        fragments = dict(self._fragments)
+        after.items, after._ids = self.items, self._ids
+        after._new_numbers, after._changed = dict(self._new_numbers), dict(self._changed)
+        after._fragments = dict(self._fragments)
+        off = set(self.off)
+        after._take(changes, off)
+        after.off, after.new = frozenset(off), tuple(after._new_numbers)
+        return after
+
+    def _take(self, changes: Iterable[Change], off: set[int]) -> None:
         for change in changes:
-            number = self._number(change.item_id, numbers)
+            number = self.number(change.item_id)
             if number < 0:
                 if change.columns is None:
                     continue
-                number = numbers[change.item_id] = len(self.items) + len(new)
-                new.append(change.item_id)
-            fragments.pop(number, None)
+                number = self._new_numbers[change.item_id] = len(self.items) + len(self._new_numbers)
+            self._fragments.pop(number, None)
             if change.columns is None or change.hidden:
                 off.add(number)
             else:
                 off.discard(number)
             if change.columns is not None:
-                changed[number] = change.columns
-        after.off, after.new = frozenset(off), tuple(new)
-        after._new_numbers, after._changed, after._fragments = numbers, changed, fragments
-        return after
+                self._changed[number] = change.columns
+
+    def __len__(self) -> int:
+        return len(self.items) + len(self.new)
 
     @cached_property
     def listed_mask(self) -> Bool:
@@ -97,11 +117,8 @@ class Shelf:
 
     def number(self, item_id: str) -> int:
         """Return the number of a product, -1 for one that is not known."""
-        return self._number(item_id, self._new_numbers)
-
-    def _number(self, item_id: str, new: Mapping[str, int]) -> int:
         known = int(self.items.numbers([item_id], unknown="mark")[0])
-        return known if known >= 0 else new.get(item_id, -1)
+        return known if known >= 0 else self._new_numbers.get(item_id, -1)
 
     def numbers(self, ids: Sequence[str]) -> tuple[Int32, list[str]]:
         """Return the numbers of the products that are known, in the order given, and the ids that are not."""
@@ -120,14 +137,91 @@ class Shelf:
             return self._changed[number]
         return self.items.frame.row(number, named=True)
 
+    def frame_of(self, numbers: Sequence[int]) -> pl.DataFrame:
+        """Return a table of some products, in the order given: "id" and what is known of them."""
+        own = [(place, number) for place, number in enumerate(numbers) if number not in self._changed]
+        put = [(place, number) for place, number in enumerate(numbers) if number in self._changed]
+        parts = []
+        if own:
+            parts.append(
+                self.items.frame[[number for _, number in own]].with_columns(
+                    pl.Series("place", [place for place, _ in own], dtype=pl.Int64)
+                )
+            )
+        if put:
+            parts.append(
+                _table(
+                    [self.id_of(number) for _, number in put], [self._changed[number] for _, number in put]
+                ).with_columns(pl.Series("place", [place for place, _ in put], dtype=pl.Int64))
+            )
+        if not parts:
+            return pl.DataFrame({"id": pl.Series([], dtype=pl.String)})
+        try:
+            joined = pl.concat(parts, how="diagonal_relaxed")
+        except pl.exceptions.PolarsError:  # a column that holds one thing here and another there
+            joined = pl.concat([_as_texts(part) for part in parts], how="diagonal_relaxed")
+        return joined.sort("place").drop("place")
+
+    def frame(self) -> pl.DataFrame:
+        """Return a table of all products in number order, with a column "hidden"."""
+        hidden = np.zeros(len(self), dtype=bool)
+        hidden[list(self.off)] = True
+        return self.frame_of(range(len(self))).with_columns(pl.Series("hidden", hidden))
+
+    @cached_property
+    def _put(self) -> tuple[Int32, Vocabulary]:
+        """Numbers of the products that were put, and what wishes can name of them."""
+        numbers = sorted(self._changed)
+        return np.asarray(numbers, dtype=np.int32), Vocabulary(Entities(self.frame_of(numbers)))
+
+    def fitting(self, known: Bool, filters: Filters) -> Bool:
+        """Return which products meet filters, [all], given which of the model's did as they were, [n]."""
+        fits = np.concatenate([known, np.zeros(len(self.new), dtype=bool)])
+        if self._changed:
+            numbers, vocabulary = self._put
+            fits[numbers] = vocabulary.allowed(filters)
+        return fits
+
     def fragment(self, number: int) -> bytes:
         """Return the start of a product's object in an answer, `{"item_id": ..., "title": ...`, made once."""
         made = self._fragments.get(number)
         if made is None:
             columns = self.columns(number)
             shown = {"item_id": self.id_of(number), **{name: _shown(columns.get(name)) for name in SHOWN}}
-            made = self._fragments[number] = json.dumps(shown, ensure_ascii=False).encode()[:-1]
+            made = self._fragments[number] = json.dumps(shown).encode()[:-1]
         return made
+
+
+def _table(ids: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return products that were put one by one as a table."""
+    names = [name for name in TYPES if any(row.get(name) is not None for row in rows)]
+    columns = {
+        name: pl.Series(name, [row.get(name) for row in rows], dtype=TYPES[name], strict=False) for name in names
+    }
+    attributes = dict.fromkeys(name for row in rows for name in row if name not in TYPES and name != "id")
+    for name in attributes:
+        values = [row.get(name) for row in rows]
+        try:
+            columns[name] = pl.Series(name, values)
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+            columns[name] = pl.Series(
+                name, [None if value is None else str(value) for value in values], dtype=pl.String
+            )
+    return pl.DataFrame([pl.Series("id", ids, dtype=pl.String), *columns.values()])
+
+
+def _as_texts(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a table whose columns beside the usual ones are texts."""
+    odd = [name for name in frame.columns if name not in TYPES and name not in ("id", "place")]
+    texts = [
+        pl.Series(name, [None if v is None else str(v) for v in frame[name].to_list()], dtype=pl.String) for name in odd
+    ]
+    usual = [
+        frame[name].cast(TYPES[name], strict=False)
+        for name in frame.columns
+        if name in TYPES and not isinstance(TYPES[name], pl.List)
+    ]
+    return frame.with_columns(*texts, *usual)
 
 
 def _shown(value: Any) -> Any:  # noqa: ANN401  # any value of a table

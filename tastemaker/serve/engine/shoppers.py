@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tastemaker.saved import SavedModel
     from tastemaker.serve.engine.retrieval import Vector
@@ -31,14 +31,26 @@ NEUTRAL = frozenset({"impression", "remove_from_cart"})
 EMPTY = np.empty(0, dtype=np.int32)
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is stored of a shopper.
+
+    Attributes:
+        events: (item id, event type, milliseconds since 1970), oldest first.
+        attributes: what the shop says about the shopper.
+        erased: whether the shopper was erased, so that what the model was fitted with must not be used either.
+    """
+
+    events: list[tuple[str, str, int]] = field(default_factory=list)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    erased: bool = False
+
+
 class Past(Protocol):
-    """Where the stored events of shoppers come from."""
+    """Where shoppers are stored."""
 
-    def events_of(self, user_id: str) -> tuple[list[tuple[str, str]], bool]:
-        """Return (item id, event type) of a shopper's newest events, oldest first, and whether the shopper was erased.
-
-        Called in a thread.
-        """
+    def record_of(self, user_id: str) -> Record:
+        """Return what is stored of a shopper; called in a thread."""
         ...
 
 
@@ -47,54 +59,63 @@ class Shopper:
     """What one shopper did, by item ids, so that it holds for any model.
 
     Attributes:
+        events: as stored, the newest at the end.
         liked: ids of the products of positive events, oldest first; of repeats the newest stays.
         disliked: ids of the products that are not wanted.
+        attributes: what the shop says about the shopper.
         erased: whether what the model was fitted with must not be used.
-        seen_by: the model that the fields below belong to.
+        seen_by: what the fields below belong to.
+        before: numbers of the products that the model was fitted with.
         history: item numbers for that model, oldest first.
         unlisted: item numbers that are not to be listed, beside the history.
+        new: numbers of liked products that the model does not know, oldest first.
         vector: what the history points at, as the retriever gave it.
-        new: numbers of liked products that the model does not know.
     """
 
+    events: list[tuple[str, str, int]] = field(default_factory=list)
     liked: list[str] = field(default_factory=list)
     disliked: set[str] = field(default_factory=set)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     erased: bool = False
     seen_by: object = None
+    before: Int32 = field(default_factory=lambda: EMPTY)
     history: Int32 = field(default_factory=lambda: EMPTY)
-    unlisted: tuple[int, ...] = ()
-    vector: Vector | None = None
+    unlisted: frozenset[int] = frozenset()
     new: tuple[int, ...] = ()
+    vector: Vector | None = None
 
-    def add(self, item_id: str, event_type: str) -> None:
+    def add(self, item_id: str, event_type: str, timestamp: int) -> None:
         """Take in one event; what was derived from the events before is forgotten."""
         self.seen_by, self.vector = None, None
-        if event_type in NEUTRAL:
+        self.events.append((item_id, event_type, timestamp))
+        del self.events[:-LONGEST]
+        kind = event_type.lower().replace("-", "_")
+        if kind in NEUTRAL:
             return
-        if event_type in AGAINST:
+        if item_id in self.liked:
+            self.liked.remove(item_id)
+        if kind in AGAINST:
             self.disliked.add(item_id)
             return
         self.disliked.discard(item_id)
-        if item_id in self.liked:
-            self.liked.remove(item_id)
         self.liked.append(item_id)
         del self.liked[:-LONGEST]
 
-    def derive(self, user_id: str | None, model: SavedModel, shelf: Shelf) -> None:
+    def derive(self, user_id: str, model: SavedModel, shelf: Shelf) -> None:
         """Work out numbers for a model and the catalogue as it is."""
         known = len(model.pipeline.items)
         numbers, _ = shelf.numbers(self.liked)
         own = numbers[numbers < known]
-        before = EMPTY
-        if user_id is not None and not self.erased:
+        self.before = EMPTY
+        if not self.erased:
             row = int(model.users.numbers([user_id], unknown="mark")[0])
             if row >= 0:
-                before = model.histories.history(row)
+                self.before = model.histories.history(row)[-LONGEST:]
         unwanted, _ = shelf.numbers(sorted(self.disliked))
-        before = before[~np.isin(before, own) & ~np.isin(before, unwanted)]
-        self.history = np.concatenate([before, own])[-LONGEST:].astype(np.int32)
+        kept = self.before[~np.isin(self.before, own) & ~np.isin(self.before, unwanted)]
+        self.history = np.concatenate([kept, own])[-LONGEST:].astype(np.int32)
         self.new = tuple(numbers[numbers >= known].tolist())
-        self.unlisted = tuple(unwanted.tolist())
+        self.unlisted = frozenset([*unwanted.tolist(), *self.new])
         self.vector = None
 
 
@@ -132,14 +153,14 @@ class Shoppers:
             reading = self._reading[user_id] = asyncio.get_running_loop().create_task(self._read(user_id))
         return await asyncio.shield(reading)
 
-    def happened(self, user_id: str, events: Sequence[tuple[str, str]]) -> None:
-        """Take in events that were stored: (item id, event type), in their order."""
+    def happened(self, user_id: str, events: Sequence[tuple[str, str, int]]) -> None:
+        """Take in events that were stored: (item id, event type, time), in their order."""
         if user_id in self._reading:
             self._outdated.add(user_id)
         shopper = self._known.get(user_id)
         if shopper is not None:
-            for item_id, event_type in events:
-                shopper.add(item_id, event_type)
+            for event in events:
+                shopper.add(*event)
 
     def forget(self, user_id: str) -> None:
         """Drop a shopper, who is read anew when asked for again."""
@@ -168,8 +189,8 @@ class Shoppers:
 
 
 def _shopper_of(past: Past, user_id: str) -> Shopper:
-    events, erased = past.events_of(user_id)
-    shopper = Shopper(erased=erased)
-    for item_id, event_type in events:
-        shopper.add(item_id, event_type)
+    record = past.record_of(user_id)
+    shopper = Shopper(attributes=record.attributes, erased=record.erased)
+    for event in record.events:
+        shopper.add(*event)
     return shopper

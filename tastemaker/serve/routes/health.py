@@ -42,5 +42,5 @@ async def version(request: Request) -> dict[str, Any]:
     """Return the version of the service and of the model that answers for this shop."""
     service = service_of(request)
     engine = service.engines.get(request.state.caller.tenant)
-    now = None if engine is None else engine.holder.now
+    now = None if engine is None or engine.views.now is None else engine.views.now.live
     return {"version": tastemaker.__version__, "model_version": None if now is None else now.version}

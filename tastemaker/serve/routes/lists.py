@@ -85,7 +85,7 @@ async def explain(body: ExplainBody, request: Request) -> Response:
     service, caller = service_of(request), caller_of(request)
     ask = _ask(service, caller, body.budget_ms, len(body.item_ids), "popular")
     ask.user_id, ask.session, ask.wish, ask.explain = body.user_id, body.session_items, body.wish, True
-    ask.offered = body.item_ids
+    ask.offered, ask.as_given = body.item_ids, True
     return _json(await service.answer(caller.tenant, ask))
 
 
@@ -100,7 +100,7 @@ async def _recommend(service: Service, caller: Caller, body: RecommendBody) -> A
 async def _around(request: Request, body: ItemBody, strategy: Any) -> Response:  # noqa: ANN401  # a Strategy
     service, caller = service_of(request), caller_of(request)
     engine = service.engine(caller.tenant)
-    if engine.shelf_of(engine.holder.current()).number(body.item_id) < 0:
+    if engine.views.current().shelf.number(body.item_id) < 0:
         raise Problem(404, "no such product")
     ask = _ask(service, caller, body.budget_ms, body.n, strategy)
     ask.context, ask.filters, ask.exclude, ask.explain = body.item_id, body.filters, body.exclude, body.explain

@@ -1,0 +1,86 @@
+"""A request as it is worked on: who asks, for what, from which view, and until when."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tastemaker.data.queries import Queries
+
+if TYPE_CHECKING:
+    from tastemaker.rules import Plan
+    from tastemaker.serve.engine.asks import Answer, Ask
+    from tastemaker.serve.engine.live import View
+    from tastemaker.serve.engine.retrieval import Vector
+    from tastemaker.serve.engine.shoppers import Shopper
+    from tastemaker.types import Bool, Int32
+
+
+@dataclass
+class Asked:
+    """A request as it is worked on.
+
+    Attributes:
+        ask: the request.
+        view: the model, catalogue and rules that it began with.
+        answer: what is being made.
+        end: when the reserve begins, on the clock of `time.perf_counter`.
+        history: numbers of products that the model knows, oldest first.
+        later: numbers of products of the history that it does not know.
+        unlisted: numbers that must not be listed, beside the history.
+        user: number of the shopper among those of the model, -1 for none of them.
+        words: of a wish.
+        allowed: products that may be listed, [all of the shelf]; None for all.
+        plan: of business rules; None without.
+        vector: what the history points at, if that is known already.
+        shopper: whom `vector` is kept for; None where something of this request alone took part.
+    """
+
+    ask: Ask
+    view: View
+    answer: Answer
+    end: float
+    history: Int32 = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+    later: tuple[int, ...] = ()
+    unlisted: frozenset[int] = frozenset()
+    user: int = -1
+    words: str = ""
+    allowed: Bool | None = None
+    plan: Plan | None = None
+    vector: Vector | None = None
+    shopper: Shopper | None = None
+
+    def left(self) -> float:
+        """Return the seconds until the reserve begins, at least 0."""
+        return max(0.0, self.end - time.perf_counter())
+
+    def query(self) -> Queries:
+        """Return the request as a query."""
+        users = np.array([self.user], dtype=np.int32)
+        return Queries.from_lists([self.history], texts=[self.words] if self.words else None, users=users)
+
+    @cached_property
+    def profile(self) -> Vector | None:
+        """What the history and the wish read like; None without texts."""
+        return self.view.profile(self.history, self.later, self.words)
+
+    def barred(self, number: int) -> bool:
+        """Say whether a product must not be listed in this answer."""
+        if self.ask.as_given:
+            return False
+        if number in self.unlisted or number in self.view.shelf.off:
+            return True
+        return self.allowed is not None and not self.allowed[number]
+
+    def restrict(self, allowed: Bool) -> None:
+        """Let only these products be listed, [all of the shelf], of those that could be before."""
+        self.allowed = allowed if self.allowed is None else self.allowed & allowed
+
+    def lap(self, step: str, began: float) -> None:
+        """Note how long a step took."""
+        timings = self.answer.timings
+        timings[step] = timings.get(step, 0.0) + 1e3 * (time.perf_counter() - began)

@@ -1,0 +1,93 @@
+"""Business rules in answers: what may be listed, how the list is arranged, and a line on each move."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tastemaker.rules import CatalogueColumns, Context, compile_rules
+from tastemaker.rules import Shopper as RuleShopper
+from tastemaker.rules.arranging import Orders, arrange
+from tastemaker.rules.schema import Diversity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tastemaker.rules import Arranged, CompiledRules, Note, Plan, RuleSet
+    from tastemaker.serve.engine.shelf import Shelf
+    from tastemaker.serve.engine.shoppers import Shopper
+    from tastemaker.types import Bool, Float32, Int32
+
+
+class Everything:
+    """Allows every product."""
+
+    def __init__(self, size: int) -> None:
+        self.allowed: Bool = np.ones(size, dtype=bool)
+
+    def why(self, item: int) -> list[str]:
+        """Return no cause."""
+        del item
+        return []
+
+
+def compiled(rules: RuleSet | None, shelf: Shelf) -> CompiledRules | None:
+    """Return rules compiled for a shelf; None where there are none."""
+    if rules is None or not any(rule.enabled for rule in rules.rules):
+        return None
+    return compile_rules(rules, CatalogueColumns(shelf.frame()))
+
+
+def plan_for(
+    rules: CompiledRules,
+    shopper: Shopper | None,
+    shelf: Shelf,
+    *,
+    strategy: str,
+    looked_at: Sequence[int],
+    variants: Mapping[str, str],
+) -> Plan:
+    """Return what the rules mean for one request."""
+    now = time.time_ns() // 1_000_000
+    who = RuleShopper()
+    if shopper is not None:
+        numbers = np.array([shelf.number(item_id) for item_id, _, _ in shopper.events], dtype=np.int32)
+        who = RuleShopper(
+            shopper.attributes,
+            np.concatenate([shopper.before, numbers]).astype(np.int32),
+            [*["purchase"] * len(shopper.before), *(kind for _, kind, _ in shopper.events)],
+            np.array([*[0] * len(shopper.before), *(when for _, _, when in shopper.events)], dtype=np.int64),
+        )
+    return rules.plan(who, Context(now, strategy, looked_at, variants))
+
+
+def varied(
+    items: Int32, scores: Float32, strength: float, vectors: Callable[[Int32], Float32], size: int
+) -> tuple[Int32, Float32]:
+    """Put a list in the order of maximal marginal relevance; scores stay with their products."""
+    orders = Orders((), (), (), ("request", Diversity(strength=strength)), ())
+    arranged = arrange(items, scores, orders, n=max(1, len(items)), allowing=Everything(size), vectors=vectors)
+    return arranged.items, arranged.scores
+
+
+def arranged_by(
+    plan: Plan, items: Int32, scores: Float32, n: int, vectors: Callable[[Int32], Float32] | None
+) -> Arranged:
+    """Arrange a list by the rules that hold."""
+    return plan.apply(items, scores, n=n, vectors=vectors)
+
+
+def audit_lines(notes: Sequence[Note], shelf: Shelf) -> list[dict[str, Any]]:
+    """Return the notes on what rules did, with products by id."""
+    return [
+        {
+            "rule": note.rule,
+            "action": note.action,
+            "item_id": None if note.item < 0 else shelf.id_of(note.item),
+            "before": note.before,
+            "after": note.after,
+        }
+        for note in notes
+    ]
