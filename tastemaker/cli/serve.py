@@ -13,6 +13,14 @@ from tastemaker.errors import MissingExtra
 
 def serve(
     model: Path = typer.Argument(help="Folder of a saved model."),
+    store: str | None = typer.Option(
+        None,
+        "--store",
+        metavar="URL",
+        envvar="TASTEMAKER_STORE",
+        help="Where events, products and keys are kept: a file, or postgresql://USER@HOST/NAME; by default MODEL.db, "
+        "and 'none' keeps nothing.",
+    ),
     host: str | None = typer.Option(None, "--host", help="Address to listen on; beyond this machine keys are needed."),
     port: int | None = typer.Option(None, "--port", min=0, max=65535, help="Port to listen on; 0 takes a free one."),
     config: Path | None = typer.Option(None, "--config", metavar="FILE", help="TOML file with a table [serve]."),
@@ -28,5 +36,5 @@ def serve(
     from tastemaker.serve.settings import read_settings
 
     settings = read_settings(config, host=host, port=port)
-    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
-    running.run(settings, model, key_file=key_file, say=note)
+    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))  # before numpy and torch begin
+    running.run(settings, model, store=f"{model}.db" if store is None else store, key_file=key_file, say=note)

@@ -11,9 +11,9 @@ from starlette.exceptions import HTTPException
 
 import tastemaker
 from tastemaker.errors import TastemakerError
-from tastemaker.serve.front import Front
+from tastemaker.serve.front import Front, Hot
 from tastemaker.serve.problems import MEDIA_TYPE, Problem, wrong_places
-from tastemaker.serve.routes import health, lists
+from tastemaker.serve.routes import admin, events, health, items, lists, users
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 DESCRIPTION = (
     "Recommendations with reasons for online shops. Every answer comes within its budget, or says what is missing."
 )
+HOT = {
+    ("POST", "/v1/recommend"): Hot("read", 200, lists.recommend_now),
+    ("POST", "/v1/events"): Hot("write", 202, events.events_now),
+}
 
 
 def create_app(service: Service) -> FastAPI:
@@ -38,9 +42,9 @@ def create_app(service: Service) -> FastAPI:
 
     app = FastAPI(title="tastemaker", version=tastemaker.__version__, description=DESCRIPTION, lifespan=lifespan)
     app.state.service = service
-    for part in (lists, health):
+    for part in (lists, events, users, items, admin, health):
         app.include_router(part.router)
-    app.add_middleware(Front, service=service, hot={("POST", "/v1/recommend"): lists.recommend_now})
+    app.add_middleware(Front, service=service, hot=HOT)
 
     async def problem(request: Request, error: Exception) -> Response:
         return _response(request, _problem_of(service, error))

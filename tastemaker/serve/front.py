@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
-    Hot = Callable[["Service", "Caller", bytes], Awaitable[bytes]]
 
 log = logging.getLogger("tastemaker.serve")
 OPEN = frozenset({"/health/live", "/health/ready"})
@@ -60,6 +59,11 @@ class Caller:
             raise Problem(401, "an access key is needed")
         return self.access.tenant
 
+    @property
+    def actor(self) -> str:
+        """How audit lines call the caller."""
+        return "nobody" if self.access is None else self.access.key_id
+
     def must(self, scope: str) -> None:
         """Refuse what the key does not open.
 
@@ -70,6 +74,21 @@ class Caller:
             raise Problem(401, "an access key is needed")
         if not self.access.opens(scope):
             raise Problem(403, f"this key does not open what needs the scope '{scope}'")
+
+
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """A route that answers from bytes to bytes, past the framework.
+
+    Attributes:
+        scope: that a key must open.
+        status: of an answer.
+        work: answers.
+    """
+
+    scope: str
+    status: int
+    work: Callable[[Service, Caller, bytes], Awaitable[bytes]]
 
 
 @dataclass(slots=True)
@@ -86,7 +105,7 @@ class Front:
     Args:
         app: what answers behind it.
         service: what stands behind the routes.
-        hot: answers by (method, path) that leave as bytes, past the framework.
+        hot: by (method, path).
     """
 
     def __init__(self, app: App, *, service: Service, hot: dict[tuple[str, str], Hot]) -> None:
@@ -129,9 +148,9 @@ class Front:
             body = await self._body(scope, headers, receive)
             answer = self._hot.get((method, path))
             if answer is not None:
-                caller.must("read")
-                content = await answer(service, caller, body)
-                await _reply(200, b"application/json", content, sending)
+                caller.must(answer.scope)
+                content = await answer.work(service, caller, body)
+                await _reply(answer.status, b"application/json", content, sending)
             else:
                 scope.setdefault("state", {})["caller"] = caller
                 await self._app(scope, _replay(body, receive), sending)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter as Counts
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import MutableMapping, Sequence
 
     from tastemaker.serve.engine.asks import Answer
-    from tastemaker.serve.engine.engine import Engine
+    from tastemaker.serve.shops import Shop
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -60,17 +61,18 @@ class Metrics:
         for fault in answer.degraded:
             self._faults.labels(fault).inc()
 
-    def events(self, status: str, count: int = 1) -> None:
-        """Count events."""
-        self._events.labels(status).inc(count)
+    def events(self, statuses: Sequence[str]) -> None:
+        """Count events by what became of them."""
+        for status, count in Counts(statuses).items():
+            self._events.labels(status).inc(count)
 
-    def page(self, engines: dict[str, Engine]) -> bytes:
+    def page(self, shops: dict[str, Shop]) -> bytes:
         """Return everything in Prometheus' text format."""
-        self._in_flight.set(sum(engine.in_flight for engine in engines.values()))
-        for tenant, engine in engines.items():
-            breaker = engine.language_model.breaker
+        self._in_flight.set(sum(shop.engine.in_flight for shop in shops.values()))
+        for tenant, shop in shops.items():
+            breaker = shop.engine.language_model.breaker
             self._breaker.labels(tenant).set(0 if breaker is None or breaker.state == "closed" else 1)
         return generate_latest(self.registry)
 
 
-HOT = frozenset({"/v1/recommend"})
+HOT = frozenset({"/v1/recommend", "/v1/events"})

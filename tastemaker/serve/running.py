@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -11,6 +12,7 @@ from tastemaker.errors import ConfigError
 from tastemaker.serve.app import create_app
 from tastemaker.serve.auth import FileKeys, check_bind
 from tastemaker.serve.service import TENANT, Service
+from tastemaker.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,16 +21,30 @@ if TYPE_CHECKING:
     from tastemaker.serve.settings import Settings
 
 
-def run(settings: Settings, model: Path, *, key_file: Path | None, say: Callable[[str], None]) -> None:
+def run(settings: Settings, model: Path, *, store: str, key_file: Path | None, say: Callable[[str], None]) -> None:
     """Serve until the process is told to stop; requests under way are answered first.
 
+    Args:
+        settings: of the service.
+        model: folder of a saved model.
+        store: address of the store, "none" for none.
+        key_file: access keys beside those of the store.
+        say: prints a line.
+
     Raises:
-        TastemakerError: the model or the keys cannot be loaded, or the address cannot be had.
+        TastemakerError: model, store or keys cannot be opened, or the address cannot be had.
     """
     keys = [] if key_file is None else [FileKeys(key_file, tenant=TENANT)]
-    service = Service(settings, keys=keys)
+    kept = nullcontext() if store == "none" else open_store(store)
+    with kept as opened:
+        _serve(settings, Service(settings, store=opened, keys=keys), model, say)
+
+
+def _serve(settings: Settings, service: Service, model: Path, say: Callable[[str], None]) -> None:
     check_bind(settings.host, service.access)
     live = service.add_model(model)
+    if service.store is not None:
+        say(f"note: events and products are kept in {service.store.place}")
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     say(f"serving {live.version} on http://{f'[{host}]' if ':' in host else host}:{port} (stop with Ctrl-C)")

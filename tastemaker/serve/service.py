@@ -1,75 +1,67 @@
-"""What stands behind the routes: settings, an engine for each tenant, keys, metrics."""
+"""What stands behind the routes: settings, the shops, keys, limits, metrics, and what goes on beside requests."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tastemaker import artifact
-from tastemaker.errors import NotFitted
+from tastemaker.errors import NotFitted, TastemakerError
 from tastemaker.serve.auth import Accesses
-from tastemaker.serve.engine.engine import Engine
+from tastemaker.serve.backing import StoreKeys
 from tastemaker.serve.engine.live import Live
+from tastemaker.serve.engine.workers import Busy, Workers
+from tastemaker.serve.jobs import Jobs
 from tastemaker.serve.limits import Limits
 from tastemaker.serve.metrics import Metrics
 from tastemaker.serve.problems import Problem
+from tastemaker.serve.recording import Traces
+from tastemaker.serve.shops import Shop
+from tastemaker.store.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from tastemaker.errors import TastemakerError
     from tastemaker.serve.auth import Keys
     from tastemaker.serve.engine.asks import Answer, Ask
     from tastemaker.serve.settings import Settings
+    from tastemaker.store.store import Store
 
 TENANT = "default"
+log = logging.getLogger("tastemaker.serve")
 
 
 class Service:
     """One process that serves.
 
-    Attributes:
+    Args:
         settings: of the service.
-        engines: by tenant.
+        store: None where nothing is stored.
+        keys: of access beside those of the store.
+
+    Attributes:
+        shops: by tenant.
+        models: folder in which further versions of models may lie; None until there is a first one.
         stopping: whether it is about to end: it is not ready any more, and goes on answering.
     """
 
-    def __init__(self, settings: Settings, *, keys: Sequence[Keys] = ()) -> None:
-        self.settings = settings
-        self.engines: dict[str, Engine] = {}
-        self._waiting: dict[str, Live] = {}  # models to be active from the start
+    def __init__(self, settings: Settings, *, store: Store | None = None, keys: Sequence[Keys] = ()) -> None:
+        self.settings, self.store = settings, store
+        self.shops: dict[str, Shop] = {}
+        self.models: Path | None = None
         self.stopping = False
-        self.access = Accesses(list(keys), tenant=TENANT)
+        sources = [*keys, *([] if store is None else [StoreKeys(store)])]
+        self.access = Accesses(sources, tenant=TENANT)
         self.limits = Limits(settings)
         self.metrics = Metrics()
-
-    async def start(self) -> None:
-        """Begin what goes on beside requests."""
-        for tenant, live in self._waiting.items():
-            self.engines[tenant] = Engine(self.settings)
-            await self.engines[tenant].activate(live)
-        self._waiting.clear()
-
-    async def stop(self) -> None:
-        """End what goes on beside requests; called after the last one was answered."""
-        self.stopping = True
-
-    async def answer(self, tenant: str, ask: Ask) -> Answer:
-        """Answer a request for a list.
-
-        Raises:
-            Problem: the shop has no model.
-        """
-        answer = await self.engine(tenant).recommend(ask)
-        self.metrics.list(answer)
-        return answer
-
-    def problem_of(self, error: TastemakerError) -> Problem:
-        """Return the refusal that an error of the caller's stands for."""
-        if isinstance(error, NotFitted):
-            return Problem(409, str(error))
-        return Problem(400, str(error))
+        self.workers = Workers(2, waiting=1024, name="service")
+        self.traces = None if store is None else Traces(store, self.workers)
+        self.jobs = Jobs(store, self.workers)
+        self._first: dict[str, tuple[Live, Path]] = {}  # models to be active from the start
+        self._tasks: list[asyncio.Task[None]] = []
 
     def add_model(self, folder: Path, *, tenant: str = TENANT) -> Live:
         """Load a saved model that answers for a tenant from the start.
@@ -77,31 +69,108 @@ class Service:
         Raises:
             ArtifactError, ConfigError, MissingExtra: it cannot be loaded.
         """
+        folder = Path(folder)
         live = Live.load(folder, version_of(folder))
-        self._waiting[tenant] = live
+        self._first[tenant] = (live, folder)
+        self.models = self.models or folder.resolve().parent
         return live
 
-    def engine(self, tenant: str) -> Engine:
-        """Return the engine of a tenant.
+    async def start(self) -> None:
+        """Begin what goes on beside requests; nothing is answered before it is done."""
+        known = [] if self.store is None else await self.workers.run(self.store.tenants)
+        for tenant in dict.fromkeys([*self._first, *known]):
+            await self._open(tenant)
+        for tenant, (live, folder) in self._first.items():
+            await self.shops[tenant].begin_with(live, folder)
+        self._first.clear()
+        if self.store is not None and not self.store.exclusive:
+            self._tasks.append(asyncio.get_running_loop().create_task(self._follow()))
+
+    async def _open(self, tenant: str) -> Shop:
+        shop = self.shops[tenant] = Shop(tenant, self.settings, self.store)
+        await shop.begin()
+        if self.store is not None and tenant not in self._first:
+            store = self.store
+            active = await self.workers.run(lambda: store.active_model(tenant))
+            if active is not None:
+                try:
+                    await shop.activate(active.version)
+                except TastemakerError as error:
+                    log.error("a shop's model cannot be loaded: %s", type(error).__name__)
+        return shop
+
+    async def stop(self) -> None:
+        """End what goes on beside requests; called after the last one was answered."""
+        self.stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.traces is not None:
+            await self.traces.flush()
+        if self.store is not None:
+            await self.workers.run(self.store.flush)
+
+    async def _follow(self) -> None:
+        """Look now and then at what other processes wrote."""
+        while True:
+            await asyncio.sleep(self.settings.follow_seconds)
+            for shop in list(self.shops.values()):
+                try:
+                    await shop.follow()
+                except StoreError as error:
+                    log.warning("the store cannot be followed: %s", type(error).__name__)
+
+    async def answer(self, tenant: str, ask: Ask, *, shown: bool = False) -> Answer:
+        """Answer a request for a list.
+
+        Args:
+            tenant: the shop.
+            ask: what is wanted.
+            shown: whether the list goes to a shopper, so that it is noted what it showed.
 
         Raises:
-            Problem: it has none.
+            Problem: the shop has no model.
         """
-        engine = self.engines.get(tenant)
-        if engine is None:
-            raise Problem(409, "no model is active for this shop; activate one with POST /v1/models/VERSION:activate")
-        return engine
+        answer = await self.shop(tenant).answer(ask)
+        self.metrics.list(answer)
+        if shown and self.traces is not None:
+            self.traces.list(tenant, ask.user_id, answer)
+        return answer
+
+    def shop(self, tenant: str) -> Shop:
+        """Return a shop; one that nobody knew begins empty."""
+        shop = self.shops.get(tenant)
+        if shop is None:
+            shop = self.shops[tenant] = Shop(tenant, self.settings, self.store)
+        return shop
+
+    def problem_of(self, error: TastemakerError) -> Problem:
+        """Return the refusal that an error stands for."""
+        if isinstance(error, NotFitted):
+            return Problem(409, str(error))
+        if isinstance(error, StoreBusy):
+            return Problem(503, "the store is busy", retry_after=error.retry_after)
+        if isinstance(error, Busy):
+            return Problem(503, "too much is under way", retry_after=1)
+        if isinstance(error, StoreFull):
+            return Problem(507, "the disk of the store is full; nothing was stored", retry_after=60)
+        if isinstance(error, StoreError):
+            what = "is damaged" if isinstance(error, StoreCorrupt) else "cannot do that now"
+            log.error("store: %s", error)
+            return Problem(503, f"the store {what}; what can be read is still answered", retry_after=60)
+        return Problem(400, str(error))
 
     @property
     def ready(self) -> bool:
         """Whether requests should come here."""
-        return not self.stopping and any(engine.views.now is not None for engine in self.engines.values())
+        return not self.stopping and any(shop.engine.views.now is not None for shop in self.shops.values())
 
 
 def version_of(folder: Path) -> str:
-    """Return the name of a saved model's version: its folder's name, and a few digits of what it holds."""
+    """Return the name of a saved model's version: its folder's name, and digits of what it holds and where."""
     try:
-        digest = hashlib.sha256((folder / artifact.MANIFEST).read_bytes()).hexdigest()[:10]
+        content = (folder / artifact.MANIFEST).read_bytes() + str(folder.resolve()).encode()
+        digest = hashlib.sha256(content).hexdigest()[:10]
     except OSError:
         digest = "missing"  # loading says it better
     return f"{folder.resolve().name}-{digest}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tastemaker.store.errors import StoreReadOnly
 from tastemaker.store.faults import translated
@@ -26,7 +26,12 @@ class Database(ABC):
         place: how messages call it; without a password.
         writing: None where it is open for reading only.
         reading: connections that cannot write; each statement sees the newest commit.
+
+    Class attributes:
+        exclusive: whether no other process can write while this one has it open for writing.
     """
+
+    exclusive: ClassVar[bool] = False
 
     def __init__(self, place: str, writing: Engine | None, reading: Engine) -> None:
         self.place = place

@@ -54,6 +54,8 @@ class SqliteDatabase(Database):
         StoreError: it is missing, no store of ours, or this SQLite is too old.
     """
 
+    exclusive = True
+
     def __init__(self, path: Path, *, create: bool, read_only: bool) -> None:
         self.path = path
         place = str(path)

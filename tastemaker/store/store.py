@@ -44,6 +44,11 @@ class Store(Events, Items, Users, Erasure, Keys, Models, Settings, Traces):
         return self._database.place
 
     @property
+    def exclusive(self) -> bool:
+        """Whether no other process can write while this one does."""
+        return self._database.exclusive
+
+    @property
     def lost(self) -> int:
         """Impressions and audit lines that could not be written since it was opened."""
         return 0 if self._writer is None else self._writer.lost

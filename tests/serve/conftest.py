@@ -9,6 +9,7 @@ from tastemaker import evaluate, registry, saved
 from tastemaker.serve.app import create_app
 from tastemaker.serve.service import Service
 from tastemaker.serve.settings import Settings
+from tastemaker.store import open_store
 from tastemaker.testing import tiny_shop
 
 HOME = "http://127.0.0.1"
@@ -35,12 +36,18 @@ def text_folder(tmp_path_factory):
 
 
 @pytest.fixture
-def serve():
+def store(tmp_path):
+    with open_store(tmp_path / "shop.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def serve(store):  # the store is closed after the services that use it
     """Return a function that starts the service of a model folder and returns a client of it."""
     opened = []
 
     def start(folder, *, keys=(), store=None, **settings):
-        service = Service(Settings(**settings), keys=keys)
+        service = Service(Settings(**settings), keys=keys, store=store)
         if folder is not None:
             service.add_model(folder)
         client = TestClient(create_app(service), base_url=HOME)

@@ -74,6 +74,7 @@ class Shelf:
         self._ids: list[str] = items.frame["id"].to_list()
         self._new_numbers: dict[str, int] = {}
         self._changed: dict[int, Mapping[str, Any]] = {}
+        self._gone: set[int] = set()
         self._fragments: dict[int, bytes] = {}
         off: set[int] = set()
         self._take(changes, off)
@@ -84,7 +85,7 @@ class Shelf:
         after = Shelf.__new__(Shelf)
         after.items, after._ids = self.items, self._ids
         after._new_numbers, after._changed = dict(self._new_numbers), dict(self._changed)
-        after._fragments = dict(self._fragments)
+        after._fragments, after._gone = dict(self._fragments), set(self._gone)
         off = set(self.off)
         after._take(changes, off)
         after.off, after.new = frozenset(off), tuple(after._new_numbers)
@@ -98,6 +99,9 @@ class Shelf:
                     continue
                 number = self._new_numbers[change.item_id] = len(self.items) + len(self._new_numbers)
             self._fragments.pop(number, None)
+            self._gone.discard(number)
+            if change.columns is None:
+                self._gone.add(number)
             if change.columns is None or change.hidden:
                 off.add(number)
             else:
@@ -114,6 +118,10 @@ class Shelf:
         mask = np.ones(len(self.items), dtype=bool)
         mask[[number for number in self.off if number < len(self.items)]] = False
         return mask
+
+    def gone(self, number: int) -> bool:
+        """Say whether a product was taken out."""
+        return number in self._gone
 
     def number(self, item_id: str) -> int:
         """Return the number of a product, -1 for one that is not known."""

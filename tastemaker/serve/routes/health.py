@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 import tastemaker
 from tastemaker.serve.problems import Problem
-from tastemaker.serve.routes.base import PROBLEMS, needs, service_of
+from tastemaker.serve.routes.base import PROBLEMS, caller_of, needs, service_of
 
 router = APIRouter(tags=["service"])
 
@@ -34,13 +34,13 @@ async def ready(request: Request) -> dict[str, str]:
 async def metrics(request: Request) -> Response:
     """Return them in Prometheus' text format."""
     service = service_of(request)
-    return Response(service.metrics.page(service.engines), media_type=CONTENT_TYPE_LATEST)
+    return Response(service.metrics.page(service.shops), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/version", summary="Versions", dependencies=[needs("read")], responses=PROBLEMS)
 async def version(request: Request) -> dict[str, Any]:
     """Return the version of the service and of the model that answers for this shop."""
     service = service_of(request)
-    engine = service.engines.get(request.state.caller.tenant)
-    now = None if engine is None or engine.views.now is None else engine.views.now.live
+    view = service.shop(caller_of(request).tenant).engine.views.now
+    now = None if view is None else view.live
     return {"version": tastemaker.__version__, "model_version": None if now is None else now.version}

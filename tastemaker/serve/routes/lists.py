@@ -94,17 +94,17 @@ async def _recommend(service: Service, caller: Caller, body: RecommendBody) -> A
     ask.user_id, ask.session, ask.context = body.user_id, body.session_items, body.context_item_id
     ask.wish, ask.filters, ask.exclude = body.wish, body.filters, body.exclude
     ask.explain, ask.diversity, ask.seen = body.explain, body.diversity, body.seen
-    return await service.answer(caller.tenant, ask)
+    return await service.answer(caller.tenant, ask, shown=True)
 
 
 async def _around(request: Request, body: ItemBody, strategy: Any) -> Response:  # noqa: ANN401  # a Strategy
     service, caller = service_of(request), caller_of(request)
-    engine = service.engine(caller.tenant)
+    engine = service.shop(caller.tenant).engine
     if engine.views.current().shelf.number(body.item_id) < 0:
         raise Problem(404, "no such product")
     ask = _ask(service, caller, body.budget_ms, body.n, strategy)
     ask.context, ask.filters, ask.exclude, ask.explain = body.item_id, body.filters, body.exclude, body.explain
-    return _json(await service.answer(caller.tenant, ask))
+    return _json(await service.answer(caller.tenant, ask, shown=True))
 
 
 def _ask(service: Service, caller: Caller, budget_ms: int | None, n: int | None, strategy: Any) -> Ask:  # noqa: ANN401

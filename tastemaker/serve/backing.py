@@ -1,0 +1,103 @@
+"""One shop's rows of the store, as the engine and the routes need them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from tastemaker.serve.auth import Access
+from tastemaker.serve.engine.shelf import Change
+from tastemaker.serve.engine.shoppers import LONGEST, Record
+from tastemaker.store.records import Deleted, Item
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tastemaker.store.store import Store
+
+PAGE = 1000
+
+
+class StoredShop:
+    """A shop in the store.
+
+    Args:
+        store: the store.
+        tenant: the shop.
+    """
+
+    def __init__(self, store: Store, tenant: str) -> None:
+        self.store, self.tenant = store, tenant
+
+    def record_of(self, user_id: str) -> Record:
+        """Return what is stored of a shopper; see `Past`."""
+        events = self.store.history(self.tenant, user_id, LONGEST)
+        user = self.store.get_user(self.tenant, user_id)
+        return Record(
+            [(event.item_id, event.event_type, event.timestamp) for event in events],
+            {} if user is None else user.attributes,
+            self.store.is_erased(self.tenant, user_id),
+        )
+
+    def changes_after(self, revision: int) -> tuple[list[Change], int]:
+        """Return the products that changed after a revision of the catalogue, and the revision that is reached."""
+        found: list[Change] = []
+        while page := self.store.items_after(self.tenant, revision, PAGE):
+            found += [change_of(item) for _, item in page]
+            revision = page[-1][0]
+            if len(page) < PAGE:
+                break
+        return found, revision
+
+
+def change_of(item: Item | Deleted) -> Change:
+    """Return a product of the store as a change of the shelf."""
+    if isinstance(item, Deleted):
+        return Change(item.item_id, None)
+    columns: dict[str, Any] = {
+        "title": item.title or None,
+        "description": item.description or None,
+        "brand": item.brand or None,
+        "categories": [*item.categories] or None,
+        "price": item.price,
+        "currency": item.currency,
+        "availability": item.availability,
+        "image_link": item.image_link,
+        "group_id": item.group_id,
+        "created_at": item.created_at,
+    }
+    return Change(item.item_id, {**item.attributes, **columns}, item.hidden)
+
+
+def item_of(item_id: str, columns: Mapping[str, Any]) -> Item:
+    """Return a product that so far only the model knows as one of the store."""
+    known = {field.name for field in fields(Item)} - {"item_id", "hidden", "attributes", "updated_at"}
+    given = {name: value for name, value in columns.items() if name in known and value is not None}
+    categories = given.pop("categories", ())
+    given["categories"] = (categories,) if isinstance(categories, str) else tuple(str(one) for one in categories)
+    if not isinstance(given.get("created_at"), int):
+        given.pop("created_at", None)
+    if not isinstance(given.get("price"), int | float):
+        given.pop("price", None)
+    rest = {
+        name: value
+        for name, value in columns.items()
+        if name not in known and name not in ("id", "hidden") and isinstance(value, str | int | float | bool)
+    }
+    return Item(item_id, attributes=rest, **given)
+
+
+class StoreKeys:
+    """Keys of the store; see `auth.Keys`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(self, secret: str) -> Access | None:
+        """Return what a key opens."""
+        found = self._store.find_key(secret)
+        return None if found is None else Access(found[0], found[1].key_id, frozenset(found[1].scopes))
+
+    def any(self) -> bool:
+        """Say whether any shop has a key that is not revoked."""
+        return any(key.revoked_at is None for tenant in self._store.tenants() for key in self._store.list_keys(tenant))

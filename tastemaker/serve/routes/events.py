@@ -1,0 +1,103 @@
+"""Events: what shoppers did, durable when acknowledged and part of the very next answer."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from tastemaker.serve.engine.asks import as_json
+from tastemaker.serve.problems import Problem, wrong_places
+from tastemaker.serve.routes.base import PROBLEMS, caller_of, needs, service_of
+from tastemaker.serve.schemas_data import EVENTS, EventBody, EventsBody, EventsOut
+
+if TYPE_CHECKING:
+    from tastemaker.serve.front import Caller
+    from tastemaker.serve.service import Service
+    from tastemaker.store.records import Event
+
+router = APIRouter(tags=["events"], responses=PROBLEMS)
+_WHOLE = TypeAdapter(EventsBody)
+
+
+@router.post(
+    "/v1/events",
+    summary="Say what shoppers did",
+    status_code=202,
+    response_model=EventsOut,
+    dependencies=[needs("write")],
+)
+async def events(body: EventsBody, request: Request) -> Response:
+    """Store events.
+
+    When the answer comes they are on disk, and the next list of their shoppers knows of them. `event_id` makes sending
+    again safe. An event that does not fit is "invalid" in its place, and the others are stored.
+    """
+    content = await _store(service_of(request), caller_of(request), list(body.events), body.validate_only)
+    return Response(content, 202, media_type="application/json")
+
+
+async def events_now(service: Service, caller: Caller, body: bytes) -> bytes:
+    """Answer `POST /v1/events` from bytes to bytes.
+
+    Raises:
+        Problem: 422, nothing in the body fits.
+    """
+    try:
+        whole = _WHOLE.validate_json(body)
+    except ValidationError as error:
+        rows, validate_only = _row_by_row(body, error)
+        return await _store(service, caller, rows, validate_only)
+    return await _store(service, caller, list(whole.events), whole.validate_only)
+
+
+def _row_by_row(body: bytes, error: ValidationError) -> tuple[list[EventBody | str], bool]:
+    """Return each event that fits, and what is wrong with each that does not.
+
+    Raises:
+        Problem: 422, it is no list of events, or none fits.
+    """
+    refusal = Problem(422, "the body does not fit", errors=wrong_places(error.errors(include_input=False)))
+    try:
+        value: Any = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise refusal from None
+    given = value.get("events") if isinstance(value, dict) else None
+    only = value.get("validate_only", False) if isinstance(value, dict) else False
+    if not isinstance(given, list) or not 0 < len(given) <= EVENTS or not isinstance(only, bool):
+        raise refusal
+    if set(value) - {"events", "validate_only"}:
+        raise refusal
+    rows: list[EventBody | str] = []
+    for one in given:
+        try:
+            rows.append(EventBody.model_validate(one))
+        except ValidationError as fault:
+            places = wrong_places(fault.errors(include_input=False))
+            rows.append("; ".join(f"{place['place']}: {place['message']}" for place in places))
+    if all(isinstance(row, str) for row in rows):
+        raise refusal
+    return rows, only
+
+
+async def _store(service: Service, caller: Caller, rows: list[EventBody | str] | list[EventBody], only: bool) -> bytes:
+    shop = service.shop(caller.tenant)
+    shop.needs_store()
+    kept: list[Event] = [row.event(uuid.uuid4().hex) for row in rows if isinstance(row, EventBody)]
+    statuses: list[str] = ["valid"] * len(kept)
+    if not only and shop.events is not None:
+        statuses = list(await shop.events.put(kept))
+    service.metrics.events(statuses)
+    told = iter(zip(kept, statuses, strict=True))
+    results: list[dict[str, Any]] = []
+    for row in rows:
+        if isinstance(row, EventBody):
+            event, status = next(told)
+            results.append({"event_id": event.event_id, "status": status})
+        else:
+            results.append({"event_id": None, "status": "invalid", "error": row})
+    accepted = statuses.count("accepted")
+    return as_json({"request_id": caller.request_id, "accepted": accepted, "results": results})
