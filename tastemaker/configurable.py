@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tastemaker.characters import replace_surrogates
 from tastemaker.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ def parse_config(kind: type[C], values: dict[str, Any], *, place: str) -> C:
             elif problem["type"] == "missing":
                 lines.append(f"{place}.{key}: field required")
             elif key:
-                lines.append(f"{place}.{key}: {_shown(problem['input'])}: {message[0].lower()}{message[1:]}")
+                lines.append(f"{place}.{key}: {shown(problem['input'])}: {message[0].lower()}{message[1:]}")
             else:
                 lines.append(f"{place}: {message[0].lower()}{message[1:]}")
-        raise ConfigError("\n".join(lines)) from error
+        raise ConfigError(replace_surrogates("\n".join(lines))) from error
 
 
 def _settings_at(kind: type[BaseModel], path: list[int | str]) -> list[str]:
@@ -70,7 +71,8 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401  #
         yield from _models_in(inner)
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401  # whatever was given
+def shown(value: Any) -> str:  # noqa: ANN401  # whatever was given
+    """Return a bad value as a message shows it, cut short."""
     text = repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 

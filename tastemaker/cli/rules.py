@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from tastemaker.cli.loading import read_data
-from tastemaker.cli.output import FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, note, print_json, print_table
+from tastemaker.cli.output import DATA_OPTION, FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, note, print_json, print_table
 from tastemaker.cli.store_options import STORE_OPTION, TENANT_OPTION, reading, writing
 from tastemaker.cli.times import milliseconds, now
+from tastemaker.config import value_of
 from tastemaker.data.problems import counted
-from tastemaker.rules import CatalogueColumns, RuleSet
+from tastemaker.errors import ConfigError
+from tastemaker.rules import CatalogueColumns, Context, RuleSet, Shopper, plan
 from tastemaker.rules.check import Checked, check
 
 app = typer.Typer(help="Business rules: what may be shown to whom, and what is moved or pinned.", no_args_is_help=True)
+
+AT_OPTION = typer.Option(None, "--at", metavar="TIME", help="The time, e.g. 2026-11-27T18:00+01:00; now by default.")
 
 
 @app.command("check")
@@ -24,9 +29,7 @@ def check_rules(
     data: str | None = typer.Option(
         None, "--data", metavar="DIR", help="Also count the products that each rule touches in this shop."
     ),
-    at: str | None = typer.Option(
-        None, "--at", metavar="TIME", help="Check for this time, e.g. 2026-11-27T18:00+01:00; now by default."
-    ),
+    at: str | None = AT_OPTION,
     format: str | None = FORMAT_OPTION,
     max_bad: int = MAX_BAD_OPTION,
     json: bool = JSON_OPTION,
@@ -47,6 +50,43 @@ def check_rules(
         print_json(asdict(found))
         return
     _print(found)
+
+
+@app.command("why")
+def why_not(
+    file: Path = typer.Argument(metavar="FILE", help="Rules in TOML, or in JSON if the name ends in .json."),
+    item: str = typer.Argument(metavar="ITEM", help="Id of a product."),
+    data: str = DATA_OPTION,
+    user: list[str] | None = typer.Option(
+        None, "--user", metavar="KEY=VALUE", help="An attribute of the shopper, e.g. region=DE or age=34."
+    ),
+    strategy: str = typer.Option("", "--strategy", metavar="NAME", help="The place in the shop that asks."),
+    at: str | None = AT_OPTION,
+    format: str | None = FORMAT_OPTION,
+    max_bad: int = MAX_BAD_OPTION,
+    json: bool = JSON_OPTION,
+) -> None:
+    """Say whether a product may be shown to a shopper, which rules hide it if not, and which rules hold at all."""
+    rules = RuleSet.read(file)
+    moment = milliseconds(at, "--at")
+    shop, _ = read_data(data, format=format, max_bad=max_bad)
+    number = int(shop.items.numbers([item])[0])
+    attributes = dict(_attribute(one) for one in user or [])
+    context = Context(now() if moment is None else moment, strategy)
+    made = plan(rules, CatalogueColumns(shop.items.frame), Shopper(attributes), context)
+    causes = made.why(number)
+    if json:
+        print_json({"item_id": item, "allowed": not causes, "hidden_by": causes, "rules_that_hold": made.rules})
+        return
+    typer.echo(f"{item} may be shown" if not causes else f"{item} is hidden by: {', '.join(causes)}")
+    note(f"rules that hold: {', '.join(made.rules) or 'none'}")
+
+
+def _attribute(text: str) -> tuple[str, Any]:
+    key, given, value = text.partition("=")
+    if not given or not key:
+        raise ConfigError(f"--user {text}: must look like region=DE")
+    return key, value_of(value)
 
 
 @app.command("put")

@@ -18,8 +18,8 @@ BETWEEN = "|"
 
 
 def _name(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or BETWEEN in value:
-        raise ValueError(f"must be a name without '{BETWEEN}'")
+    if not isinstance(value, str) or not value.strip() or BETWEEN in value or not value.isprintable():
+        raise ValueError(f"must be a name without '{BETWEEN}' and control characters")
     return value
 
 

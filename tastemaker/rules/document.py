@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from tastemaker.configurable import Config, parse_config
+from tastemaker.characters import replace_surrogates
+from tastemaker.configurable import Config, parse_config, shown
 from tastemaker.documents import as_json_values, read_document
 from tastemaker.errors import ConfigError, did_you_mean
-from tastemaker.rules.schema import ACTIONS, When
+from tastemaker.rules.schema import ACTIONS, When, writable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +89,7 @@ class RuleSet:
         try:
             ZoneInfo(timezone)
         except Exception:  # whatever a hostile name makes it raise
-            found.append(f"{place}.timezone: {timezone!r}: must be an IANA name such as 'Europe/Berlin'")
+            found.append(f"{place}.timezone: {shown(timezone)}: must be an IANA name such as 'Europe/Berlin'")
         given = document.get("rule", [])
         if not isinstance(given, list | tuple):
             raise ConfigError("\n".join([*found, f"{place}.rule: must be a list of rules, [[rule]] in TOML"]))
@@ -106,7 +107,7 @@ class RuleSet:
             if isinstance(name, str) and first.setdefault(name, number) != number:
                 found.append(f"{place}.rule[{number}].name: {name!r}: rule[{first[name]}] is called so; rename one")
         if found:
-            raise ConfigError("\n".join(found))
+            raise ConfigError(replace_surrogates("\n".join(found)))
         return cls(tuple(rules), timezone, document)
 
     @classmethod
@@ -144,6 +145,13 @@ class RuleSet:
         return round(whole.timestamp() * 1000)
 
 
+def _is_timezone(name: object) -> bool:
+    try:
+        return isinstance(name, str) and bool(ZoneInfo(name))
+    except (ValueError, LookupError, OSError):
+        return False
+
+
 def _rule(given: object, *, place: str) -> Rule:
     """Return one rule.
 
@@ -151,11 +159,11 @@ def _rule(given: object, *, place: str) -> Rule:
         ConfigError: one line for each mistake.
     """
     if not isinstance(given, dict):
-        raise ConfigError(f"{place}: {given!r}: must be a table with a name and one action")
+        raise ConfigError(f"{place}: {shown(given)}: must be a table with a name and one action")
     found = []
     name = given.get("name")
-    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
-        found.append(f"{place}.name: {name!r}: every rule needs a name of at most {LONGEST_NAME} characters")
+    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME or not writable(name):
+        found.append(f"{place}.name: {shown(name)}: every rule needs a name of at most {LONGEST_NAME} characters")
     elif name in RESERVED:
         found.append(f"{place}.name: {name!r}: audit notes use this name themselves; choose another")
     else:
@@ -167,14 +175,14 @@ def _rule(given: object, *, place: str) -> Rule:
         found.append(f"{place}: {said}; one of: {', '.join(ACTIONS)}")
     enabled = given.get("enabled", True)
     if not isinstance(enabled, bool):
-        found.append(f"{place}.enabled: {enabled!r}: must be true or false")
+        found.append(f"{place}.enabled: {shown(enabled)}: must be true or false")
     parts: dict[str, Any] = {}
     tables: list[tuple[str, type[Config]]] = [("when", When), ("unless", When), *((one, ACTIONS[one]) for one in kinds)]
     for key, kind in tables:
         if key not in given:
             continue
         if not isinstance(given[key], dict):
-            found.append(f"{place}.{key}: {given[key]!r}: must be a table, e.g. {key} = {{ ... }}")
+            found.append(f"{place}.{key}: {shown(given[key])}: must be a table, e.g. {key} = {{ ... }}")
             continue
         try:
             parts[key] = parse_config(kind, given[key], place=f"{place}.{key}")

@@ -118,8 +118,9 @@ class _Bought:
     size: int
 
     def __call__(self, shopper: Shopper, context: Context) -> Bool:
-        counts = [bool(kind) and word(kind) in self.action.event_types for kind in shopper.event_types]
-        counting = np.asarray(counts, dtype=np.bool_) & (shopper.items >= 0) & (shopper.items < self.size)
+        buys = {kind: bool(kind.strip()) and word(kind) in self.action.event_types for kind in set(shopper.event_types)}
+        counting = np.asarray([buys[kind] for kind in shopper.event_types], dtype=np.bool_)
+        counting &= (shopper.items >= 0) & (shopper.items < self.size)
         if self.action.days is not None:
             counting &= shopper.timestamps >= context.now - self.action.days * DAY
         bought = shopper.items[counting]

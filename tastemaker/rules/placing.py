@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tastemaker.rules.notes import Log, Source
     from tastemaker.rules.schema import Cap, Diversity
-    from tastemaker.types import Float32, Float64, Int32, Int64
+    from tastemaker.types import Bool, Float32, Float64, Int32, Int64
 
 
 class Placing:
@@ -38,11 +38,13 @@ class Placing:
         self.free[[self.row[item] for item in pins.values()]] = False
         self.codes: list[Int64] = []
         self.counts: list[Int64] = []
+        self.full: list[Bool] = []  # for each cap, the products whose value has its number already
+        self.noted = np.zeros(len(self.pool), dtype=np.bool_)
         for _, _, codes in caps:
             values, local = np.unique(codes[self.pool], return_inverse=True)
-            known = np.where(codes[self.pool] < 0, -1, local)
-            self.codes.append(known.astype(np.int64))
-            self.counts.append(np.zeros(len(values) + 1, dtype=np.int64))
+            self.codes.append(np.where(codes[self.pool] < 0, -1, local).astype(np.int64))
+            self.counts.append(np.zeros(len(values), dtype=np.int64))
+            self.full.append(np.zeros(len(self.pool), dtype=np.bool_))
         self.relevance = np.zeros(len(self.pool))
         self.relevance[: self.ranked] = relevance
         self.unit = None if vectors is None or diversity is None else _unit(vectors(self.pool))
@@ -76,21 +78,20 @@ class Placing:
 
     def _next(self, place: int, n: int) -> int:
         """Return the row of the best free product that the caps let into a place, -1 where there is none."""
-        fits = self.free.copy()
-        for (_, cap, _), codes, counts in zip(self.caps, self.codes, self.counts, strict=True):
+        fits = self.free
+        for (_, cap, _), full in zip(self.caps, self.full, strict=True):
             if place < (cap.top or n):
-                fits &= (codes < 0) | (counts[codes] < cap.at_most)
-        ranked = np.flatnonzero(fits[: self.ranked])
+                fits = fits & ~full
+        ranked = fits[: self.ranked].nonzero()[0]
         if not len(ranked):
-            self._note_capped(place, n, self.ranked)
-            spare = [self.row[item] for item in self.spare if fits[self.row[item]]]
-            return spare[0] if spare else -1
+            self._note_capped(place, n, fits, self.ranked)
+            return next((self.row[item] for item in self.spare if fits[self.row[item]]), -1)
         best = int(ranked[0])
         if self.diversity is not None and self.unit is not None and place < (self.diversity[1].top or n):
             best = int(ranked[np.argmax(self._marginal(ranked, self.diversity[1].strength))])
             if best != ranked[0]:
                 self.log.add(self.diversity[0], "diversity", int(self.pool[best]))
-        self._note_capped(place, n, best)
+        self._note_capped(place, n, fits, best)
         return best
 
     def _marginal(self, rows: Int64, strength: float) -> Float64:
@@ -98,18 +99,21 @@ class Placing:
         nearest = np.where(np.isneginf(self.nearest[rows]), 0.0, self.nearest[rows])
         return np.asarray((1 - strength) * self.relevance[rows] - strength * nearest)
 
-    def _note_capped(self, place: int, n: int, before: int) -> None:
-        """Note the products that a cap keeps from a place which their order would have given them."""
-        for (rule, cap, _), codes, counts in zip(self.caps, self.codes, self.counts, strict=True):
-            if place < (cap.top or n):
-                full = self.free[:before] & (codes[:before] >= 0) & (counts[codes[:before]] >= cap.at_most)
-                for row in np.flatnonzero(full):
+    def _note_capped(self, place: int, n: int, fits: Bool, before: int) -> None:
+        """Note the products that a cap keeps from a place which their order would have given them, each once."""
+        for row in (self.free[:before] & ~fits[:before] & ~self.noted[:before]).nonzero()[0]:
+            self.noted[row] = True
+            for (rule, cap, _), full in zip(self.caps, self.full, strict=True):
+                if full[row] and place < (cap.top or n):
                     self.log.add(rule, "cap", int(self.pool[row]))
 
     def _count(self, row: int, place: int) -> None:
-        for (_, cap, _), codes, counts in zip(self.caps, self.codes, self.counts, strict=True):
-            if cap.top is None or place < cap.top:
-                counts[codes[row]] += 1
+        for (_, cap, _), codes, counts, full in zip(self.caps, self.codes, self.counts, self.full, strict=True):
+            code = codes[row]
+            if code >= 0 and (cap.top is None or place < cap.top):
+                counts[code] += 1
+                if counts[code] >= cap.at_most:
+                    full |= codes == code
 
     def _put(self, row: int) -> None:
         self.free[row] = False

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 HIDDEN, FILTERED, EXCLUDED = "hidden product", "request filter", "request exclusion"
 """What notes call the cause where no rule of the document is."""
-MOST_COMPILED = 8
+MOST_COMPILED = 2
 """Rule documents that stay compiled for one catalogue."""
 
 

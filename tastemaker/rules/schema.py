@@ -15,6 +15,7 @@ MOST_VALUES = 10_000
 """Values in one list of a rule."""
 DEEPEST = 500
 """The last place that a rule may speak of."""
+YEARS = range(1970, 2201)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -30,9 +31,14 @@ def word(value: object) -> str:
         return str(int(value))
     if isinstance(value, int | float):
         return str(value)
-    if isinstance(value, str) and value.strip():
+    if isinstance(value, str) and value.strip() and writable(value):
         return unicodedata.normalize("NFC", value).strip().casefold()
     raise ValueError("must be text that is not empty, a number, true or false")
+
+
+def writable(text: str) -> bool:
+    """Whether a text is valid Unicode without control characters, so that notes and answers can hold it."""
+    return text.isprintable() or not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
 
 
 def stock_word(value: object) -> str:
@@ -41,7 +47,7 @@ def stock_word(value: object) -> str:
 
 
 def _id(value: object) -> str:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or not writable(value):
         raise ValueError('must be an id in quotes, such as "i17"')
     return value
 
@@ -53,14 +59,21 @@ def _listed(value: object) -> object:
 
 
 def _moment(value: object) -> date:
-    if isinstance(value, date):  # a datetime is one as well
-        return value
+    found = value
     try:
         if isinstance(value, str):
-            return date.fromisoformat(value) if _DAY.fullmatch(value) else datetime.fromisoformat(value)
+            found = date.fromisoformat(value) if _DAY.fullmatch(value) else datetime.fromisoformat(value)
     except ValueError:
         pass
+    if isinstance(found, date) and found.year in YEARS:  # a datetime is a date as well
+        return found
     raise ValueError("must be a day such as 2026-11-27, or a time such as 2026-11-27T18:00")
+
+
+def _name(value: object) -> object:
+    if isinstance(value, str) and not writable(value):
+        raise ValueError("must be a name without control characters")
+    return value
 
 
 Word: TypeAlias = Annotated[str, BeforeValidator(word)]
@@ -76,7 +89,7 @@ Ids: TypeAlias = Annotated[
     Field(min_length=1, max_length=MOST_VALUES),
 ]
 Moment: TypeAlias = Annotated[date, PlainValidator(_moment)]
-Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
+Name: TypeAlias = Annotated[str, BeforeValidator(_name), Field(min_length=1, max_length=200)]
 Unknown: TypeAlias = Literal["hide", "show"]
 
 

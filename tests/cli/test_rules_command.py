@@ -43,6 +43,26 @@ def test_the_command_names_every_mistake(refused, tmp_path, shop):
     assert "--at noon" in refused("rules", "check", file, "--data", shop, "--at", "noon")
 
 
+def test_why_a_product_is_not_shown(tastemaker, refused, shop, tmp_path):
+    file = tmp_path / "rules.toml"
+    file.write_text(
+        '[[rule]]\nname = "adults"\nminimum_age = { brands = ["Acme"], age = 18 }\n'
+        '[[rule]]\nname = "home"\nwhen = { strategies = ["home"] }\nhide = { categories = ["soap"] }\n'
+    )
+    words = ("rules", "why", file, "i000", "--data", shop)
+    assert tastemaker(*words).out == "i000 is hidden by: adults\n"
+    assert tastemaker(*words, "--user", "age=20").out == "i000 may be shown\n"
+    found = tastemaker(*words, "--user", "age=17", "--strategy", "home", "--json").json()
+    assert found == {
+        "item_id": "i000",
+        "allowed": False,
+        "hidden_by": ["adults", "home"],
+        "rules_that_hold": ["adults", "home"],
+    }
+    assert "unknown id 'i9'" in refused("rules", "why", file, "i9", "--data", shop)
+    assert "--user age: must look like region=DE" in refused(*words, "--user", "age")
+
+
 def test_rules_go_into_a_store_and_come_back(tastemaker, refused, tmp_path):
     pytest.importorskip("sqlalchemy")
     file = tmp_path / "rules.toml"
