@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
-from tastemaker.cli.output import JSON_OPTION, SEED_OPTION, note, print_json, print_table
+from tastemaker import saved
+from tastemaker.cli.output import JSON_OPTION, SEED_OPTION, note, print_json, print_table, write_text
+from tastemaker.cli.protocol import MOVE_OPTION, check_device
 from tastemaker.cli.store_options import STORE_OPTION, TENANT_OPTION, reading, writing
 from tastemaker.cli.times import milliseconds, now
+from tastemaker.data.problems import counted
 from tastemaker.documents import read_document
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.experiments import Experiment, assign, check_together
@@ -21,6 +24,8 @@ from tastemaker.experiments.replay import replay as replay_log
 from tastemaker.experiments.replaying import Reward, Target, logged_places
 from tastemaker.experiments.results import results as results_of
 from tastemaker.experiments.sources import FolderSource, Source, StoreSource, parse_experiments
+from tastemaker.experiments.targets import targets_of
+from tastemaker.progress import bar
 from tastemaker.store import VARIABLE
 
 if TYPE_CHECKING:
@@ -172,6 +177,35 @@ def replay(
     if left_out:
         note(f"note: {left_out:,} lists have no propensities or no target and are left out")
     _print_replay(found, reward)
+
+
+@app.command("targets")
+def targets(
+    model: Path = typer.Argument(metavar="MODEL", help="Folder of a saved model, fitted before the first logged list."),
+    out: Path = typer.Option(
+        ..., "--out", metavar="FILE", help="JSON lines for tastemaker experiment replay --targets."
+    ),
+    log: Path | None = LOG_OPTION,
+    store: str | None = STORE_OPTION,
+    tenant: str = TENANT_OPTION,
+    since: str | None = SINCE_OPTION,
+    until: str | None = UNTIL_OPTION,
+    device: str | None = MOVE_OPTION,
+) -> None:
+    """Write what a saved model would have shown at each logged request, from the histories of that moment."""
+    start, end = milliseconds(since, "--since"), milliseconds(until, "--until")
+    check_device(device)
+    loaded = saved.load(model, device=device)
+    with _source(log, store, tenant) as source:
+        found = targets_of(loaded, source.impressions(start, end), source.events(), progress=bar)
+    lines = [one.model_dump_json(exclude_none=True) for one in found.targets]
+    write_text(out, "".join(f"{line}\n" for line in lines))
+    note(f"wrote {len(lines):,} lists to {out}; {found.left_out:,} without propensities are left out")
+    if found.knows_the_future:
+        note(
+            f"warning: the saved histories of {counted(found.knows_the_future, 'shopper')} hold products that they met "
+            "only after their first logged list; fit the model on what was known before, or its value is overstated"
+        )
 
 
 def _print_results(found: Results) -> None:

@@ -104,14 +104,14 @@ def attribute(
         schema=_LISTS,
         orient="row",
     ).unique("request_id", keep="first", maintain_order=True)
-    kinds = {_plain(name): "click" for name in crediting.clicks} | {
-        _plain(name): "purchase" for name in crediting.purchases
+    kinds = {plain(name): "click" for name in crediting.clicks} | {
+        plain(name): "purchase" for name in crediting.purchases
     }
     found = pl.DataFrame(
         [
             (one.event_id, one.user_id, one.item_id, kind, one.timestamp, one.value, one.request_id)
             for one in events
-            if (kind := kinds.get(_plain(one.event_type)))
+            if (kind := kinds.get(plain(one.event_type)))
         ],
         schema=_EVENTS,
         orient="row",
@@ -136,7 +136,8 @@ def attribute(
     return Attributed(lists, outcomes, bought, counts)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Return the one form of an event type's name."""
     return name.strip().casefold().replace("_", "-").replace(" ", "-")
 
 
