@@ -23,6 +23,7 @@ from tastemaker.models import cooccurrence
 from tastemaker.models.item_codes import ItemCodeConfig, ItemCodes
 from tastemaker.models.text_vectors import encoder_or_default
 from tastemaker.neural import devices, training
+from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.batches import Batch, batch_of, by_length
 from tastemaker.neural.blocks import initialise
 from tastemaker.neural.identity import training_identity
@@ -194,7 +195,7 @@ class CodeModel(Recommender):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return weights, identifiers, what is known of items, encoder, and how training went (without times)."""
-        found = {f"network.{name}": value.cpu().numpy() for name, value in self._network.state_dict().items()}
+        found = weights_of(self._network)
         found |= {f"codes.{name}": array for name, array in self._codes.arrays().items()} | {"bought": self._bought}
         course = {name: value for name, value in self._course.items() if name != "threads"}
         course["learning_curve"] = training.timeless(course["learning_curve"])
@@ -212,11 +213,7 @@ class CodeModel(Recommender):
         self._bought = arrays["bought"].reshape(n)
         self._course = json.loads(array_text(arrays["course"]))
         self._network = self._make_network()
-        weights = {name: torch.from_numpy(value) for name, value in under(arrays, "network").items()}
-        try:
-            self._network.load_state_dict(weights)
-        except RuntimeError as error:  # a weight is missing or has another shape
-            raise ValueError(str(error)) from error
+        take_weights(self._network, arrays)
         if self.config.reads_texts and self.encoder is not None:
             self.encoder.restore(under(arrays, "encoder"))
         self._network.eval()

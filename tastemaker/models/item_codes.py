@@ -15,6 +15,7 @@ from tastemaker.errors import ConfigError
 from tastemaker.models import cooccurrence
 from tastemaker.models.text_vectors import encoded_items, item_vectors
 from tastemaker.neural import adapters
+from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.indexing import quantisers, semantic_ids
 from tastemaker.neural.indexing.collisions import Policy
 from tastemaker.neural.indexing.semantic_ids import Coder, Scheme, SemanticIds
@@ -137,7 +138,7 @@ class ItemVectors:
         found: dict[str, NDArray[Any]] = {"matrix": self.matrix.numpy(), "width": np.array([0])}
         if self.transform is not None:
             found["width"] = np.array([len(self.transform.mean)])
-            found |= {f"transform.{name}": value.numpy() for name, value in self.transform.state_dict().items()}
+            found |= weights_of(self.transform, "transform")
         return found
 
     @classmethod
@@ -146,11 +147,7 @@ class ItemVectors:
         found = cls(config, int(arrays["width"][0]))
         found.matrix = torch.from_numpy(arrays["matrix"])
         if found.transform is not None:
-            state = {name: torch.from_numpy(value) for name, value in under(arrays, "transform").items()}
-            try:
-                found.transform.load_state_dict(state)
-            except RuntimeError as error:
-                raise ValueError(str(error)) from error
+            take_weights(found.transform, arrays, "transform")
         return found
 
 

@@ -18,6 +18,7 @@ from tastemaker.data.ranking import Ranking, top_k
 from tastemaker.errors import ConfigError
 from tastemaker.models.sequence_network import SequenceConfig, SequenceNetwork
 from tastemaker.models.text_vectors import encoder_or_default
+from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.batches import batch_of, blank_of, by_length
 from tastemaker.neural.item_inputs import ItemInputs
 from tastemaker.neural.judging import ASKED
@@ -111,7 +112,7 @@ class SequenceRanker(Recommender):
 
         What a clock decided is left out, so that equal fits give equal bytes.
         """
-        found = {f"network.{name}": value.numpy() for name, value in self._network.state_dict().items()}
+        found = weights_of(self._network)
         course = {name: value for name, value in self._course.items() if name != "threads"}
         curve = [
             {name: value for name, value in entry.items() if name != "seconds"} for entry in course["learning_curve"]
@@ -130,11 +131,7 @@ class SequenceRanker(Recommender):
         width = ItemInputs.text_width(under(arrays, "network.inputs"))
         texts = np.zeros((len(self.items), width), dtype=np.float32) if width else None
         self._network = self._make_network(len(self.items), texts, arrays.get("shoppers"))
-        weights = {name: torch.from_numpy(value) for name, value in under(arrays, "network").items()}
-        try:
-            self._network.load_state_dict(weights)
-        except RuntimeError as error:  # a weight is missing or has another shape
-            raise ValueError(str(error)) from error
+        take_weights(self._network, arrays)
         if self.config.inputs != "id":
             self._reader.restore(under(arrays, "encoder"))
         if self._network.shoppers is not None:

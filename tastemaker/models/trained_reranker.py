@@ -18,6 +18,7 @@ from tastemaker.models.reranking import Purpose, Reranker, RerankerConfig
 from tastemaker.models.sparse import arrays_of, matrix_of
 from tastemaker.models.text_vectors import item_vectors
 from tastemaker.neural import devices, training
+from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.batches import batch_of, by_length
 from tastemaker.neural.candidates import Asked, CandidateNetwork, Tables
 from tastemaker.neural.devices import Precision
@@ -188,7 +189,7 @@ class TrainedReranker(Reranker):
         course.pop("threads", None)
         return {
             **super().arrays(),
-            **{f"network.{name}": value.numpy() for name, value in self._network.state_dict().items()},
+            **weights_of(self._network),
             **{f"encoder.{name}": array for name, array in self._encoder().arrays().items()},
             **arrays_of(self._known.table, "table"),
             "vectors": self._known.vectors,
@@ -218,11 +219,7 @@ class TrainedReranker(Reranker):
         if base != self.base:
             raise ValueError(f"trained over the weights {base}, and these are {self.base}")
         self._network = self._made([self._known], seed=0)
-        trained = {name: torch.from_numpy(value) for name, value in under(arrays, "network").items()}
-        try:
-            self._network.load_state_dict(trained)
-        except RuntimeError as error:  # a weight is missing or has another shape
-            raise ValueError(str(error)) from error
+        take_weights(self._network, arrays)
         self._network.eval()
 
     def _made(self, known: Sequence[Knowledge], *, seed: int) -> CandidateNetwork:

@@ -11,7 +11,7 @@ $x = (Y^T Y + Y^T (C_h - I) Y + \lambda I)^{-1} Y^T C_h p_h$ (eq. 4 there), so n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
@@ -22,14 +22,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tastemaker import configurable
 from tastemaker.errors import ConfigError
-from tastemaker.models.similarity import age_weights, on_grid, products
-from tastemaker.recommender import Recommender
+from tastemaker.models.factors import FactorModel
+from tastemaker.models.similarity import age_weights, on_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.queries import Queries
     from tastemaker.progress import Progress
@@ -54,15 +50,13 @@ class ALSConfig(configurable.Config):
     recency: float = Field(default=0.6, gt=0, le=1)
 
 
-class ALS(Recommender):
+class ALS(FactorModel):
     """Places shoppers and products in one space of factors."""
 
     name = "als"
     because = "bought by shoppers with the same taste as those of"
-    extra = "implicit"
     Config = ALSConfig
     config: ALSConfig
-    _curve: Sequence[dict[str, float]] = ()
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Alternate; only the items' factors are kept. The result does not depend on the number of threads.
@@ -81,23 +75,8 @@ class ALS(Recommender):
             with threadpool_limits(1, user_api="blas"):
                 model.fit(csr_matrix(train.matrix()), show_progress=False, callback=note)
         except (ModelFitError, ValueError) as error:
-            raise self._unsolved() from error
-        factors = np.where(train.bought[:, None], model.item_factors, 0).astype(np.float32)
-        if not factors.any():
-            raise self._unsolved()
-        self._curve = curve
-        self._set(factors)
-
-    def score(self, queries: Queries) -> Float32:
-        """Return x Y^T, [B, n]; -inf for items that nobody had and for histories of only such items.
-
-        Raises:
-            ConfigError: `reg` is too small for the normal equations to be solved.
-        """
-        users, asked = self.query_vectors(queries)
-        scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
-        scores[asked] = np.where(self.known, products(users[asked], self._grid), -np.inf)
-        return scores
+            raise self._failed() from error
+        self._keep(train, model.item_factors, curve)
 
     def query_vectors(self, queries: Queries) -> tuple[Float32, Bool]:
         """Return x of each history, [B, dim], and whether it has a known item, [B]; see `Embedding`.
@@ -113,13 +92,9 @@ class ALS(Recommender):
             try:
                 found: Float32 = self._folding.recalculate_user(np.arange(len(weights.indptr) - 1), weights)
             except ValueError as error:
-                raise self._unsolved() from error
+                raise self._failed() from error
             users[asked] = on_grid(found)
         return users, asked
-
-    def item_vectors(self) -> tuple[Float32, Bool]:
-        """Return y of each item, [n, dim], and which somebody had, [n]."""
-        return self._grid, self.known
 
     def contributions(self, history: Int32, item: int) -> Float32:
         """Return each history item's share of the score (section 5 there); of a repeated item the newest counts."""
@@ -128,29 +103,14 @@ class ALS(Recommender):
         extra = known.T * np.where(confidence > 0, confidence - 1, 0) @ known
         return (confidence * (known @ np.linalg.solve(self._ridge + extra, self.factors[item]))).astype(np.float32)
 
-    def report(self) -> dict[str, Any]:
-        """Return the training loss after each epoch of the last `fit`; a loaded model has none."""
-        return {"learning_curve": [*self._curve]}
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the items' factors, [n, dim]."""
-        return {"factors": self.factors}
-
-    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take the factors back."""
-        self._set(arrays["factors"].reshape(len(self.items), self.config.dim))
-
-    def _set(self, factors: Float32) -> None:
-        """Hold what was learnt; both `learn` and `restore` end here, so they cannot differ."""
-        self.factors = factors
-        self.known = (factors != 0).any(axis=1)
-        self._grid = on_grid(factors)
-        wide = factors.astype(np.float64)
+    def _prepare(self) -> None:
+        self.vectors = on_grid(self.factors)
+        wide = self.factors.astype(np.float64)
         self._ridge = wide.T @ wide + self.config.reg * np.eye(self.config.dim)  # Y^T Y + lambda I
         self._folding = self._solver(seed=0)
-        self._folding.item_factors = factors
+        self._folding.item_factors = self.factors
 
-    def _unsolved(self) -> ConfigError:
+    def _failed(self) -> ConfigError:
         """Return the error for normal equations that single precision cannot solve."""
         reg, confidence = self.config.reg, self.config.confidence
         return ConfigError(

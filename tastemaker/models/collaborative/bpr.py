@@ -16,7 +16,7 @@ does all the work, because implicit's threads race and no two runs would be equa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from implicit.cpu.bpr import BayesianPersonalizedRanking
@@ -26,14 +26,10 @@ from scipy.sparse import csr_matrix
 
 from tastemaker import configurable
 from tastemaker.errors import ConfigError
-from tastemaker.models.similarity import age_weights, on_grid, products
-from tastemaker.recommender import Recommender
+from tastemaker.models.factors import FactorModel
+from tastemaker.models.similarity import age_weights, on_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.queries import Queries
     from tastemaker.progress import Progress
@@ -58,15 +54,13 @@ class BPRConfig(configurable.Config):
     recency: float = Field(default=0.6, gt=0, le=1)
 
 
-class BPR(Recommender):
+class BPR(FactorModel):
     """Learns factors in which bought products stand above the others."""
 
     name = "bpr"
     because = "liked by shoppers with the same taste as those of"
-    extra = "implicit"
     Config = BPRConfig
     config: BPRConfig
-    _curve: Sequence[dict[str, float]] = ()
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Take the gradient steps; only the items' factors are kept.
@@ -92,20 +86,8 @@ class BPR(Recommender):
         try:
             model.fit(matrix, show_progress=False, callback=note)
         except ModelFitError as error:
-            raise self._diverged() from error
-        learnt = model.item_factors[:, : self.config.dim]  # the last column holds b
-        factors = np.where(train.bought[:, None], learnt, 0).astype(np.float32)
-        if not factors.any():
-            raise self._diverged()
-        self._curve = curve
-        self._set(factors)
-
-    def score(self, queries: Queries) -> Float32:
-        """Return x^T y, [B, n]; -inf for items that nobody had and for histories of only such items."""
-        tastes, asked = self.query_vectors(queries)
-        scores = np.full((len(queries), len(self.items)), -np.inf, dtype=np.float32)
-        scores[asked] = np.where(self.known, products(tastes[asked], self.directions), -np.inf)
-        return scores
+            raise self._failed() from error
+        self._keep(train, model.item_factors[:, : self.config.dim], curve)  # the last column holds b
 
     def query_vectors(self, queries: Queries) -> tuple[Float32, Bool]:
         """Return x of each history, [B, dim], and whether it has a known item, [B]; see `Embedding`."""
@@ -117,41 +99,22 @@ class BPR(Recommender):
         tastes[asked] = on_grid(means - self.centre)
         return tastes, asked
 
-    def item_vectors(self) -> tuple[Float32, Bool]:
-        """Return y of each item, [n, dim], and which somebody had, [n]."""
-        return self.directions, self.known
-
     def contributions(self, history: Int32, item: int) -> Float32:
         """Return the share of each history item in the score; a repeated item counts at its newest place."""
         weights = age_weights(history, self.config.recency) * self.known[history]
         shares = weights / max(weights.sum(), np.finfo(np.float32).tiny)
         away = self.factors[history] - self.centre  # [len(history), dim]
-        return np.asarray(shares * (away @ self.directions[item]), dtype=np.float32)
+        return np.asarray(shares * (away @ self.vectors[item]), dtype=np.float32)
 
-    def report(self) -> dict[str, Any]:
-        """Return the share of pairs in the right order in each epoch of the last `fit`; a loaded model has none."""
-        return {"learning_curve": [*self._curve]}
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the items' factors, [n, dim]."""
-        return {"factors": self.factors}
-
-    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take the factors back."""
-        self._set(arrays["factors"].reshape(len(self.items), self.config.dim))
-
-    def _set(self, factors: Float32) -> None:
-        """Hold what was learnt; both `learn` and `restore` end here, so they cannot differ."""
-        self.factors = factors
-        self.known = (factors != 0).any(axis=1)
-        known = factors[self.known].astype(np.float64)
+    def _prepare(self) -> None:
+        known = self.factors[self.known].astype(np.float64)
         self.centre = known.mean(axis=0).astype(np.float32)
         spread = (known - known.mean(axis=0)).T @ (known - known.mean(axis=0)) / len(known)
         ridge = np.trace(spread) / self.config.dim or 1.0  # no spread: a shop with a single product
-        separated = np.linalg.solve(spread + ridge * np.eye(self.config.dim), factors.T.astype(np.float64))
-        self.directions = on_grid(separated.T)  # [n, dim]
+        separated = np.linalg.solve(spread + ridge * np.eye(self.config.dim), self.factors.T.astype(np.float64))
+        self.vectors = on_grid(separated.T)  # [n, dim]
 
-    def _diverged(self) -> ConfigError:
+    def _failed(self) -> ConfigError:
         """Return the error for steps that lead nowhere."""
         rate, reg = self.config.learning_rate, self.config.reg
         return ConfigError(

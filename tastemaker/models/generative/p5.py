@@ -33,6 +33,7 @@ from tastemaker.models.task_lessons import ANSWER_TOKENS, MAX_TOKENS, RANKED_BY,
 from tastemaker.models.text_codec import Packed, TextCodec, identifiers
 from tastemaker.models.text_to_text import Task, TextToText, task_of
 from tastemaker.neural import training
+from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.batches import by_length
 from tastemaker.neural.identity import training_identity
 from tastemaker.neural.indexing import beam
@@ -239,7 +240,7 @@ class P5(Recommender):
         course = {**self._course, "learning_curve": training.timeless(self._course["learning_curve"])}
         course.pop("threads", None)
         return {
-            **{f"network.{name}": value.numpy() for name, value in self._network.state_dict().items()},
+            **weights_of(self._network),
             "tokenizer": text_array(self._codec.to_json()),
             "bought": self._bought,
             **{f"identifiers.{name}": array for name, array in self._ids.arrays().items()},
@@ -254,11 +255,7 @@ class P5(Recommender):
         self._names, self._trie = identifiers(self._ids.tokens), trie_of(self._ids, self._bought)
         self._codec = TextCodec.from_json(array_text(arrays["tokenizer"]), length=len(self._ids.sizes))
         self._build(seed=0)
-        weights = {name: torch.from_numpy(value) for name, value in under(arrays, "network").items()}
-        try:
-            self._network.load_state_dict(weights)
-        except RuntimeError as error:  # a weight is missing or has another shape
-            raise ValueError(str(error)) from error
+        take_weights(self._network, arrays)
         self._network.eval()
 
     def _build(self, *, seed: int) -> None:
