@@ -150,6 +150,8 @@ def _about_values(selection: Matching, columns: CatalogueColumns) -> Iterator[st
         if not columns.has(name):
             yield f"the catalogue has no column '{name}'; it has {', '.join(columns.names)}"
             continue
+        if name in ("price", "created_at") and np.isnan(columns.times(name)).all():
+            yield f"no product has a {name}"
         index = columns.index(name)
         unknown = [value for value in values if value not in index.slots]
         for value in unknown[:NAMED]:

@@ -263,6 +263,91 @@ def _random_rules(rng: np.random.Generator) -> list[dict]:
     return made
 
 
+def _slow(document, rows, ids, scores, n, vectors, allowed):
+    """Arrange as the page says, one product and one place at a time."""
+    of = {
+        kind: [rule[kind] for rule in document if kind in rule] for kind in ("boost", "bury", "pin", "cap", "fallback")
+    }
+    strength = next((rule["diversity"] for rule in document if "diversity" in rule), None)
+
+    def meant(action, id_):
+        return id_ in action.get("items", [id_]) and rows[id_]["brand"] in action.get("brands", [rows[id_]["brand"]])
+
+    order = [id_ for id_ in ids if id_ in allowed]
+    score = dict(zip(ids, scores, strict=True))
+    known = [score[id_] for id_ in order]
+    worth = {}
+    for id_ in order:
+        worth[id_] = (score[id_] - min(known)) / (max(known) - min(known)) if max(known) > min(known) else 1.0
+        for action in of["boost"]:
+            worth[id_] *= action.get("factor", 1) if meant(action, id_) else 1
+        for action in of["bury"]:
+            worth[id_] /= action.get("factor", 1) if meant(action, id_) else 1
+    order.sort(key=lambda id_: -worth[id_])
+    falling = [worth[id_] for id_ in order]
+    shift = {
+        id_: sum(action.get("places", 0) for action in of["bury"] if meant(action, id_))
+        - sum(action.get("places", 0) for action in of["boost"] if meant(action, id_))
+        for id_ in order
+    }
+    for id_ in [one for one in order if shift[one] < 0]:
+        at = order.index(id_)
+        order.remove(id_)
+        order.insert(max(0, at + shift[id_]), id_)
+    for id_ in [one for one in reversed(order) if shift[one] > 0]:
+        at = order.index(id_)
+        order.remove(id_)
+        order.insert(at + shift[id_], id_)
+    worth = dict(zip(order, falling, strict=True))
+    pins: dict[int, str] = {}
+    for action in of["pin"]:
+        for id_, place in zip(action["items"], action["positions"], strict=True):
+            while place in pins:
+                place += 1
+            if id_ in allowed and id_ not in pins.values() and place <= n:
+                pins[place] = id_
+    spare = [id_ for action in of["fallback"] for id_ in action["items"] if id_ in allowed and id_ not in order]
+    shown: list[str] = []
+
+    def open_to(id_, place):
+        for cap in of["cap"]:
+            top = cap.get("top", n)
+            value = rows[id_][cap["by"]]
+            there = {*shown[:top], *(pin for at, pin in pins.items() if at <= top)}
+            alike = sum(rows[other][cap["by"]] == value for other in there)
+            if place <= top and value is not None and alike >= cap["at_most"]:
+                return False
+        return True
+
+    def like(one, other):
+        a, b = vectors[rows[one]["number"]], vectors[rows[other]["number"]]
+        return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+    largest = max([1.0, *falling])
+    for place in range(1, n + 1):
+        free = [id_ for id_ in order if id_ not in shown and id_ not in pins.values() and open_to(id_, place)]
+        more = [id_ for id_ in spare if id_ not in shown and id_ not in pins.values() and open_to(id_, place)]
+        if place in pins:
+            shown.append(pins[place])
+        elif free and strength and place <= strength["top"]:
+            mixed = strength["strength"]
+            shown.append(
+                max(
+                    free,
+                    key=lambda id_: (
+                        (1 - mixed) * worth[id_] / largest
+                        - mixed * max((like(id_, other) for other in shown), default=0.0)
+                    ),
+                )
+            )
+        elif free or more:
+            shown.append([*free, *more][0])
+        else:
+            return shown + [pins[at] for at in sorted(pins) if at > place]
+    return shown
+    return shown
+
+
 def test_what_holds_for_any_rules():
     rng = np.random.default_rng(11)
     rows = [
@@ -279,6 +364,15 @@ def test_what_holds_for_any_rules():
         done = made.apply(items, scores, n=n, vectors=vectors.__getitem__)
         again = made.apply(items, scores, n=n, vectors=vectors.__getitem__)
         shown = done.items.tolist()
+        assert columns.ids(done.items) == _slow(
+            document,
+            {row["item_id"]: {**row, "number": number} for number, row in enumerate(rows)},
+            columns.ids(items),
+            scores.tolist(),
+            n,
+            vectors,
+            set(columns.ids(np.flatnonzero(made.allowed))),
+        )
         assert shown == again.items.tolist()
         assert done.notes == again.notes
         assert len(shown) == len(set(shown)) <= n

@@ -79,6 +79,12 @@ def test_what_was_probably_not_meant(rule, warning):
     assert found[0].startswith(warning)
 
 
+def test_columns_without_values_are_named():
+    columns = CatalogueColumns(pl.DataFrame({"id": ["a"], "price": [None], "created_at": [None]}))
+    rule = {"name": "it", "boost": {"price": {"max": 3}, "newer_than_days": 3, "factor": 2}}
+    assert checked(rule, columns=columns).rules[0].warnings == ("no product has a price", "no product has a created_at")
+
+
 def test_many_unknown_values_are_one_warning_more():
     found = warnings(hide={"brands": [f"nobody{number}" for number in range(9)], "items": [f"x{n}" for n in range(5)]})
     assert found[3] == "and 2 more ids that no product has"
