@@ -7,26 +7,28 @@ rankings the team-draft multileaving of Schuth et al. (2014).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tastemaker.errors import DataError
 from tastemaker.experiments.assignment import bucket
 from tastemaker.experiments.definition import BETWEEN
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+
+T = TypeVar("T")  # ids or numbers of products
 
 
 @dataclass(frozen=True, slots=True)
-class Interleaved:
+class Interleaved(Generic[T]):
     """A mixed list.
 
     Attributes:
-        items: ids or numbers, in order.
+        items: in order.
         teams: which variant brought each in.
     """
 
-    items: tuple[Hashable, ...]
+    items: tuple[T, ...]
     teams: tuple[str, ...]
 
     @property
@@ -35,7 +37,7 @@ class Interleaved:
         return BETWEEN.join(self.teams)
 
 
-def interleave(rankings: Mapping[str, Sequence[Hashable]], n: int, *, key: str) -> Interleaved:
+def interleave(rankings: Mapping[str, Sequence[T]], n: int, *, key: str) -> Interleaved[T]:
     """Mix rankings by team draft: in each round every variant, in random order, brings in its best new product.
 
     Args:
@@ -48,9 +50,9 @@ def interleave(rankings: Mapping[str, Sequence[Hashable]], n: int, *, key: str) 
     """
     if len(rankings) < 2:
         raise DataError(f"interleaving needs two rankings or more; got {len(rankings)}")
-    items: list[Hashable] = []
+    items: list[T] = []
     teams: list[str] = []
-    seen: set[Hashable] = set()
+    seen: set[T] = set()
     left = {name: iter(ranking) for name, ranking in rankings.items()}
     rounds = 0
     while left and len(items) < n:
@@ -67,9 +69,9 @@ def interleave(rankings: Mapping[str, Sequence[Hashable]], n: int, *, key: str) 
 
 
 def teams_of(variant: str, *, places: int) -> tuple[str, ...] | None:
-    """Return the variant of each place of a list from its impression's `variant`, None if it was not interleaved."""
+    """Return the variant of each place of an interleaved list from its impression's `variant`, None if it has none."""
     teams = tuple(variant.split(BETWEEN))
-    return teams if len(teams) == places and places > 1 else None
+    return teams if len(teams) == places else None
 
 
 def credit(teams: Sequence[str], places: Collection[int]) -> dict[str, int]:

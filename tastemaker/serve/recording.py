@@ -144,7 +144,7 @@ class Traces:
                 answer.model_version,
                 answer.strategy,
                 tuple(answer.shelf.id_of(one.number) for one in answer.items),
-                None,
+                answer.propensities,
                 bool(answer.degraded),
             )
         )

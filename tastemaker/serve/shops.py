@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tastemaker.errors import ConfigError, DataError, TastemakerError
-from tastemaker.experiments import assign_first
 from tastemaker.experiments.definition import Experiment
 from tastemaker.rules import RuleSet
+from tastemaker.serve import trials
 from tastemaker.serve.backing import StoredShop
 from tastemaker.serve.engine.engine import Engine
 from tastemaker.serve.engine.live import Live
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from tastemaker.store.store import Store
 
 log = logging.getLogger("tastemaker.serve")
-STRATEGIES = frozenset({"auto", "full", "fast", "retriever", "text", "popular"})
 
 
 class Shop:
@@ -63,21 +61,7 @@ class Shop:
 
     async def answer(self, ask: Ask) -> Answer:
         """Answer a request, as the shopper's variant of a running experiment says."""
-        running = self.experiments
-        if not running or ask.offered is not None or ask.user_id is None:
-            return await self.engine.recommend(ask)
-        drawn = assign_first(running, ask.user_id, now=time.time_ns() // 1_000_000)
-        if drawn is None:
-            return await self.engine.recommend(ask)
-        experiment, variant = drawn
-        given = experiment.settings(variant)
-        if given.get("strategy") in STRATEGIES:
-            ask.strategy = given["strategy"]
-        if isinstance(given.get("diversity"), int | float):
-            ask.diversity = min(1.0, max(0.0, float(given["diversity"])))
-        answer = await self.engine.recommend(ask, variants={experiment.name: variant})
-        answer.experiment, answer.variant = experiment.name, variant
-        return answer
+        return await trials.answer(self.engine, ask, self.experiments)
 
     async def follow(self) -> None:
         """Take in what was put into the store since: products, rules, experiments, the active model, other's events."""

@@ -49,7 +49,7 @@ def test_short_and_empty_rankings():
 def test_clicks_are_credited():
     assert credit(("a", "b", "b"), [1, 2, 0]) == {"a": 1, "b": 2}
     assert credit(("a", "b"), []) == {"a": 0, "b": 0}
-    assert teams_of("a", places=1) is None
+    assert teams_of("a", places=1) == ("a",)
     assert teams_of("a|b", places=3) is None
 
 

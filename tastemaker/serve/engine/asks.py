@@ -84,7 +84,8 @@ class Answer:
         shelf: the catalogue that the numbers belong to.
         items: the list.
         experiment: that the shopper takes part in; None outside.
-        variant: of the experiment; None outside.
+        variant: of the experiment, or of each place where lists are mixed, parted by "|"; None outside.
+        propensities: how probable each product was at its place, where places were shuffled; None elsewhere.
         degraded: what could not be done in time or at all, in a few words; empty where all went well.
         timings: milliseconds by step.
         missing: ids of the request that are not known.
@@ -101,6 +102,7 @@ class Answer:
     items: list[Listed] = field(default_factory=list)
     experiment: str | None = None
     variant: str | None = None
+    propensities: tuple[float, ...] | None = None
     degraded: list[str] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from tastemaker.experiments.definition import Experiment
+from tastemaker.experiments import Experiment, check_together
 from tastemaker.rules import RuleSet
 from tastemaker.serve.engine.asks import as_json
 from tastemaker.serve.problems import Problem
@@ -15,6 +15,7 @@ from tastemaker.serve.routes.base import PROBLEMS, caller_of, needs, service_of
 from tastemaker.serve.schemas import Id
 from tastemaker.serve.schemas_data import ExperimentBody, ModelBody, RulesBody
 from tastemaker.serve.service import version_of
+from tastemaker.serve.trials import check_settings
 from tastemaker.store.records import AuditLine, Job, ModelVersion, now
 
 if TYPE_CHECKING:
@@ -135,11 +136,13 @@ async def experiments(request: Request) -> Response:
 
 @router.put("/v1/experiments/{name}", summary="Put an experiment", dependencies=[needs("admin")])
 async def put_experiment(name: Id, body: ExperimentBody, request: Request) -> Response:
-    """Put an experiment; `settings` of a variant may name a strategy and a diversity."""
+    """Put an experiment; `settings` of a variant may name a strategy, a diversity, and how to explore."""
     shop = _shop(request)
     stored = shop.needs_store()
     document = {**body.experiment, "name": name}
-    Experiment.parse(document)
+    experiment = Experiment.parse(document)
+    check_settings(experiment)
+    check_together([*(one for one in shop.experiments if one.name != name), experiment])
     await shop.engine.background.run(lambda: stored.store.put_experiment(shop.tenant, name, document))
     _audit(request, "experiment.put", name)
     await shop.follow()
