@@ -10,7 +10,7 @@ from tastemaker.store.errors import StoreReadOnly
 from tastemaker.store.faults import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -80,11 +80,12 @@ class Database(ABC):
         """Do what is due between two commits; called in the writer's thread after the callers were told."""
 
     @abstractmethod
-    def scrub(self, texts: Sequence[str]) -> str:
+    def scrub(self, user_id: str, texts: Collection[str]) -> str:
         """Make deleted rows unreadable on disk, too; return how, in words.
 
         Args:
-            texts: what the deleted rows said about their shopper.
+            user_id: whose rows were deleted.
+            texts: what else they said.
 
         Raises:
             StoreBusy: a reader keeps the old state alive; the rows are deleted, asking again ends the work.

@@ -14,7 +14,7 @@ from tastemaker.store.events import COLUMNS
 from tastemaker.store.fields import check_id
 from tastemaker.store.part import Part, check_tenant
 from tastemaker.store.records import Event, Receipt, now
-from tastemaker.store.tombstones import tombstone
+from tastemaker.store.tombstones import erased_among, tombstone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,8 +73,6 @@ class Erasure(Part):
 
     def is_erased(self, tenant: str, user_id: str) -> bool:
         """Return whether a shopper was erased, and not readmitted."""
-        from tastemaker.store.tombstones import erased_among
-
         with self._read() as connection:
             return bool(erased_among(connection, tenant, [user_id]))
 
@@ -98,30 +96,39 @@ class Erasure(Part):
             counts = _remove(connection, tenant, user_id)
             row = {"tenant": tenant, "user_hash": name, "erased_at": stamp}
             sql.put(connection, schema.tombstones, [row])
-        pages = self._database.scrub([user_id, *texts])
+        pages = self._database.scrub(user_id, texts)
         facts = {"user_hash": name, "erased_at": stamp, "counts": counts, "pages": pages}
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         return Receipt(name, stamp, counts, pages, digest)
 
 
 def _texts(connection: Connection, tenant: str, user_id: str) -> set[str]:
-    """Return what the rows of a shopper say that nobody else's do: ids of events and visits, attributes."""
-    events, users = schema.events.c, schema.users.c
-    found = {user_id}
-    log = select(events.event_id, events.session_id, events.request_id)
-    for row in connection.execute(log.where(events.tenant == tenant, events.user_id == user_id)):
+    """Return what the rows of a shopper say: ids of events and visits, names and values of attributes, audit details.
+
+    Names are among them for the sake of older values of the same attributes, which nobody knows any more.
+    """
+    events, users, audit = schema.events.c, schema.users.c, schema.audit.c
+    found: set[str] = set()
+    log = select(events.event_id, events.session_id).where(events.tenant == tenant, events.user_id == user_id)
+    for row in connection.execute(log):
         found |= {text for text in row if text}
-    for document in connection.scalars(select(users.document).where(users.tenant == tenant, users.user_id == user_id)):
-        found |= {value for value in _strings(json.loads(document))}
+    for table, who in ((users, users.user_id), (audit, audit.subject)):
+        text = table.document if table is users else table.detail
+        for document in connection.scalars(select(text).where(table.tenant == tenant, who == user_id)):
+            found |= set(_strings(json.loads(document)))
     return found
 
 
 def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401  # any JSON value
-    """Yield each text in a JSON value as it stands in the file."""
+    """Yield each text and each name in a JSON value as it stands in the file."""
     if isinstance(value, str):
         yield json.dumps(value, ensure_ascii=False)[1:-1]
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield f"{json.dumps(name, ensure_ascii=False)}:"
             yield from _strings(inner)
 
 

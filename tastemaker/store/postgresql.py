@@ -18,7 +18,7 @@ from tastemaker.store.faults import translated
 from tastemaker.store.records import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from sqlalchemy import URL, Connection, Engine
@@ -79,7 +79,7 @@ class PostgresqlDatabase(Database):
     def tidy(self) -> None:
         """Do nothing: the server does it."""
 
-    def scrub(self, texts: Sequence[str]) -> str:
+    def scrub(self, user_id: str, texts: Collection[str]) -> str:
         """Have the server take deleted rows out of its pages; its WAL and free space keep bytes until reused."""
         self._maintain("VACUUM")
         return (

@@ -5,13 +5,12 @@ Layout of a b-tree page: "The SQLite database file format", section 1.6 (https:/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
 B_TREE = frozenset({2, 5, 10, 13})
 """First byte of a page of an index or a table, interior or leaf."""
@@ -22,36 +21,33 @@ BATCH = 8_192
 """Pages that are looked at in one go."""
 
 
-def found(path: Path, words: Sequence[bytes]) -> bool:
-    """Return whether a word stands in an unused part of a page; the WAL must be empty.
+def found(file: BinaryIO, words: Sequence[bytes]) -> bool:
+    """Return whether a word of at least `LEAST` bytes stands in an unused part of a page.
 
     Args:
-        path: the SQLite file.
-        words: those shorter than `LEAST` bytes count as found where any unused part is not zero.
+        file: the SQLite file; its WAL must be empty. Closing it would free SQLite's own locks on it (they are the
+            process's), so it is to be closed only after all connections are.
+        words: such as ids.
     """
-    wanted = sorted({word for word in words if len(word) >= LEAST})
-    any_short = any(0 < len(word) < LEAST for word in words)
-    needles = [word.decode("latin-1") for word in wanted]
-    for gaps in _batches(unused(path)):
-        if any_short or pl.Series([gap.decode("latin-1") for gap in gaps]).str.contains_any(needles).any():
-            return True
-    return False
+    needles = sorted({word.decode("latin-1") for word in words if len(word) >= LEAST})
+    return any(
+        pl.Series([gap.decode("latin-1") for gap in gaps]).str.contains_any(needles).any()
+        for gaps in _batches(unused(file))
+    )
 
 
-def unused(path: Path) -> Iterator[bytes]:
+def unused(file: BinaryIO) -> Iterator[bytes]:
     """Yield each unused part of a page that is not all zero."""
-    with path.open("rb") as file:
-        head = file.read(100)
-        size = int.from_bytes(head[16:18], "big")
-        size = 65_536 if size == 1 else size
-        if size < 512:
-            return
-        usable = size - head[20]
-        file.seek(0)
-        start = 100
-        while page := file.read(size):
-            yield from _unused(page, start, usable)
-            start = 0
+    file.seek(0)
+    head = file.read(100)
+    size = int.from_bytes(head[16:18], "big")
+    size = 65_536 if size == 1 else size
+    usable = size - head[20]
+    file.seek(0)
+    start = 100
+    while page := file.read(size):
+        yield from _unused(page, start, usable)
+        start = 0
 
 
 def _unused(page: bytes, start: int, usable: int) -> Iterator[bytes]:

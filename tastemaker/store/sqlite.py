@@ -22,7 +22,7 @@ from tastemaker.store.lock import WriterLock
 from tastemaker.store.records import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
     from sqlalchemy import Connection, Engine
 
@@ -66,17 +66,17 @@ class SqliteDatabase(Database):
                 raise StoreError(f"{place}: not a file")
             if read_only or not create:
                 raise StoreError(f"{place}: there is no such store; check the path, or add one event to make it")
+        writing = None if read_only else _engine(self._connect_writing, size=1)
+        if writing is not None:
+            event.listen(writing, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        super().__init__(place, writing, _engine(self._connect_reading, size=16))
+        self._unchanging = False
         self._lock = None if read_only else self._make(place)
+        self._file = path.open("rb")  # closed last: see `remains.found`
         try:
-            writing = None if read_only else _engine(self._connect_writing, size=1)
-            if writing is not None:
-                event.listen(writing, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-            self._unchanging = False
-            super().__init__(place, writing, _engine(self._connect_reading, size=16))
             self._recognise(create=create)
         except BaseException:
-            if self._lock is not None:
-                self._lock.release()
+            self.close()
             raise
 
     def _make(self, place: str) -> WriterLock:
@@ -183,14 +183,15 @@ class SqliteDatabase(Database):
                 how = "TRUNCATE" if size >= WAL_LIMIT else "PASSIVE"
                 connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
 
-    def scrub(self, texts: Sequence[str]) -> str:
+    def scrub(self, user_id: str, texts: Collection[str]) -> str:
         """Empty the WAL, then look for the texts in the unused parts of pages; where one is found, write all anew.
 
         SQLite overwrites deleted rows (secure_delete), but a page that was split earlier can keep an old copy in a
-        gap between its rows.
+        gap between its rows. An id too short to look for has all written anew at once.
         """
         self._empty_wal()
-        if not remains.found(self.path, [text.encode() for text in texts]):
+        words = [text.encode() for text in (user_id, *texts)]
+        if len(words[0]) >= remains.LEAST and not remains.found(self._file, words):
             return "overwritten in place (secure_delete), WAL emptied, gaps in pages searched"
         self.compact()
         return "all pages written anew (VACUUM), WAL emptied"
@@ -261,6 +262,7 @@ class SqliteDatabase(Database):
     def close(self) -> None:
         """Close all connections, leaving one file without a WAL, and free the lock."""
         super().close()
+        self._file.close()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
