@@ -76,8 +76,8 @@ class Database(ABC):
         """Keep others from writing until the transaction ends, so that numbers appear in the order they are given."""
 
     @abstractmethod
-    def tidy(self) -> None:
-        """Do what is due between two commits; called in the writer's thread after the callers were told."""
+    def tidy(self, rows: int) -> None:
+        """Do what is due after `rows` were written; called in the writer's thread after the callers were told."""
 
     @abstractmethod
     def scrub(self, user_id: str, texts: Collection[str]) -> str:

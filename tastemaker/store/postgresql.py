@@ -76,7 +76,7 @@ class PostgresqlDatabase(Database):
         """Take the lock of writers, so that sequence numbers become visible in the order they are given."""
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": WRITERS})
 
-    def tidy(self) -> None:
+    def tidy(self, rows: int) -> None:
         """Do nothing: the server does it."""
 
     def scrub(self, user_id: str, texts: Collection[str]) -> str:

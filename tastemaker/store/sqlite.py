@@ -32,10 +32,14 @@ OLDEST = (3, 35, 0)
 """The first SQLite with RETURNING."""
 PATIENCE = 5.0
 """Seconds to wait for a lock that another process holds."""
-WAL_BYTES = 4_194_304
-"""Size of the WAL from which it is copied into the file between two commits."""
-WAL_LIMIT = 67_108_864
-"""Size of the WAL from which readers are waited for, so that it can start anew."""
+WAL_ROWS = 4_000
+"""Rows written from which the WAL is copied into the file between two commits."""
+WAL_BYTES = 16_777_216
+"""Growth of the WAL from which it is, whatever the number of rows."""
+WAL_KEPT = 67_108_864
+"""Size to which a larger WAL shrinks once it starts anew."""
+UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+"""Result codes of opening a file in WAL mode in a folder that cannot be written."""
 LEAST_ROOM = 268_435_456
 """Free bytes on the disk below which `problems` warns."""
 
@@ -70,6 +74,8 @@ class SqliteDatabase(Database):
         if writing is not None:
             event.listen(writing, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         super().__init__(place, writing, _engine(self._connect_reading, size=16))
+        self._wal = path.with_name(f"{path.name}-wal")
+        self._wal_size = self._uncopied = 0
         self._unchanging = False
         self._lock = None if read_only else self._make(place)
         self._file = path.open("rb")  # closed last: see `remains.found`
@@ -120,7 +126,7 @@ class SqliteDatabase(Database):
                 "foreign_keys = ON",
                 "secure_delete = ON",
                 "wal_autocheckpoint = 0",  # `tidy` does it after the callers were told
-                "journal_size_limit = 0",
+                f"journal_size_limit = {WAL_KEPT}",
                 "cache_size = -32768",
             ):
                 connection.execute(f"PRAGMA {setting}").fetchall()
@@ -130,32 +136,27 @@ class SqliteDatabase(Database):
         return connection
 
     def _connect_reading(self) -> sqlite3.Connection:
-        mode = "immutable=1" if self._unchanging else "mode=ro"
+        if self._unchanging:
+            return self._connect_by("immutable=1")
+        try:
+            return self._connect_by("mode=ro")
+        except sqlite3.OperationalError as error:
+            if not self.read_only or error.sqlite_errorcode & 0xFF not in UNWRITABLE:
+                raise
+            if self._wal.exists() and self._wal.stat().st_size:
+                raise StoreReadOnly(
+                    f"{self.place}: its folder cannot be written and commits wait in {self._wal.name}; copy the "
+                    "folder to a place that can be written, and open it there"
+                ) from error
+        self._unchanging = True  # the folder cannot hold the WAL's index, and no commit waits in a WAL
+        return self._connect_by("immutable=1")
+
+    def _connect_by(self, mode: str) -> sqlite3.Connection:
         address = f"file:{quote(str(self.path.absolute()))}?{mode}"
         connection = sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA query_only = ON").fetchall()
             connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        except sqlite3.OperationalError as error:
-            connection.close()
-            if (
-                self.read_only
-                and not self._unchanging
-                and error.sqlite_errorcode & 0xFF
-                in (
-                    sqlite3.SQLITE_CANTOPEN,
-                    sqlite3.SQLITE_READONLY,
-                )
-            ):  # the folder cannot hold the WAL's index: read the file as it is, if nothing waits in a WAL
-                wal = self.path.with_name(f"{self.path.name}-wal")
-                if wal.exists() and wal.stat().st_size:
-                    raise StoreReadOnly(
-                        f"{self.place}: its folder cannot be written and commits wait in {wal.name}; copy the folder "
-                        "to a place that can be written, and open it there"
-                    ) from error
-                self._unchanging = True
-                return self._connect_reading()
-            raise
         except BaseException:
             connection.close()
             raise
@@ -174,14 +175,17 @@ class SqliteDatabase(Database):
     def hold(self, connection: Connection) -> None:
         """Do nothing: BEGIN IMMEDIATE keeps others away, and the lock keeps other processes away."""
 
-    def tidy(self) -> None:
-        """Copy the WAL into the file once it has grown; from a limit on, wait for readers so that it starts anew."""
-        wal = self.path.with_name(f"{self.path.name}-wal")
-        size = wal.stat().st_size if wal.exists() else 0
-        if size >= WAL_BYTES:
+    def tidy(self, rows: int) -> None:
+        """Copy the WAL into the file once enough was written; then it starts anew, as soon as no reader needs it.
+
+        The WAL's file keeps its size: a sync is cheaper where the file does not grow.
+        """
+        self._uncopied += rows
+        size = self._wal.stat().st_size if self._wal.exists() else 0
+        if self._uncopied >= WAL_ROWS or size >= self._wal_size + WAL_BYTES:
             with self._alone() as connection:
-                how = "TRUNCATE" if size >= WAL_LIMIT else "PASSIVE"
-                connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._uncopied, self._wal_size = 0, size
 
     def scrub(self, user_id: str, texts: Collection[str]) -> str:
         """Empty the WAL, then look for the texts in the unused parts of pages; where one is found, write all anew.

@@ -121,6 +121,7 @@ class Writer:
     def _run(self) -> None:
         while group := self._next():
             started = time.monotonic()
+            weight = 0
             if group[0].work is None:
                 _run_alone(group[0])
             else:
@@ -128,7 +129,7 @@ class Writer:
                 weight = sum(waiting.weight for waiting in group)
                 self._rate += 0.1 * (weight / max(time.monotonic() - started, 1e-6) - self._rate)
             try:
-                self._database.tidy()
+                self._database.tidy(weight)
             except StoreError:  # the next commit says what is wrong to somebody who waits
                 continue
 

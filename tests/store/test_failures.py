@@ -167,7 +167,7 @@ def test_a_folder_that_cannot_be_written_with_commits_in_the_wal_is_not_read_wit
     folder = sqlite_path.parent / "crashed"
     with mounted("--bind", folder, folder):
         subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
-        with pytest.raises(StoreReadOnly, match="commits wait in shop.db-wal; copy the folder"):
+        with pytest.raises(StoreReadOnly, match=r"commits wait in shop\.db-wal; copy the folder"):
             open_store(folder / "shop.db", read_only=True)
     with open_store(folder / "shop.db") as store:
         assert len(store.events_after("t", 0)) == 3
@@ -201,7 +201,7 @@ def test_addresses_that_lead_nowhere(url, message):
 def test_a_missing_store_is_not_made_by_reading(tmp_path, postgresql_url):
     for url in (tmp_path / "a" / "shop.db", postgresql_url):
         for how in ({"read_only": True}, {"create": False}):
-            with pytest.raises(StoreError, match="there is no such store|there is no store"):
+            with pytest.raises(StoreError, match=r"there is no such store|there is no store"):
                 open_store(url, **how)
     assert list(tmp_path.iterdir()) == []
 
