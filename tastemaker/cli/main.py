@@ -15,11 +15,16 @@ from tastemaker.cli import (
     codes,
     compare,
     data,
+    db,
     demo,
     doctor,
     evaluate,
+    events,
     experiment,
     fit,
+    item,
+    key,
+    model,
     models,
     prompts,
     recommend,
@@ -27,6 +32,7 @@ from tastemaker.cli import (
     search,
     serve,
     tune,
+    user,
     weights,
 )
 from tastemaker.cli.output import note
@@ -58,6 +64,12 @@ app.command("models")(models.models)
 app.command("codes")(codes.codes)
 app.command("prompts")(prompts.prompts)
 app.add_typer(weights.app, name="weights")
+app.add_typer(events.app, name="events")
+app.add_typer(user.app, name="user")
+app.add_typer(item.app, name="item")
+app.add_typer(key.app, name="key")
+app.add_typer(model.app, name="model")
+app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)
 
 

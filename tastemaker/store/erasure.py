@@ -30,6 +30,7 @@ class Erasure(Part):
 
     def export_user(self, tenant: str, user_id: str) -> Iterator[dict[str, Any]]:
         """Yield all that is stored about a shopper, one JSON value a row, each with its "kind"."""
+        check_id(user_id, "user_id")
         events, impressions, audit = schema.events.c, schema.impressions.c, schema.audit.c
         mine = select(schema.users).where(schema.users.c.tenant == tenant, schema.users.c.user_id == user_id)
         with self._database.snapshot() as connection:
@@ -73,11 +74,13 @@ class Erasure(Part):
 
     def is_erased(self, tenant: str, user_id: str) -> bool:
         """Return whether a shopper was erased, and not readmitted."""
+        check_id(user_id, "user_id")
         with self._read() as connection:
             return bool(erased_among(connection, tenant, [user_id]))
 
     def readmit_user(self, tenant: str, user_id: str) -> bool:
         """Take events of a shopper again that was erased, as if new; return whether there was a tombstone."""
+        check_id(user_id, "user_id")
         table = schema.tombstones
 
         def lift(connection: Connection) -> bool:

@@ -45,7 +45,7 @@ class Events(Part):
             StoreBusy: too much waits to be written already.
         """
         check_tenant(tenant)
-        rows = [_row(tenant, event, place) for place, event in enumerate(events)]
+        rows = [row(tenant, event, f"events[{place}]") for place, event in enumerate(events)]
         return self._submit(append, (tenant, rows), weight=len(rows))
 
     def append_events(self, tenant: str, events: Sequence[Event]) -> list[Status]:
@@ -59,6 +59,7 @@ class Events(Part):
 
     def history(self, tenant: str, user_id: str, limit: int = 200) -> list[Event]:
         """Return the newest `limit` events of a shopper, oldest first; at equal times in the order they came."""
+        check_id(user_id, "user_id")
         table = schema.events.c
         newest = (
             select(*COLUMNS)
@@ -67,7 +68,7 @@ class Events(Part):
             .limit(limit)
         )
         with self._read() as connection:
-            return [Event(*row) for row in connection.execute(newest).all()][::-1]
+            return [Event(*found) for found in connection.execute(newest).all()][::-1]
 
     def events_after(self, tenant: str, sequence: int, limit: int = 1000) -> list[tuple[int, Event]]:
         """Return events with their sequence numbers, in the order in which they came, after a sequence number.
@@ -82,7 +83,16 @@ class Events(Part):
             .limit(limit)
         )
         with self._read() as connection:
-            return [(number, Event(*row)) for number, *row in connection.execute(following)]
+            return [(number, Event(*rest)) for number, *rest in connection.execute(following)]
+
+    def newest_events(self, tenant: str, limit: int = 20) -> list[tuple[int, Event]]:
+        """Return the events that came last, with their sequence numbers, the newest at the end."""
+        table = schema.events.c
+        newest = (
+            select(table.sequence, *COLUMNS).where(table.tenant == tenant).order_by(table.sequence.desc()).limit(limit)
+        )
+        with self._read() as connection:
+            return [(number, Event(*rest)) for number, *rest in connection.execute(newest)][::-1]
 
     def last_sequence(self, tenant: str) -> int:
         """Return the sequence number given last, 0 before the first event."""
@@ -127,7 +137,12 @@ def _known(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> s
     return set(connection.scalars(there, {"values": values}))
 
 
-def _row(tenant: str, event: Event, place: int) -> dict[str, Any]:
+def row(tenant: str, event: Event, place: str) -> dict[str, Any]:
+    """Return the row of an event, checked; its sequence number is given by `append`.
+
+    Raises:
+        DataError: a field cannot be stored.
+    """
     try:
         return {
             "tenant": tenant,
@@ -142,4 +157,4 @@ def _row(tenant: str, event: Event, place: int) -> dict[str, Any]:
             "position": None if event.position is None else check_count(event.position, "position"),
         }
     except DataError as error:
-        raise DataError(f"events[{place}].{error}") from error
+        raise DataError(f"{place}.{error}") from error

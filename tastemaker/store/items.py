@@ -34,25 +34,28 @@ class Items(Part):
         """
         check_tenant(tenant)
         stamp = now()
-        documents = {item.item_id: _document(item, f"items[{place}]", stamp) for place, item in enumerate(items)}
+        documents = {item.item_id: document_of(item, f"items[{place}]", stamp) for place, item in enumerate(items)}
         if not documents:
             return self.catalogue_revision(tenant)
-        return self._write(lambda connection: _put(connection, tenant, documents), weight=len(documents))
+        return self._write(lambda connection: put(connection, tenant, documents), weight=len(documents))
 
     def get_item(self, tenant: str, item_id: str) -> Item | None:
         """Return a product, or None where there is none."""
+        check_id(item_id, "item_id")
         with self._read() as connection:
             return _get(connection, tenant, item_id)
 
     def get_items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, Item]:
         """Return those of some products that are there, by id."""
+        for item_id in item_ids:
+            check_id(item_id, "item_id")
         table = schema.items.c
         with self._read() as connection:
             condition, values = sql.among(connection, table.item_id, list(item_ids))
             there = select(table.item_id, table.document).where(
                 table.tenant == tenant, condition, table.deleted.is_(False)
             )
-            return {found: _item(found, text) for found, text in connection.execute(there, {"values": values})}
+            return {found: stored_item(found, text) for found, text in connection.execute(there, {"values": values})}
 
     def patch_item(self, tenant: str, item_id: str, changes: Mapping[str, Any]) -> Item | None:
         """Change some fields of a product; return it as it is now, or None where there is none.
@@ -65,6 +68,7 @@ class Items(Part):
         Raises:
             DataError: a field is unknown or its value cannot be stored.
         """
+        check_id(item_id, "item_id")
         for name in changes:
             if name not in CHANGEABLE:
                 raise DataError(
@@ -78,19 +82,21 @@ class Items(Part):
             values = dict(changes)
             if "attributes" in values:
                 values["attributes"] = merged(before.attributes, values["attributes"], f"item {item_id!r}.attributes")
-            document = _document(dataclasses.replace(before, **values, updated_at=now()), f"item {item_id!r}", now())
-            _put(connection, tenant, {item_id: document})
-            return _item(item_id, document)
+            changed = dataclasses.replace(before, **values, updated_at=now())
+            document = document_of(changed, f"item {item_id!r}", changed.updated_at)
+            put(connection, tenant, {item_id: document})
+            return stored_item(item_id, document)
 
         return self._write(change)
 
     def delete_item(self, tenant: str, item_id: str) -> bool:
         """Take a product out of the catalogue; return whether it was there."""
+        check_id(item_id, "item_id")
 
         def remove(connection: Connection) -> bool:
             if _get(connection, tenant, item_id) is None:
                 return False
-            _put(connection, tenant, {item_id: "{}"}, deleted=True)
+            put(connection, tenant, {item_id: "{}"}, deleted=True)
             return True
 
         return self._write(remove)
@@ -106,7 +112,7 @@ class Items(Part):
         )
         with self._read() as connection:
             return [
-                (number, Deleted(found) if deleted else _item(found, text))
+                (number, Deleted(found) if deleted else stored_item(found, text))
                 for number, found, deleted, text in connection.execute(changed)
             ]
 
@@ -128,7 +134,8 @@ def merged(before: Mapping[str, Any], changes: object, place: str) -> dict[str, 
     return {name: value for name, value in after.items() if changes.get(name, "") is not None}
 
 
-def _put(connection: Connection, tenant: str, documents: Mapping[str, str], *, deleted: bool = False) -> int:
+def put(connection: Connection, tenant: str, documents: Mapping[str, str], *, deleted: bool = False) -> int:
+    """Put products by id, each with a new revision; return the last one."""
     numbers = sql.numbers(connection, tenant, "items", len(documents))
     sql.put(
         connection,
@@ -146,17 +153,22 @@ def _get(connection: Connection, tenant: str, item_id: str) -> Item | None:
     document = connection.scalar(
         select(table.document).where(table.tenant == tenant, table.item_id == item_id, table.deleted.is_(False))
     )
-    return None if document is None else _item(item_id, document)
+    return None if document is None else stored_item(item_id, document)
 
 
-def _item(item_id: str, document: str) -> Item:
+def stored_item(item_id: str, document: str) -> Item:
+    """Return the product that a row holds."""
     values = json.loads(document)
     values["categories"] = tuple(values["categories"])
     return Item(item_id, **values)
 
 
-def _document(item: Item, place: str, stamp: int) -> str:
-    """Return all fields but the id as JSON, once they are checked."""
+def document_of(item: Item, place: str, stamp: int) -> str:
+    """Return all fields but the id as JSON, once they are checked.
+
+    Raises:
+        DataError: a field cannot be stored.
+    """
     try:
         check_id(item.item_id, "item_id")
         for name in ("title", "description", "brand"):

@@ -11,7 +11,7 @@ from sqlalchemy import Row, select, update
 
 from tastemaker.errors import DataError, did_you_mean
 from tastemaker.store import schema, sql
-from tastemaker.store.fields import check_text
+from tastemaker.store.fields import check_id, check_text
 from tastemaker.store.part import Part, check_tenant
 from tastemaker.store.records import Key, Scope, now
 
@@ -83,6 +83,7 @@ class Keys(Part):
 
     def revoke_key(self, tenant: str, key_id: str) -> bool:
         """End a key; return whether there was one that still opened something."""
+        check_id(key_id, "key_id")
         table = schema.keys
 
         def end(connection: Connection) -> bool:

@@ -69,6 +69,7 @@ class Models(Part):
         Raises:
             DataError: the version is unknown.
         """
+        check_id(version, "version")
 
         def activate(connection: Connection) -> str | None:
             if _get(connection, tenant, version) is None:

@@ -99,6 +99,7 @@ class Settings(Part):
 
     def get_job(self, tenant: str, job_id: str) -> Job | None:
         """Return a job, or None where there is none."""
+        check_id(job_id, "job_id")
         table = schema.jobs.c
         found = select(table.document, table.created_at, table.updated_at).where(
             table.tenant == tenant, table.job_id == job_id

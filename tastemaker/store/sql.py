@@ -36,10 +36,11 @@ def put(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *,
         connection.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=others), rows)
 
 
-def put_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows; where one with the same primary key is there already it stays."""
-    if rows:
-        connection.execute(insert(connection, table).on_conflict_do_nothing(), rows)
+def put_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> int:
+    """Insert rows; where one with the same primary key is there already it stays. Return how many were new."""
+    if not rows:
+        return 0
+    return connection.execute(insert(connection, table).on_conflict_do_nothing(), rows).rowcount
 
 
 def among(connection: Connection, column: Column[Any], values: Collection[str]) -> tuple[ColumnElement[bool], Any]:

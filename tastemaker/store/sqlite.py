@@ -183,7 +183,7 @@ class SqliteDatabase(Database):
         self._uncopied += rows
         size = self._wal.stat().st_size if self._wal.exists() else 0
         if self._uncopied >= WAL_ROWS or size >= self._wal_size + WAL_BYTES:
-            with self._alone() as connection:
+            with translated(self.place), self._alone() as connection:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._uncopied, self._wal_size = 0, size
 
@@ -234,9 +234,9 @@ class SqliteDatabase(Database):
                     finally:
                         connection.exec_driver_sql("PRAGMA query_only = ON")
                 draft.chmod(0o600)
-                _sync(draft)
+                sync(draft)
                 os.link(draft, path)
-                _sync(path.parent)
+                sync(path.parent)
         except OSError as error:
             raise StoreError(f"{path}: cannot be written: {error.strerror}; name another place") from error
 
@@ -294,7 +294,8 @@ def _engine(connect: object, *, size: int) -> Engine:
     )
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, written to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

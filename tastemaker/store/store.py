@@ -10,6 +10,7 @@ from tastemaker.store import migrating, schema
 from tastemaker.store.erasure import Erasure
 from tastemaker.store.errors import StoreError
 from tastemaker.store.events import Events
+from tastemaker.store.interchange import Interchange
 from tastemaker.store.items import Items
 from tastemaker.store.keys import Keys
 from tastemaker.store.models import Models
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tastemaker.store.database import Database
 
 
-class Store(Events, Items, Users, Erasure, Keys, Models, Settings, Traces):
+class Store(Events, Items, Users, Erasure, Keys, Models, Settings, Traces, Interchange):
     """Events, catalogue, shoppers, keys, models, rules and traces of any number of tenants; made by `open_store`.
 
     Every method takes the tenant first and reaches no other tenant's rows; unknown tenants are empty, and come into

@@ -32,19 +32,19 @@ class Traces(Part):
             DataError: a field cannot be stored; none is.
         """
         check_tenant(tenant)
-        rows = [_impression_row(tenant, one, f"impressions[{place}]") for place, one in enumerate(impressions)]
+        rows = [impression_row(tenant, one, f"impressions[{place}]") for place, one in enumerate(impressions)]
         return self._writing().buffer(_append_impressions, (tenant, rows), weight=len(rows))
 
     def impressions_between(self, tenant: str, start: int, end: int) -> list[Impression]:
         """Return what was shown from `start` on and before `end` (milliseconds), in order of time."""
         table = schema.impressions.c
-        shown = (
+        lists = (
             select(table.request_id, table.timestamp, table.user_id, table.document)
             .where(table.tenant == tenant, table.timestamp >= start, table.timestamp < end)
             .order_by(table.timestamp, table.request_id)
         )
         with self._read() as connection:
-            return [_impression(row) for row in connection.execute(shown)]
+            return [shown(row) for row in connection.execute(lists)]
 
     def add_audit(self, tenant: str, line: AuditLine) -> bool:
         """Note who did what; return False where the store is too busy and it is lost.
@@ -53,15 +53,7 @@ class Traces(Part):
             DataError: a field cannot be stored.
         """
         check_tenant(tenant)
-        row = {
-            "tenant": tenant,
-            "timestamp": check_time(line.timestamp, "timestamp"),
-            "actor": check_text(line.actor, "actor"),
-            "action": check_text(line.action, "action"),
-            "subject": check_text(line.subject, "subject"),
-            "detail": as_document(dict(line.detail), "detail"),
-        }
-        return self._writing().buffer(_append_audit, (tenant, [row]))
+        return self._writing().buffer(_append_audit, (tenant, [audit_row(tenant, line, "audit")]))
 
     def audit(self, tenant: str, limit: int = 100) -> list[AuditLine]:
         """Return the newest `limit` lines, the newest first."""
@@ -83,31 +75,64 @@ class Traces(Part):
         self._write(lambda connection: None)
 
 
+def store_impressions(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> int:
+    """Insert impressions, those of erased shoppers without their name; return how many were new."""
+    sql.salt(connection, tenant)
+    erased = erased_among(connection, tenant, {row["user_id"] for row in rows if row["user_id"] is not None})
+    named = [{**row, "user_id": None} if row["user_id"] in erased else row for row in rows]
+    return sql.put_new(connection, schema.impressions, named)
+
+
+def store_audit(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> int:
+    """Insert audit lines after those that are there; return how many."""
+    numbers = sql.numbers(connection, tenant, "audit", len(rows))
+    numbered = [{**row, "sequence": number} for row, number in zip(rows, numbers, strict=True)]
+    connection.execute(schema.audit.insert(), numbered)
+    return len(rows)
+
+
 def _append_impressions(connection: Connection, batches: list[Batch]) -> list[None]:
     for tenant, rows in _by_tenant(batches).items():
-        sql.salt(connection, tenant)
-        erased = erased_among(connection, tenant, {row["user_id"] for row in rows if row["user_id"] is not None})
-        known = [{**row, "user_id": None} if row["user_id"] in erased else row for row in rows]
-        sql.put_new(connection, schema.impressions, known)
+        store_impressions(connection, tenant, rows)
     return [None] * len(batches)
 
 
 def _append_audit(connection: Connection, batches: list[Batch]) -> list[None]:
     for tenant, rows in _by_tenant(batches).items():
-        numbers = sql.numbers(connection, tenant, "audit", len(rows))
-        numbered = [{**row, "sequence": number} for row, number in zip(rows, numbers, strict=True)]
-        connection.execute(schema.audit.insert(), numbered)
+        store_audit(connection, tenant, rows)
     return [None] * len(batches)
 
 
 def _by_tenant(batches: list[Batch]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for tenant, rows in batches:
-        found.setdefault(tenant, []).extend(rows)
+        if rows:
+            found.setdefault(tenant, []).extend(rows)
     return found
 
 
-def _impression_row(tenant: str, one: Impression, place: str) -> dict[str, Any]:
+def audit_row(tenant: str, line: AuditLine, place: str) -> dict[str, Any]:
+    """Return the row of an audit line, checked; its number is given when it is stored.
+
+    Raises:
+        DataError: a field cannot be stored.
+    """
+    return {
+        "tenant": tenant,
+        "timestamp": check_time(line.timestamp, f"{place}.timestamp"),
+        "actor": check_text(line.actor, f"{place}.actor"),
+        "action": check_text(line.action, f"{place}.action"),
+        "subject": check_text(line.subject, f"{place}.subject"),
+        "detail": as_document(dict(line.detail), f"{place}.detail"),
+    }
+
+
+def impression_row(tenant: str, one: Impression, place: str) -> dict[str, Any]:
+    """Return the row of an impression, checked.
+
+    Raises:
+        DataError: a field cannot be stored.
+    """
     propensities = one.propensities
     if propensities is not None:
         propensities = tuple(check_number(chance, f"{place}.propensities") for chance in propensities)
@@ -126,7 +151,8 @@ def _impression_row(tenant: str, one: Impression, place: str) -> dict[str, Any]:
     }
 
 
-def _impression(row: Any) -> Impression:  # noqa: ANN401  # a row of SQLAlchemy
+def shown(row: Any) -> Impression:  # noqa: ANN401  # a row of SQLAlchemy
+    """Return the impression that a row holds."""
     values = json.loads(row.document)
     for name in ("item_ids", "propensities"):
         values[name] = None if values[name] is None else tuple(values[name])

@@ -31,18 +31,19 @@ class Users(Part):
             DataError: a field cannot be stored; none is.
         """
         check_tenant(tenant)
-        rows = [_row(tenant, user, f"users[{place}]") for place, user in enumerate(users)]
+        rows = [row(tenant, user, f"users[{place}]") for place, user in enumerate(users)]
 
         def store(connection: Connection) -> list[Literal["stored", "erased"]]:
             sql.salt(connection, tenant)
-            erased = erased_among(connection, tenant, {row["user_id"] for row in rows})
-            sql.put(connection, schema.users, [row for row in rows if row["user_id"] not in erased])
-            return ["erased" if row["user_id"] in erased else "stored" for row in rows]
+            erased = erased_among(connection, tenant, {one["user_id"] for one in rows})
+            sql.put(connection, schema.users, [one for one in rows if one["user_id"] not in erased])
+            return ["erased" if one["user_id"] in erased else "stored" for one in rows]
 
         return self._write(store, weight=len(rows)) if rows else []
 
     def get_user(self, tenant: str, user_id: str) -> User | None:
         """Return what is known of a shopper, or None."""
+        check_id(user_id, "user_id")
         with self._read() as connection:
             return _get(connection, tenant, user_id)
 
@@ -52,6 +53,7 @@ class Users(Part):
         Raises:
             DataError: `changes` has something else than "attributes", or a value cannot be stored.
         """
+        check_id(user_id, "user_id")
         if set(changes) != {"attributes"}:
             raise DataError(f"user {user_id!r}: {sorted(changes)}: only 'attributes' can be changed")
 
@@ -61,13 +63,14 @@ class Users(Part):
                 return None
             place = f"user {user_id!r}"
             user = User(user_id, merged(before.attributes, changes["attributes"], f"{place}.attributes"), now())
-            sql.put(connection, schema.users, [_row(tenant, user, place)])
+            sql.put(connection, schema.users, [row(tenant, user, place)])
             return user
 
         return self._write(change)
 
     def delete_user(self, tenant: str, user_id: str) -> bool:
         """Remove what the shop said about a shopper, not the events; see `erase_user`. Return whether it was there."""
+        check_id(user_id, "user_id")
         table = schema.users
 
         def remove(connection: Connection) -> bool:
@@ -85,7 +88,12 @@ def _get(connection: Connection, tenant: str, user_id: str) -> User | None:
     return None if found is None else User(user_id, json.loads(found.document), found.updated_at)
 
 
-def _row(tenant: str, user: User, place: str) -> dict[str, Any]:
+def row(tenant: str, user: User, place: str) -> dict[str, Any]:
+    """Return the row of a shopper, checked.
+
+    Raises:
+        DataError: a field cannot be stored.
+    """
     try:
         check_attributes(user.attributes)
         return {

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -119,19 +120,29 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        while group := self._next():
-            started = time.monotonic()
-            weight = 0
-            if group[0].work is None:
-                _run_alone(group[0])
-            else:
-                self._commit(group)
-                weight = sum(waiting.weight for waiting in group)
-                self._rate += 0.1 * (weight / max(time.monotonic() - started, 1e-6) - self._rate)
-            try:
-                self._database.tidy(weight)
-            except StoreError:  # the next commit says what is wrong to somebody who waits
-                continue
+        try:
+            while group := self._next():
+                self._write(group)
+        finally:
+            with self._changed:
+                self._closing = True
+                left = list(self._queue)
+                self._queue.clear()
+            for waiting in left:  # only after a bug: whoever waits must hear of it
+                if waiting.future is not None:
+                    waiting.future.set_exception(StoreError(f"{self._database.place}: the writer ended; open it again"))
+
+    def _write(self, group: list[_Waiting]) -> None:
+        started = time.monotonic()
+        weight = 0
+        if group[0].work is None:
+            _run_alone(group[0])
+        else:
+            self._commit(group)
+            weight = sum(waiting.weight for waiting in group)
+            self._rate += 0.1 * (weight / max(time.monotonic() - started, 1e-6) - self._rate)
+        with suppress(StoreError):  # the next commit says what is wrong to somebody who waits
+            self._database.tidy(weight)
 
     def _next(self) -> list[_Waiting]:
         """Wait for something to write and take it; empty at the end."""

@@ -209,3 +209,26 @@ def test_the_wal_does_not_grow_without_end(sqlite_store, sqlite_path, monkeypatc
         sizes.append(wal.stat().st_size)
     assert max(sizes) < 2 * max(sizes[:15]), "it starts anew, over and over"
     assert sqlite_path.stat().st_size > 400_000, "and its pages are in the file"
+
+
+def test_trouble_between_two_commits_ends_nothing(store, monkeypatch):
+    def full(rows):
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(store._database, "tidy", full)
+    for number in range(3):
+        assert store.append_events("t", [event(number)]) == ["accepted"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_a_writer_that_a_bug_ended(sqlite_path, monkeypatch):
+    store = open_store(sqlite_path)
+    with held(store):
+        monkeypatch.setattr(store._database, "tidy", lambda rows: 1 // 0)
+        futures = [store._writer.submit(None, lambda: 1) for _ in range(3)]
+    for future in futures:
+        with pytest.raises(StoreError, match="the writer ended"):
+            future.result(timeout=10)
+    with pytest.raises(StoreError, match="closed"):
+        store.append_events("t", [event(1)])
+    store.close()

@@ -1,0 +1,58 @@
+"""`tastemaker model`: which saved model of a store answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from tastemaker import artifact
+from tastemaker.cli.output import JSON_OPTION, note, print_json, print_table
+from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened, plain, when
+from tastemaker.store.records import ModelVersion
+
+app = typer.Typer(help="List, promote and roll back the models of a store.", no_args_is_help=True)
+
+
+@app.command(name="list")
+def list_(store: str | None = STORE_OPTION, tenant: str = TENANT_OPTION, json: bool = JSON_OPTION) -> None:
+    """List models with their state."""
+    with opened(store, write=False) as source:
+        models = source.list_models(tenant)
+    if json:
+        print_json([plain(model) for model in models])
+        return
+    print_table(
+        ["version", "state", "model", "created", "folder"],
+        [
+            [model.version, model.state, model.facts.get("model"), when(model.created_at), model.folder]
+            for model in models
+        ],
+    )
+
+
+@app.command()
+def promote(
+    model: str = typer.Argument(metavar="MODEL", help="Folder of a saved model, or a version that is listed."),
+    version: str | None = typer.Option(None, "--version", help="Name for a folder; that of the folder by default."),
+    store: str | None = STORE_OPTION,
+    tenant: str = TENANT_OPTION,
+) -> None:
+    """Let a model answer: a service takes it up when it starts; a running one has a route for it."""
+    folder = Path(model)
+    with opened(store, write=True, create=True, upgrade=True) as target:
+        if folder.is_dir():
+            manifest, _, _ = artifact.read(folder)
+            version = version or folder.resolve().name
+            facts = {"model": manifest.get("model")}
+            target.put_model(tenant, ModelVersion(version, str(folder.resolve()), facts=facts))
+        before = target.activate_model(tenant, version or model)
+    note(f"{version or model} answers now" + (f"; before it {before}" if before else ""))
+
+
+@app.command()
+def rollback(store: str | None = STORE_OPTION, tenant: str = TENANT_OPTION) -> None:
+    """Let the model answer that did so before."""
+    with opened(store, write=True) as target:
+        version = target.rollback_model(tenant)
+    note(f"{version} answers again")
