@@ -19,7 +19,7 @@ from tastemaker.store.part import Part, check_tenant
 from tastemaker.store.reading import record
 from tastemaker.store.records import AuditLine, Event, Impression, Item, User, now
 from tastemaker.store.tombstones import erased_among
-from tastemaker.store.traces import audit_row, impression_row, shown, store_audit, store_impressions
+from tastemaker.store.traces import audit_row, impression_row, shown, store_audit, unnamed
 from tastemaker.store.users import row as user_row
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ class Interchange(Part):
                 return
             yield {"kind": "tenant", "format": FORMAT, "tenant": tenant, "salt": salt}
             for kind, table in AS_THEY_ARE.items():
-                for row in connection.execute(select(table).where(table.c.tenant == tenant)).mappings():
+                for row in connection.execute(
+                    select(table).where(table.c.tenant == tenant).order_by(*table.primary_key)
+                ).mappings():
                     values = {name: value for name, value in row.items() if name != "tenant"}
                     values |= {name: json.loads(values[name]) for name in JSON_COLUMNS if name in values}
                     yield {"kind": kind, **values}
@@ -102,7 +104,10 @@ class Interchange(Part):
         log = select(*COLUMNS).where(events.tenant == tenant).order_by(events.sequence)
         yield "event", (Event(*row) for row in rows(log))
         lists = select(impressions.request_id, impressions.timestamp, impressions.user_id, impressions.document)
-        yield "impression", (shown(row) for row in rows(lists.where(impressions.tenant == tenant)))
+        yield (
+            "impression",
+            (shown(row) for row in rows(lists.where(impressions.tenant == tenant).order_by(impressions.timestamp))),
+        )
         done = select(audit.timestamp, audit.actor, audit.action, audit.subject, audit.detail)
         yield (
             "audit",
@@ -134,7 +139,7 @@ class Interchange(Part):
             return lambda connection: append(connection, [(tenant, rows)])[0].count("accepted")
         if kind == "impression":
             rows = [impression_row(tenant, record(Impression, value, place), place) for place, value in batch]
-            return lambda connection: store_impressions(connection, tenant, rows)
+            return lambda connection: sql.count_new(connection, schema.impressions, unnamed(connection, tenant, rows))
         if kind == "audit":
             rows = [audit_row(tenant, record(AuditLine, value, place), place) for place, value in batch]
             return lambda connection: _audit(connection, tenant, rows)
@@ -187,7 +192,7 @@ def _as_they_are(connection: Connection, tenant: str, kind: str, batch: list[tup
     table = AS_THEY_ARE[kind]
     names = {column.name for column in table.c} - {"tenant"}
     sql.salt(connection, tenant)
-    new = 0
+    rows = []
     for place, value in batch:
         if set(value) != names:
             wrong = ", ".join(sorted(set(value) ^ names))
@@ -196,7 +201,8 @@ def _as_they_are(connection: Connection, tenant: str, kind: str, batch: list[tup
         row |= {name: json.dumps(row[name], ensure_ascii=False) for name in JSON_COLUMNS if name in row}
         if kind == "model" and row["state"] == "active" and _has_active(connection, tenant, row["version"]):
             row["state"] = "retired"
-        new += sql.put_new(connection, table, [row])
+        rows.append(row)
+    new = sql.count_new(connection, table, rows)
     if kind in COUNTED:
         _count_on(connection, tenant, kind)
     return new

@@ -36,11 +36,17 @@ def put(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *,
         connection.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=others), rows)
 
 
-def put_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> int:
-    """Insert rows; where one with the same primary key is there already it stays. Return how many were new."""
-    if not rows:
-        return 0
-    return connection.execute(insert(connection, table).on_conflict_do_nothing(), rows).rowcount
+def put_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows; where one with the same primary key is there already it stays."""
+    if rows:
+        connection.execute(insert(connection, table).on_conflict_do_nothing(), rows)
+
+
+def count_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> int:
+    """Do as `put_new`, a row at a time, and return how many were new."""
+    statement = insert(connection, table).on_conflict_do_nothing()
+    counting = {"preserve_rowcount": True}
+    return sum(connection.execute(statement, row, execution_options=counting).rowcount for row in rows)
 
 
 def among(connection: Connection, column: Column[Any], values: Collection[str]) -> tuple[ColumnElement[bool], Any]:

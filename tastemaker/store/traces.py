@@ -75,12 +75,11 @@ class Traces(Part):
         self._write(lambda connection: None)
 
 
-def store_impressions(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> int:
-    """Insert impressions, those of erased shoppers without their name; return how many were new."""
+def unnamed(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of impressions, those of erased shoppers without their name; the tenant is made if it is new."""
     sql.salt(connection, tenant)
     erased = erased_among(connection, tenant, {row["user_id"] for row in rows if row["user_id"] is not None})
-    named = [{**row, "user_id": None} if row["user_id"] in erased else row for row in rows]
-    return sql.put_new(connection, schema.impressions, named)
+    return [{**row, "user_id": None} if row["user_id"] in erased else row for row in rows]
 
 
 def store_audit(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> int:
@@ -93,7 +92,7 @@ def store_audit(connection: Connection, tenant: str, rows: list[dict[str, Any]])
 
 def _append_impressions(connection: Connection, batches: list[Batch]) -> list[None]:
     for tenant, rows in _by_tenant(batches).items():
-        store_impressions(connection, tenant, rows)
+        sql.put_new(connection, schema.impressions, unnamed(connection, tenant, rows))
     return [None] * len(batches)
 
 

@@ -14,8 +14,9 @@ MENDED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 """The release that mended it, and the older branches that got it too."""
 
 
-def affected(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
-    """Return whether a version of SQLite has the fault."""
+def affected(version: tuple[int, ...] | None = None) -> bool:
+    """Return whether a version of SQLite, this Python's by default, has the fault."""
+    version = sqlite3.sqlite_version_info if version is None else version
     newest, *branches = MENDED
     if version < FIRST or version >= newest:
         return False

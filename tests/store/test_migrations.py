@@ -1,0 +1,135 @@
+"""A store of any released schema comes up to the newest with its rows, and goes back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+
+from tastemaker.store import migrating, open_store, schema
+from tastemaker.store.errors import StoreError
+from tastemaker.store.records import Event
+
+RELEASED = sorted((Path(__file__).parent / "released").glob("*.json"))
+"""Rows of every table, as a store of that schema held them."""
+
+
+def test_every_schema_has_released_rows_and_the_newest_is_that_of_the_code():
+    assert migrating.revisions()[-1] == schema.REVISION
+    assert [path.stem for path in RELEASED] == migrating.revisions()
+
+
+def test_the_steps_lead_to_the_tables_of_the_code(store):
+    with store._database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
+        for table in schema.metadata.tables.values():
+            key = inspect(connection).get_pk_constraint(table.name)["constrained_columns"]
+            assert key == [column.name for column in table.primary_key]
+            assert key[0] == "tenant"
+
+
+@pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.stem)
+def test_rows_of_a_released_schema_come_up_and_go_back(url, path):
+    rows = json.loads(path.read_text())
+    assert set(rows) >= {"events", "items", "users", "keys", "models", "rules"}, "rows for what matters"
+    with open_store(url) as store:
+        store.upgrade("base")
+        assert store.revision() is None
+        store.upgrade(path.stem)
+        insert(store, rows)
+
+    if path.stem != schema.REVISION:
+        with pytest.raises(StoreError, match="tastemaker db upgrade"):
+            open_store(url, upgrade=False)
+    with open_store(url) as store:
+        assert store.revision() == schema.REVISION
+        assert [event.event_id for event in store.history("shop", "anna")] == ["e1", "e3"]
+        assert store.get_item("shop", "soap").title == "Soap"
+        assert store.get_user("shop", "anna").attributes == {"region": "DE"}
+        assert store.find_key("tm_00ff_secret")[0] == "shop"
+        assert store.active_model("shop").version == "v2"
+        assert store.get_rules("shop")[0] == 2
+        assert store.is_erased("shop", "gone")
+        assert len(store.impressions_between("shop", 0, 10**13)) == 1
+        assert store.append_events("shop", [Event("e1", "x", "y", "view", 1), Event("e9", "anna", "y", "view", 9)]) == [
+            "duplicate",
+            "accepted",
+        ]
+        assert store.last_sequence("shop") == 5
+        store.upgrade(path.stem)
+        assert read(store, rows)["models"] == rows["models"]
+        store.upgrade("base")
+        assert store.revision() is None
+        store.upgrade()
+
+
+def insert(store, rows):
+    """Write rows with the columns they had, whatever the code thinks of them."""
+    from sqlalchemy import MetaData
+
+    with store._database.write() as connection:
+        tables = MetaData()
+        tables.reflect(connection)
+        for name, found in rows.items():
+            connection.execute(tables.tables[name].insert(), found)
+
+
+def read(store, rows):
+    from sqlalchemy import MetaData
+
+    with store._database.read() as connection:
+        tables = MetaData()
+        tables.reflect(connection)
+        return {
+            name: [dict(row) for row in connection.execute(tables.tables[name].select()).mappings()] for name in rows
+        }
+
+
+def test_an_older_schema_is_refused_by_readers_and_told_by_check(url, monkeypatch):
+    open_store(url).close()
+    monkeypatch.setattr(schema, "REVISION", "0002")
+    with pytest.raises(StoreError, match="has schema 0001, this release has 0002: tastemaker db upgrade"):
+        open_store(url, read_only=True)
+    with open_store(url, read_only=True, any_schema=True) as store:
+        [fault] = [problem for problem in store.check() if problem.severity == "fault"]
+    assert (fault.check, fault.cure) == ("schema", "tastemaker db upgrade")
+
+
+def test_a_store_of_a_newer_release_is_refused_untouched(url):
+    with open_store(url) as store, store._database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match="9999, which is newer than this tastemaker"):
+        open_store(url)
+    with open_store(url, any_schema=True) as store:
+        assert store.revision() == "9999"
+        with pytest.raises(StoreError, match="newer"):
+            store.upgrade()
+
+
+def test_a_step_that_fails_leaves_the_store_as_it_was(url, monkeypatch):
+    from alembic import op
+
+    with open_store(url) as store:
+        store.append_events("t", [Event("e", "u", "i", "view", 1)])
+        drop = op.drop_table
+
+        def failing(name, *more, **words):
+            if name == "counters":
+                raise RuntimeError("in the middle")
+            drop(name, *more, **words)
+
+        monkeypatch.setattr(op, "drop_table", failing)
+        with pytest.raises(RuntimeError, match="in the middle"):
+            store.upgrade("base")
+        assert store.revision() == "0001"
+        assert len(store.history("t", "u")) == 1
+
+
+def test_an_unknown_schema_is_refused(store):
+    with pytest.raises(StoreError, match="'0042' is unknown; known: 0001"):
+        store.upgrade("0042")
