@@ -19,7 +19,7 @@ import typer.main
 from tastemaker import registry
 from tastemaker.cli.main import app
 from tastemaker.cli.models import describe
-from tastemaker.configurable import Config
+from tastemaker.configurable import Config, explained
 from tastemaker.encoders.http import HttpEncoder
 from tastemaker.encoders.tfidf import TfidfEncoder
 from tastemaker.encoders.transformer import TransformerEncoder
@@ -62,7 +62,6 @@ def models_page() -> str:
             f"Can also: {', '.join(facts['can']) or '-'}.\n"
         )
         if kind.Config.model_fields:
-            parts.append(f"```text\n{inspect.getdoc(kind.Config)}\n```\n")
             parts.append(_settings_table(kind.Config))
         if measured := accuracy().card(name):
             parts.append(f"{MEASURED}\n\n{measured}")
@@ -120,17 +119,22 @@ def settings_page() -> str:
     parts = [HEAD, "# Settings\n", SETTINGS_INTRODUCTION]
     for title, config in tables.items():
         parts.append(f"## {title}\n")
-        parts.append(f"```text\n{inspect.getdoc(config)}\n```\n")
+        parts.append(f"{_introduction(config)}\n")
         parts.append(_settings_table(config))
     return "\n".join(parts)
 
 
+def _introduction(config: type[Config]) -> str:
+    """Return what the docstring of a configuration says before its settings."""
+    return inspect.cleandoc(config.__doc__ or "").partition("\n\nAttributes:")[0]
+
+
 def _settings_table(config: type[Config]) -> str:
-    """Return the settings of a configuration with their defaults, as a markdown table."""
-    lines = ["| setting | default |", "|---|---|"]
+    """Return the settings of a configuration with defaults and meaning, as a markdown table."""
+    lines, meaning = ["| setting | default | meaning |", "|---|---|---|"], explained(config)
     for key, field in config.model_fields.items():
         default = "(must be given)" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
-        lines.append(f"| `{key}` | {default} |")
+        lines.append(f"| `{key}` | {default} | {meaning[key].replace('|', '&#124;')} |")
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,6 +22,24 @@ class Config(BaseModel):
     """Base of all configurations: frozen, typed, unknown keys refused, NaN and infinity refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+_ATTRIBUTE = re.compile(r"(\w+(?:, \w+)*): (.+)")
+
+
+def explained(kind: type[Config]) -> dict[str, str]:
+    """Return what each setting means, by the "Attributes" of the docstrings of a configuration and its bases.
+
+    A class says what it adds, and what means something else with it; the rest stands where it is defined.
+    """
+    said: dict[str, str] = {}
+    for part in reversed(kind.__mro__):
+        _, _, lines = inspect.cleandoc(vars(part).get("__doc__") or "").partition("\nAttributes:\n")
+        section = lines.partition("\n\n")[0]
+        for line in re.sub(r"\n {5,}", " ", section).splitlines():
+            if match := _ATTRIBUTE.fullmatch(line.strip()):
+                said |= dict.fromkeys(match[1].split(", "), match[2])
+    return {name: said[name] for name in kind.model_fields if name in said}
 
 
 C = TypeVar("C", bound=Config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tastemaker import config, registry
+from tastemaker.configurable import Config, explained
 from tastemaker.errors import ConfigError
 
 
@@ -30,6 +31,43 @@ def test_overrides(tmp_path):
     assert pipeline.stages[0].recommender.config.recency == 0.5
     assert pipeline.stages[0].keep == 7
     assert pipeline.fallback is None
+
+
+def test_every_setting_of_every_model_is_explained():
+    for name in registry.names():
+        kind = registry.model_class(name).Config
+        assert set(explained(kind)) == set(kind.model_fields), name
+
+
+def test_a_setting_means_what_the_nearest_class_says():
+    class Wide(Config):
+        """Settings.
+
+        Attributes:
+            size: how many,
+                and no more.
+            a, b: alike.
+        """
+
+        size: int = 1
+        a: int = 1
+        b: int = 1
+
+    class Narrow(Wide):
+        """Settings, beyond those.
+
+        Attributes:
+            b: of its own.
+            more: one: with a colon.
+
+        Not an attribute: this.
+        """
+
+        more: int = 1
+
+    assert explained(Narrow) == {
+        "size": "how many, and no more.", "a": "alike.", "b": "of its own.", "more": "one: with a colon."
+    }  # fmt: skip
 
 
 def test_settings_round_trip(tmp_path):

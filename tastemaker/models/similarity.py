@@ -171,6 +171,12 @@ def blend(similarities: csr_array, texts: csr_array, alpha: float) -> csr_array:
     return csr_array(np.float32(alpha) * similarities + np.float32(1 - alpha) * texts)
 
 
+def blend_all(similarities: Float32, left: Float32, right: Float32, alpha: float) -> Float32:
+    """Return alpha * similarities + (1 - alpha) * the cosines of `left` with all of `right`, dense [m, n]."""
+    weight = np.float32(alpha)
+    return np.asarray(weight * similarities + (1 - weight) * products(left, right), dtype=np.float32)
+
+
 def influence(train: Dataset, half_life_days: float | None) -> csr_array:
     """Return how much each interaction counts: 1, or half of it for every half-life before the newest one in `train`.
 

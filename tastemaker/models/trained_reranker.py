@@ -59,6 +59,7 @@ class TrainedRerankerConfig(RerankerConfig, TrainingConfig):
             with so many purchases: there, few purchases in training tell of held-out ones (see `blend`).
         precision: of the arithmetic: "auto" is bfloat16 on graphics cards that have it, and float32 elsewhere.
         asked_at_once: questions that are answered together, on a graphics card 16 times as many.
+        batch_size: questions of a training step.
     """
 
     dim: int = Field(default=64, ge=1)

@@ -25,13 +25,13 @@ import numpy as np
 from pydantic import Field, model_validator
 from scipy.sparse import csr_array, vstack
 
-from tastemaker import configurable
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.models import similarity
+from tastemaker.models.neighbours import NeighbourConfig, NeighbourModel
 from tastemaker.models.rating_table import RatingTable, first_known, neighbour_means
 from tastemaker.models.sparse import arrays_of, matrix_of
 from tastemaker.models.text_vectors import encoder_or_default, item_vectors
-from tastemaker.recommender import SparseRecommender, chunks
+from tastemaker.recommender import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,26 +47,17 @@ UNBOUNDED = ("cooccurrence", "bm25")
 """Similarities that are not on the scale of a cosine, so a text cosine cannot be added to them."""
 
 
-class ItemKNNConfig(configurable.Config):
-    """Knobs of `item_knn`.
+class ItemKNNConfig(NeighbourConfig):
+    """Settings of `item_knn`, beyond those of every model of neighbours.
 
     Attributes:
         similarity: how two items are compared; see the module's description.
         neighbours: K, most similar items kept for each item.
-        recency: weight of a history item for each step back from the newest; 1 = the published form.
         shrinkage: similarities are multiplied by c / (c + shrinkage), c = users who have both items.
-        feedback: "implicit" looks at who bought, "ratings" at the values; only the latter predicts ratings.
-        alpha: weight of the log against the texts; 1 = no texts, and no encoder is needed.
-        half_life_days: days after which an interaction counts half; needs timestamps. None = all count alike.
     """
 
     similarity: Literal["cooccurrence", "cosine", "adjusted-cosine", "tfidf", "bm25"] = "tfidf"
-    neighbours: int = Field(default=100, ge=1)
-    recency: float = Field(default=0.6, gt=0, le=1)
     shrinkage: float = Field(default=10.0, ge=0)
-    feedback: Literal["implicit", "ratings"] = "implicit"
-    alpha: float = Field(default=1.0, ge=0, le=1)
-    half_life_days: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -79,12 +70,11 @@ class ItemKNNConfig(configurable.Config):
         return self
 
 
-class ItemKNN(SparseRecommender):
+class ItemKNN(NeighbourModel):
     """Recommends what is similar to the items of the history."""
 
     name = "item_knn"
     because = "bought by the same shoppers as"
-    takes = ("encoder",)
     Config = ItemKNNConfig
     config: ItemKNNConfig
 
@@ -114,19 +104,14 @@ class ItemKNN(SparseRecommender):
         column: Float32 = self.table[history][:, [item]].toarray().ravel()
         return np.asarray(column * similarity.age_weights(history, self.config.recency), dtype=np.float32)
 
-    def predict(self, users: Int32, items: Int32) -> Float32:
-        """Return predicted ratings, [n], within the range of the training ratings.
+    def predict_over(self, users: Int32, items: Int32, ks: Sequence[int]) -> tuple[Float32, Bool]:
+        """Return the predictions of `predict` for several K, [len(ks), n], and whether each comes from neighbours.
 
         Without a rated neighbour the prediction is the item's mean, else the user's, else the mean of all ratings.
 
         Raises:
             ConfigError: the model was fitted on implicit feedback.
         """
-        predictions, _ = self.predict_over(users, items, (self.config.neighbours,))
-        return np.asarray(predictions[0], dtype=np.float32)
-
-    def predict_over(self, users: Int32, items: Int32, ks: Sequence[int]) -> tuple[Float32, Bool]:
-        """Return the predictions of `predict` for several K, [len(ks), n], and whether each comes from neighbours."""
         if self.config.feedback != "ratings":
             raise ConfigError("item_knn: predicts ratings only with feedback = 'ratings'")
         table = self.ratings
@@ -193,6 +178,5 @@ class ItemKNN(SparseRecommender):
         """Return the similarities of the given items with all, texts compared exactly, dense [len(items), n]."""
         found = self._similarities(items).toarray()
         if self.config.alpha < 1:
-            alpha = np.float32(self.config.alpha)
-            found = alpha * found + (1 - alpha) * similarity.products(self.vectors[items], self.vectors)
+            found = similarity.blend_all(found, self.vectors[items], self.vectors, self.config.alpha)
         return found

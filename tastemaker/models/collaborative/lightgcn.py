@@ -109,11 +109,8 @@ class LightGCNConfig(ItemInputConfig, losses.LossConfig, training.TrainingConfig
         score: cosine, or the inner product of the paper.
         temperature: what cosines are divided by in training.
         targets: purchases of a shopper, drawn anew each epoch, that are asked for.
-        patience: judgements without a better validation NDCG@10 before training stops; 0 never stops early.
         batch_size: shoppers of a training step: at most a tenth of all, as they leave the graph for that step, and at
             least a sixteenth of all, as each step goes over the whole graph.
-        learning_rate: of AdamW.
-        clip: largest norm of the gradient; 0 clips nothing.
     """
 
     layers: int = Field(default=1, ge=0)

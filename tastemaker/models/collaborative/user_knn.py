@@ -29,13 +29,13 @@ import numpy as np
 from pydantic import Field
 from scipy.sparse import csr_array, vstack
 
-from tastemaker import configurable
 from tastemaker.errors import ConfigError
 from tastemaker.models import similarity
+from tastemaker.models.neighbours import NeighbourConfig, NeighbourModel
 from tastemaker.models.rating_table import RatingTable, first_known, neighbour_means
 from tastemaker.models.sparse import arrays_of, matrix_of
 from tastemaker.models.text_vectors import encoder_or_default, item_vectors, mean_vectors
-from tastemaker.recommender import SparseRecommender, chunks
+from tastemaker.recommender import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,33 +48,23 @@ if TYPE_CHECKING:
     from tastemaker.types import Bool, Float32, Int32
 
 
-class UserKNNConfig(configurable.Config):
-    """Knobs of `user_knn`.
+class UserKNNConfig(NeighbourConfig):
+    """Settings of `user_knn`, beyond those of every model of neighbours.
 
     Attributes:
         similarity: how two users are compared; see the module's description.
         neighbours: K, most similar users who vote.
-        recency: weight of a history item for each step back from the newest; 1 = the published form.
         shrinkage: similarities are multiplied by c / (c + shrinkage), c = items that both have.
-        feedback: "implicit" looks at who bought, "ratings" at the values; only the latter predicts ratings.
-        alpha: weight of the log against the texts; 1 = no texts, and no encoder is needed.
-        half_life_days: days after which an interaction counts half; needs timestamps. None = all count alike.
     """
 
     similarity: Literal["cosine", "pearson"] = "cosine"
-    neighbours: int = Field(default=100, ge=1)
-    recency: float = Field(default=0.6, gt=0, le=1)
     shrinkage: float = Field(default=0.0, ge=0)
-    feedback: Literal["implicit", "ratings"] = "implicit"
-    alpha: float = Field(default=1.0, ge=0, le=1)
-    half_life_days: float | None = Field(default=None, gt=0)
 
 
-class UserKNN(SparseRecommender):
+class UserKNN(NeighbourModel):
     """Recommends what the most similar shoppers have."""
 
     name = "user_knn"
-    takes = ("encoder",)
     Config = UserKNNConfig
     config: UserKNNConfig
 
@@ -98,20 +88,14 @@ class UserKNN(SparseRecommender):
             return histories
         return csr_array(vstack(near).tocsr() @ self.table.weighted)
 
-    def predict(self, users: Int32, items: Int32) -> Float32:
-        """Return predicted ratings, [n], within the range of the training ratings.
+    def predict_over(self, users: Int32, items: Int32, ks: Sequence[int]) -> tuple[Float32, Bool]:
+        """Return the predictions of `predict` for several K, [len(ks), n], and whether each comes from neighbours.
 
-        Without a neighbour who rated the item the prediction is the user's mean, else the item's, else the mean of
-        all ratings.
+        Without a neighbour who rated the item it is the user's mean, else the item's, else the mean of all ratings.
 
         Raises:
             ConfigError: the model was fitted on implicit feedback.
         """
-        predictions, _ = self.predict_over(users, items, (self.config.neighbours,))
-        return np.asarray(predictions[0], dtype=np.float32)
-
-    def predict_over(self, users: Int32, items: Int32, ks: Sequence[int]) -> tuple[Float32, Bool]:
-        """Return the predictions of `predict` for several K, [len(ks), n], and whether each comes from neighbours."""
         if self.config.feedback != "ratings":
             raise ConfigError("user_knn: predicts ratings only with feedback = 'ratings'")
         table = self.table
@@ -187,6 +171,5 @@ class UserKNN(SparseRecommender):
         rows = csr_array((table.centred if self._centres else table.weighted)[users])
         found = self._similarities(rows).toarray()
         if self.vectors is not None:
-            alpha = np.float32(self.config.alpha)
-            found = alpha * found + (1 - alpha) * similarity.products(self.user_vectors[users], self.user_vectors)
+            found = similarity.blend_all(found, self.user_vectors[users], self.user_vectors, self.config.alpha)
         return np.asarray(found, dtype=np.float32)

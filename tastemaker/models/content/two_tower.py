@@ -78,15 +78,8 @@ class TwoTowerConfig(TrainingConfig):
         negatives: random products in each step beside those of its pairs.
         refreshed: products that go through the tuned layers in each step; decides what a step costs.
         pairs: of history and next product in an epoch; where there are more, so many are drawn each time.
-        epochs: at most so many.
-        patience: judgements without a better validation NDCG@10 before training stops; 0 never stops early.
-        judge_every: epochs between two judgements.
         batch_size: pairs of a training step.
         learning_rate: of AdamW for the layers; the map moves ten times as fast.
-        weight_decay: of AdamW, on matrices only.
-        schedule: the learning rate stays "constant", or falls over `epochs` as "linear" or "cosine".
-        warmup: steps over which the learning rate rises from 0.
-        clip: largest norm of the gradient; 0 clips nothing.
     """
 
     tuned_layers: int = Field(default=2, ge=0)

@@ -62,7 +62,6 @@ class DistilledConfig(RerankerConfig):
         epochs: passes over the teachers' lists, at most.
         learning_rate: of Adam.
         weight: weight of the student against the retriever, or "auto" to choose it on validation.
-        calibration: validation questions used for the choice.
     """
 
     candidates: int = Field(default=20, ge=2, le=200)

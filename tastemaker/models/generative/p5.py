@@ -69,8 +69,6 @@ class P5Config(FamilyConfig, IdentifierConfig, TrainingConfig):
         heads: of attention; must divide `dim`.
         dropout: everywhere in the network.
         vocabulary: tokens of words; identifiers come on top.
-        families: share of each family's pairs that an epoch draws, 0 to 1; a family that is not named is left out.
-        pairs: of each family but "sequential", at most; drawn once.
         wording: of the prompts that rank: 0, 1, ... as in training, or -1 for one that no training saw.
         batch_size: pairs of a training step.
     """

@@ -58,7 +58,6 @@ class TIGERConfig(CodeModelConfig):
         layers: of the encoder, and as many of the decoder.
         head_dim: numbers of an attention head; 0 for dim / heads.
         feed: width of the layers on each state; 0 for 4 * dim.
-        max_length: newest purchases that are read.
         reads: the encoder sees the "codes" of each item, or one vector for each of the "items".
         beams: tuples that are kept at each level, or as many as are asked for.
         smoothing: share of each code's probability that is the catalogue's, each product counting the same: without it

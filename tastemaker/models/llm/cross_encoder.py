@@ -29,34 +29,13 @@ if TYPE_CHECKING:
 
 
 class CrossEncoderConfig(TrainedRerankerConfig):
-    """Settings of `cross_encoder`.
+    """Settings of `cross_encoder`, beyond those of every trained re-ranker.
 
     Attributes:
-        candidates: how many of the offered candidates the model sees, best first; the rest keep their order below.
-        history: newest items of the history that the model sees.
-        weight: weight of the model against the retriever, or "auto" to choose it on validation.
-        calibration: validation questions used for the choice.
         encoder_layers: first layers of the encoder that are run; None for all.
         tuned_layers: how many of these are trained, the last ones; None for all.
         item_tokens: tokens read of a product's text.
         max_tokens: tokens of a pair; the oldest words of the history are left out.
-        dim: length of the collaborative vectors.
-        rounds: last purchases of each history that are asked for in training.
-        negatives: candidates beside the right one in training.
-        questions: in an epoch; where there are more, so many are drawn each time.
-        item_facts: whether the model also sees how often a product was bought. Not for data that keep only products
-            with so many purchases: there, few purchases in training tell of held-out ones (see `blend`).
-        precision: of the arithmetic: "auto" is bfloat16 on graphics cards that have it, and float32 elsewhere.
-        asked_at_once: questions that are answered together, on a graphics card 16 times as many.
-        epochs: at most so many.
-        patience: judgements without a better validation NDCG@10 before training stops; 0 never stops early.
-        judge_every: epochs between two judgements.
-        batch_size: questions of a training step.
-        learning_rate: of AdamW.
-        weight_decay: of AdamW, on matrices only.
-        schedule: the learning rate stays "constant", or falls over `epochs` as "linear" or "cosine".
-        warmup: steps over which the learning rate rises from 0.
-        clip: largest norm of the gradient; 0 clips nothing.
     """
 
     history: int = Field(default=5, ge=1)

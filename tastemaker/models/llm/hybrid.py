@@ -39,35 +39,14 @@ BETWEEN = "\nThe shopper buys next:"
 
 
 class HybridConfig(TrainedRerankerConfig):
-    """Settings of `hybrid`.
+    """Settings of `hybrid`, beyond those of every trained re-ranker.
 
     Attributes:
-        candidates: how many of the offered candidates the model sees, best first; the rest keep their order below.
-        history: newest items of the history that the model sees.
-        weight: weight of the model against the retriever, or "auto" to choose it on validation.
-        calibration: validation questions used for the choice.
         tuned: what of the language model is trained: "none", "lora" (low-rank adapters beside all matrices), "full".
         rank: of the adapters.
         lm_layers: first layers of the language model that are run; None for all. With 0, tokens and evidence speak for
             themselves: what the language model adds can be told.
-        dim: length of the collaborative vectors.
         dropout: of the map from vectors to tokens.
-        rounds: last purchases of each history that are asked for in training.
-        negatives: candidates beside the right one in training.
-        questions: in an epoch; where there are more, so many are drawn each time.
-        item_facts: whether the model also sees how often a product was bought. Not for data that keep only products
-            with so many purchases: there, few purchases in training tell of held-out ones (see `blend`).
-        precision: of the arithmetic: "auto" is bfloat16 on graphics cards that have it, and float32 elsewhere.
-        asked_at_once: questions that are answered together, on a graphics card 16 times as many.
-        epochs: at most so many.
-        patience: judgements without a better validation NDCG@10 before training stops; 0 never stops early.
-        judge_every: epochs between two judgements.
-        batch_size: questions of a training step.
-        learning_rate: of AdamW.
-        weight_decay: of AdamW, on matrices only.
-        schedule: the learning rate stays "constant", or falls over `epochs` as "linear" or "cosine".
-        warmup: steps over which the learning rate rises from 0.
-        clip: largest norm of the gradient; 0 clips nothing.
     """
 
     tuned: Tuned = "lora"

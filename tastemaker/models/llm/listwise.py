@@ -50,26 +50,17 @@ if TYPE_CHECKING:
 
 
 class ListwiseConfig(RankingConfig):
-    """Knobs of `listwise`.
+    """Settings of `listwise`, beyond those of every re-ranker that asks a language model.
 
     Attributes:
-        template: how the question is worded; `tastemaker prompts` lists the wordings.
-        demonstrations: similar shoppers whose next purchase is shown as an example (few-shot); 0 for zero-shot.
-        choices: candidates shown with each demonstration.
-        chain_of_thought: whether the model first writes what the shopper is after, then chooses: two calls.
         mode: "likelihood" reads letter probabilities, "titles" scores whole titles, "generate" lets the model write a
             list.
-        candidates: how many of the offered candidates the model sees, best first; the rest keep their order below.
         window: candidates that the model sees at a time; a longer list is put in order by a sliding window.
         step: places by which the window slides.
         history: newest items of the history that the model sees (PALR: at most 20).
         orders: arrangements of the candidates to average over, in mode "likelihood".
-        profile: who writes the profile part: "statistics", the language model ("lm"), or "none".
-        weight: weight of the model against the retriever, or "auto" to choose it on validation.
         calibration: validation questions used for the choice and for the letter prior.
         listed: how many letters the model is asked for in mode "generate".
-        max_rise: places that the model may lift a candidate above its place in the retriever's list at most; "half" is
-            half of `candidates`.
         tuning: how the language model is tuned, table `[stage.tuning]`: with tasks = ["recommend"] PALR v1, with
             "recommend_retrieval" too, which is the default, PALR v2; None asks it as it is.
     """

@@ -39,20 +39,14 @@ ROUNDS = 25
 
 
 class PairwiseConfig(RankingConfig):
-    """Knobs of `pairwise`.
+    """Settings of `pairwise`, beyond those of every re-ranker that asks a language model.
 
     Attributes:
         candidates: how many of the offered candidates are compared, best first; the rest keep their order below.
         comparisons: pairs of candidates that are asked about at most, each in both orders.
         aggregate: what is made of the comparisons: strengths of a "bradley_terry" model, or "wins".
-        history: newest items of the history that the model sees.
-        template: how the question is worded; `tastemaker prompts` lists the wordings.
-        demonstrations: similar shoppers whose next purchase is shown as an example (few-shot); 0 for zero-shot.
         choices: candidates drawn with each demonstration, which are shown where the answer is a letter of many.
         chain_of_thought: whether the model first writes what the shopper is after, then judges.
-        profile: who writes the profile part: "statistics", the language model ("lm"), or "none".
-        weight: weight of the model against the retriever, or "auto" to choose it on validation.
-        calibration: validation questions used for the choice.
     """
 
     candidates: int = Field(default=20, ge=2, le=200)
