@@ -23,9 +23,10 @@ from tastemaker.data import fetch as fetching
 from tastemaker.data import readers
 from tastemaker.data.describe import describe as describe_data
 from tastemaker.data.example import SHOPPERS, write_example
+from tastemaker.data.gorse import write_gorse
 from tastemaker.data.join import join as join_shops
 from tastemaker.data.problems import counted
-from tastemaker.data.write import Notation, write
+from tastemaker.data.write import Notation, risky_cells_of, write
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.progress import bar
 from tastemaker.text.render import suspicious
@@ -40,6 +41,7 @@ SHOWN = 50
 """Problems printed as a table; --json prints all."""
 FIRST = 5
 """Items named in a note."""
+GORSE = "gorse"
 
 
 @app.command()
@@ -62,7 +64,10 @@ def convert(
     items: str | None = ITEMS_OPTION,
     items_format: str | None = ITEMS_FORMAT_OPTION,
     column: list[str] | None = COLUMN_OPTION,
-    to: str = typer.Option("parquet", "--to", help="parquet, csv, tsv or jsonl."),
+    to: str = typer.Option("parquet", "--to", help="parquet, csv, tsv, jsonl, or gorse."),
+    raw: bool = typer.Option(
+        False, "--raw", help="In csv and tsv, leave cells as they are that a spreadsheet would run (= + - @)."
+    ),
     gzip: bool = typer.Option(False, "--gzip", help="Compress csv, tsv and jsonl."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what stands at DEST."),
     format: str | None = FORMAT_OPTION,
@@ -72,9 +77,16 @@ def convert(
     """Read any known format, with the products of a feed if you like, and write the canonical folder."""
     columns = named_columns(column)
     data, _ = read_data(source, format=format, max_bad=max_bad, items=items, items_format=items_format, columns=columns)
+    if to == GORSE:
+        write_gorse(data, target, overwrite=overwrite)
+        _tell(data, target, json=json)
+        return
     if to not in get_args(Notation):
-        raise ConfigError(f"--to {to}: unknown{did_you_mean(to, get_args(Notation))}")
-    _write(data, target, cast(Notation, to), gzip=gzip, overwrite=overwrite, json=json)
+        raise ConfigError(f"--to {to}: unknown{did_you_mean(to, (*get_args(Notation), GORSE))}")
+    risky = risky_cells_of(data) if to in ("csv", "tsv") and not raw else 0
+    if risky:
+        note(f"note: {counted(risky, 'cell')} that a spreadsheet would run begin with ' now (leave them: --raw)")
+    _write(data, target, cast(Notation, to), gzip=gzip, overwrite=overwrite, json=json, neutralise=not raw)
 
 
 @app.command()
@@ -220,9 +232,18 @@ def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-def _write(data: Dataset, target: Path, notation: Notation, *, gzip: bool, overwrite: bool, json: bool) -> None:
+def _write(
+    data: Dataset,
+    target: Path,
+    notation: Notation,
+    *,
+    gzip: bool,
+    overwrite: bool,
+    json: bool,
+    neutralise: bool = True,
+) -> None:
     """Write the canonical folder and say what is in it."""
-    write(data, target, format=notation, gzip=gzip, overwrite=overwrite)
+    write(data, target, format=notation, gzip=gzip, overwrite=overwrite, neutralise=neutralise)
     _tell(data, target, json=json)
 
 

@@ -101,7 +101,7 @@ class Dataset:
             *order[:1] if order == ["position"] else [],
             *extra,
         )
-        log = log.sort("user", *order, maintain_order=True, nulls_last=True).drop("position", strict=False)
+        log = _by_user(log, len(user_entities), *order).drop("position", strict=False)
         return cls(user_entities, item_entities, log)
 
     @property
@@ -195,6 +195,24 @@ class Dataset:
 
 def _native(frame: IntoDataFrame) -> pl.DataFrame:
     return nw.from_native(frame, eager_only=True).to_polars()
+
+
+def _by_user(log: pl.DataFrame, users: int, order: str | None = None) -> pl.DataFrame:
+    """Sort by user, and by `order` within a user, nulls last; ties keep their order.
+
+    Whole numbers are packed into one key of 64 bits where they fit, which sorts several times as fast as two columns.
+    """
+    if order is None:
+        return log.sort("user", maintain_order=True)
+    if not log[order].dtype.is_integer() or not log[order].count():
+        return log.sort("user", order, maintain_order=True, nulls_last=True)
+    low, high = log.select(low=pl.col(order).min(), high=pl.col(order).max()).row(0)
+    span = high - low + 2
+    if users * span >= 2**63 or low < -(2**62) or high >= 2**62:
+        return log.sort("user", order, maintain_order=True, nulls_last=True)
+    place = (pl.col(order).cast(pl.Int64) - low).fill_null(span - 1)
+    key = (pl.col("user").cast(pl.Int64) * span + place).alias("\0key")
+    return log.with_columns(key).sort("\0key", maintain_order=True).drop("\0key")
 
 
 def _entities(frame: IntoDataFrame | None, key: str, used: pl.Series) -> Entities:

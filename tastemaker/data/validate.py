@@ -60,7 +60,7 @@ def check(tables: Tables, *, source: str, format: str) -> Checked:
     notes = list(tables.notes)
     records = {"item": tables.items, "user": tables.users}
     entities = {kind: _checked_entities(table, kind) for kind, table in records.items() if table is not None}
-    partial = [name.removesuffix("s") for name in tables.partial]
+    partial = [kind for kind in entities if f"{kind}s" in tables.partial]
     complete = {kind: table for kind, table in entities.items() if kind not in partial}
     checked = {f"{kind}s": table for kind, table in entities.items()}
     if tables.interactions is not None:
@@ -212,7 +212,11 @@ def _finish_log(log: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
     if "value" in log.columns and log["value"].null_count():
         notes.append(f"no value: {log['value'].null_count():,} of {counted(log.height, 'interaction')}")
     same = [name for name in ("user_id", "item_id", "timestamp") if name in log.columns]
-    repeats = log.height - log.select(pl.struct(same).n_unique()).item() if len(same) == 3 and log.height else 0
+    # Rows whose hashes all differ differ; only where two are alike, the slower exact count tells.
+    if len(same) == 3 and log.height and log.select(same).hash_rows().n_unique() < log.height:
+        repeats = log.height - log.select(pl.struct(same).n_unique()).item()
+    else:
+        repeats = 0
     if repeats:
         notes.append(f"same user, item and time as another: {counted(repeats, 'interaction')}; kept")
     return log

@@ -12,8 +12,10 @@ import numpy as np
 import polars as pl
 
 from tastemaker.data.columns import KINDS, parse_categories
+from tastemaker.data.formulas import neutralised, risky_cells
 from tastemaker.data.readers.canonical import (
     DTYPES,
+    NEUTRALISED_VERSION,
     ROLES,
     SCHEMA_FILE,
     SCHEMA_MARK,
@@ -27,7 +29,7 @@ from tastemaker.drafts import draft
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tastemaker.data.dataset import Dataset
 
@@ -44,6 +46,7 @@ def write(
     format: Notation = "parquet",
     gzip: bool = False,
     overwrite: bool = False,
+    neutralise: bool = True,
     beside: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write interactions, items and users; whole or not at all.
@@ -51,12 +54,16 @@ def write(
     Each interaction has its position in the user's history, so the order survives where times do not tell it. Text
     notations get `schema.json`, which names the types of the columns that are not canonical.
 
+    In csv and tsv, cells that a spreadsheet would run as a formula get a quotation mark in front (`data.formulas`);
+    `schema.json` says so, and `readers` takes it away again.
+
     Args:
         data: the data.
         folder: where they go; its parent is made if needed.
         format: notation of the three files.
         gzip: compress text files.
         overwrite: replace a folder that holds such files, and nothing else.
+        neutralise: make cells harmless that a spreadsheet would run.
         beside: further files by name, of `BESIDE`; readers leave them alone.
 
     Returns:
@@ -70,13 +77,32 @@ def write(
         raise DataError(f"unknown notation '{format}'; known: parquet, csv, tsv, jsonl")
     if gzip and format == "parquet":
         raise DataError("parquet is compressed already; use gzip with csv, tsv or jsonl")
-    _refuse_foreign(folder, overwrite=overwrite)
+    _refuse_foreign(folder, overwrite=overwrite, is_ours=_is_ours)
     frames = to_frames(data)
-    files = {} if format == "parquet" else {SCHEMA_FILE: _schema(frames, format)}
+    risky = neutralise and format in ("csv", "tsv") and risky_cells_of(data, frames=frames) > 0
+    files = {} if format == "parquet" else {SCHEMA_FILE: _schema(frames, format, neutralised=risky)}
     for role, frame in frames.items():
-        content = _encode(frame, role, format)
+        content = _encode(frame, role, format, neutralise=risky)
         files[f"{role}.{format}" + ".gz" * gzip] = gzip_module.compress(content, mtime=0) if gzip else content
     files |= beside or {}
+    return replace_folder(folder, files, overwrite=overwrite, is_ours=_is_ours)
+
+
+def replace_folder(
+    folder: Path, files: Mapping[str, bytes], *, overwrite: bool, is_ours: Callable[[Path], bool]
+) -> Path:
+    """Write files into a folder of their own, whole or not at all.
+
+    Args:
+        folder: where they go; its parent is made if needed.
+        files: name -> content.
+        overwrite: replace what stands there, if it is ours.
+        is_ours: whether a file of the folder may be replaced.
+
+    Raises:
+        DataError: the folder holds other files, or cannot be written.
+    """
+    _refuse_foreign(folder, overwrite=overwrite, is_ours=is_ours)
     try:
         with draft(folder) as new:
             for name, content in files.items():
@@ -84,6 +110,12 @@ def write(
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror}") from error
     return folder
+
+
+def risky_cells_of(data: Dataset, *, frames: Mapping[str, pl.DataFrame] | None = None) -> int:
+    """Count the cells of a csv or tsv that `write` makes harmless."""
+    found = to_frames(data) if frames is None else frames
+    return sum(risky_cells(_texts_joined(frame)) for frame in found.values())
 
 
 def to_frames(data: Dataset) -> dict[str, pl.DataFrame]:
@@ -101,7 +133,7 @@ def to_frames(data: Dataset) -> dict[str, pl.DataFrame]:
     return dict(zip(ROLES, frames, strict=True))
 
 
-def _refuse_foreign(folder: Path, *, overwrite: bool) -> None:
+def _refuse_foreign(folder: Path, *, overwrite: bool, is_ours: Callable[[Path], bool]) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -111,7 +143,7 @@ def _refuse_foreign(folder: Path, *, overwrite: bool) -> None:
         raise DataError(
             f"{folder}: not empty ({', '.join(names[:5])}); choose another folder or replace it (--overwrite)"
         )
-    foreign = [name for name in names if not _is_ours(folder / name)]
+    foreign = [name for name in names if not is_ours(folder / name)]
     if foreign:
         raise DataError(f"{folder}: holds other files too ({', '.join(foreign[:5])}); choose another folder")
 
@@ -120,13 +152,13 @@ def _is_ours(path: Path) -> bool:
     return is_schema(path) if path.name == SCHEMA_FILE else path.name in BESIDE or bool(role_of(path))
 
 
-def _schema(frames: dict[str, pl.DataFrame], format: str) -> bytes:
+def _schema(frames: dict[str, pl.DataFrame], format: str, *, neutralised: bool) -> bytes:
     """Name the type of every column that is not canonical.
 
     Raises:
         DataError: a type that text cannot hold exactly.
     """
-    schema: dict[str, Any] = {SCHEMA_MARK: SCHEMA_VERSION}
+    schema: dict[str, Any] = {SCHEMA_MARK: NEUTRALISED_VERSION if neutralised else SCHEMA_VERSION}
     for role, frame in frames.items():
         others = {name: dtype for name, dtype in frame.schema.items() if name not in KINDS[role]}
         for name, dtype in others.items():
@@ -139,7 +171,7 @@ def _schema(frames: dict[str, pl.DataFrame], format: str) -> bytes:
     return (json.dumps(schema, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _encode(frame: pl.DataFrame, role: str, format: str) -> bytes:
+def _encode(frame: pl.DataFrame, role: str, format: str, *, neutralise: bool) -> bytes:
     buffer = io.BytesIO()
     if format == "parquet":
         frame.write_parquet(buffer)
@@ -151,8 +183,16 @@ def _encode(frame: pl.DataFrame, role: str, format: str) -> bytes:
     else:
         if role == "items" and "categories" in frame.columns:
             frame = _join_categories(frame, format)
+        if neutralise:
+            frame = neutralised(frame)
         frame.write_csv(buffer, separator=SEPARATORS[f".{format}"])
     return buffer.getvalue()
+
+
+def _texts_joined(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the categories as they stand in a csv."""
+    lists = frame.schema.get("categories") == pl.List(pl.String)
+    return frame.with_columns(pl.col("categories").list.join("|")) if lists else frame
 
 
 def _join_categories(frame: pl.DataFrame, format: str) -> pl.DataFrame:

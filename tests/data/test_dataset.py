@@ -3,8 +3,11 @@ from __future__ import annotations
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tastemaker.data import Dataset
+from tastemaker.data.dataset import _by_user
 from tastemaker.errors import DataError
 
 ROWS = {"user_id": ["u", "v", "u", "u"], "item_id": ["a", "a", "b", "a"], "timestamp": [30, 5, 10, 20]}
@@ -116,3 +119,13 @@ def test_the_fingerprint_does_not_tell_types_and_column_order():
         users.with_columns(pl.col("age").cast(pl.UInt8)),
     )
     assert one.fingerprint == other.fingerprint
+
+
+times = st.none() | st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), times), max_size=30))
+def test_the_packed_order_is_that_of_two_columns(rows):
+    log = pl.DataFrame(rows, schema={"user": pl.Int32, "timestamp": pl.Int64}, orient="row").with_row_index("row")
+    expected = log.sort("user", "timestamp", maintain_order=True, nulls_last=True)
+    assert _by_user(log, 6, "timestamp").equals(expected)

@@ -62,3 +62,15 @@ def test_the_digest_tells_ids_and_order_only():
 def test_entities_compare_by_content():
     assert Entities.from_ids(["a"]) == Entities.from_ids(["a"])
     assert Entities.from_ids(["a"]) != Entities(pl.DataFrame({"id": ["a"], "title": ["A"]}))
+
+
+def test_many_ids_are_numbered_as_one_by_one(monkeypatch):
+    entities = Entities.from_ids([f"{n}" for n in range(50)])
+    asked = pl.Series(["7", None, "49", "x", "07", "7"])
+    slow = entities.numbers(asked, unknown="mark")
+    monkeypatch.setattr("tastemaker.data.entities.MANY", 0)
+    fast = entities.numbers(asked, unknown="mark")
+    assert fast.tolist() == slow.tolist() == [7, -1, 49, -1, -1, 7]
+    assert fast.dtype == slow.dtype
+    with pytest.raises(DataError, match="unknown id None; it is not among the 50 known ones"):
+        entities.numbers(asked)

@@ -289,7 +289,7 @@ def test_a_schema_file_may_not_type_canonical_columns(tmp_path):
     (tmp_path / "schema.json").write_text('{"tastemaker": 1, "interactions": {"user_id": "int64"}}')
     with pytest.raises(DataError, match=r"schema.json: interactions.user_id has a type of its own"):
         read(tmp_path)
-    (tmp_path / "schema.json").write_text('{"tastemaker": 2, "interactions": {}}')
+    (tmp_path / "schema.json").write_text('{"tastemaker": 3, "interactions": {}}')
     with pytest.raises(DataError, match="written by another version"):
         read(tmp_path)
 

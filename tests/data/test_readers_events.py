@@ -145,7 +145,7 @@ def test_gorse_folder():
         {"id": "0042", "title": "Tea towel", "hidden": True}
         | dict.fromkeys(("brand", "price", "categories", "created_at", "labels")),
     ]
-    assert data.users.frame.rows() == [("anna", '{"city": "Porto", "age": 34}', ""), ("ben", None, "wholesale")]
+    assert data.users.frame.rows() == [("anna", '{"city": "Porto", "age": 34}', None), ("ben", None, "wholesale")]
 
 
 def test_gorse_files_by_content_alone(tmp_path):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
 from tastemaker.data.columns import ID, KINDS
 from tastemaker.data.dataset import free_names
+from tastemaker.data.formulas import restored
 from tastemaker.data.readers.delimited import SEPARATORS, read_delimited
 from tastemaker.data.readers.json_lines import no_ids, read_json_lines
 from tastemaker.data.readers.table import (
@@ -39,6 +40,7 @@ ROLES = ("interactions", "items", "users")
 SCHEMA_FILE = "schema.json"
 SCHEMA_MARK = "tastemaker"  # a key that only our own schema.json has; its value is the version of the layout
 SCHEMA_VERSION = 1
+NEUTRALISED_VERSION = 2  # the same, and cells that a spreadsheet would run have a quotation mark in front
 # Names of Amazon Personalize in lower case (event_value, product_description), and the commonest of other exports.
 ALIASES = {
     "user_id": ("customer_id", "visitor_id"),
@@ -91,17 +93,17 @@ def load(source: Path, progress: Progress, *, columns: Mapping[str, str] | None 
         DataError: no interactions, two files for one role, or a file that cannot be read.
     """
     if source.is_file():
-        return Tables(_load("interactions", source, {}, columns))
+        return Tables(_load("interactions", source, Schema(), columns))
     files = {role: path for role in ROLES if (path := _find(source, role))}
     if "interactions" not in files:
         found = ", ".join(sorted(path.name for path in source.iterdir())) or "nothing"
         raise DataError(f"{source}: no interactions.{{{','.join(s[1:] for s in SUFFIXES)}}}; found: {found}")
-    schema, notes = _schema(source / SCHEMA_FILE)
+    schema = _schema(source / SCHEMA_FILE)
     tables = {
-        role: _load(role, path, schema.get(role, {}), columns if role == "interactions" else None)
+        role: _load(role, path, schema, columns if role == "interactions" else None)
         for role, path in progress(files.items(), label="reading files")
     }
-    return Tables(tables["interactions"], tables.get("items"), tables.get("users"), notes=notes)
+    return Tables(tables["interactions"], tables.get("items"), tables.get("users"), notes=schema.notes)
 
 
 def load_items(source: Path, progress: Progress) -> Tables:
@@ -111,15 +113,14 @@ def load_items(source: Path, progress: Progress) -> Tables:
         DataError: no items, or a file that cannot be read.
     """
     (path,) = progress([source], label="reading files")
-    schema: dict[str, dict[str, pl.DataType]] = {}
-    notes: tuple[str, ...] = ()
+    schema = Schema()
     if path.is_dir():
-        schema, notes = _schema(path / SCHEMA_FILE)
+        schema = _schema(path / SCHEMA_FILE)
         file = _find(path, "items")
         if file is None:
             raise DataError(f"{path}: no items.{{{','.join(s[1:] for s in SUFFIXES)}}}")
         path = file
-    return Tables(None, _load("items", path, schema.get("items", {})), partial=("items",), notes=notes)
+    return Tables(None, _load("items", path, schema), partial=("items",), notes=schema.notes)
 
 
 def _find(folder: Path, role: str) -> Path | None:
@@ -158,9 +159,11 @@ def is_schema(path: Path) -> bool:
     return isinstance(content, dict) and SCHEMA_MARK in content
 
 
-def _load(role: str, path: Path, schema: dict[str, pl.DataType], named: Mapping[str, str] | None = None) -> Table:
+def _load(role: str, path: Path, schema: Schema, named: Mapping[str, str] | None = None) -> Table:
     known = tuple(KINDS[role])
     table = read_table(path, ids=lambda columns: _ids(columns, role))
+    if schema.neutralised and table_suffix(path) in SEPARATORS:
+        table = table.with_frame(restored(table.frame))
     table = _renamed(table, named or {})
     columns = table.frame.columns
     taken = canonical_names(columns, known)
@@ -170,7 +173,7 @@ def _load(role: str, path: Path, schema: dict[str, pl.DataType], named: Mapping[
         beside = [old for old in columns if old.lower() in words and old != name and old not in taken]
         notes += [f"{path}: column '{old}' is kept under its own name; {name} is another column" for old in beside]
     table = table.with_frame(table.frame.rename(taken), *notes)
-    return cast_columns(table, schema, source=SCHEMA_FILE)
+    return cast_columns(table, schema.types.get(role, {}), source=SCHEMA_FILE)
 
 
 def _renamed(table: Table, named: Mapping[str, str]) -> Table:
@@ -198,18 +201,33 @@ def canonical_names(columns: list[str], known: tuple[str, ...]) -> dict[str, str
     return taken
 
 
-def _schema(path: Path) -> tuple[dict[str, dict[str, pl.DataType]], tuple[str, ...]]:
-    """Return the type of each column by role, as `write` noted them, and what is to be said about the file.
+class Schema(NamedTuple):
+    """What `write` notes beside text files.
+
+    Attributes:
+        types: role -> column -> type.
+        neutralised: whether cells that a spreadsheet would run have a quotation mark in front.
+        notes: what is to be said about the file.
+    """
+
+    types: dict[str, dict[str, pl.DataType]] = {}  # noqa: RUF012  # never changed
+    neutralised: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def _schema(path: Path) -> Schema:
+    """Read what `write` noted.
 
     Raises:
         DataError: the file is not what `write` makes.
     """
     if not path.exists():
-        return {}, ()
+        return Schema()
     if not is_schema(path):
-        return {}, (f"{path}: not a schema of tastemaker (no key '{SCHEMA_MARK}'); not used",)
+        return Schema(notes=(f"{path}: not a schema of tastemaker (no key '{SCHEMA_MARK}'); not used",))
     content = json.loads(path.read_text(encoding="utf-8"))
-    if content.pop(SCHEMA_MARK) != SCHEMA_VERSION:
+    version = content.pop(SCHEMA_MARK)
+    if version not in (SCHEMA_VERSION, NEUTRALISED_VERSION):
         raise DataError(f"{path}: written by another version of tastemaker; convert the data again")
     try:
         schema = {role: {name: DTYPES[word] for name, word in columns.items()} for role, columns in content.items()}
@@ -219,4 +237,4 @@ def _schema(path: Path) -> tuple[dict[str, dict[str, pl.DataType]], tuple[str, .
         raise DataError(f"{path}: not a role -> column -> type table with types of: {known}; remove it") from error
     if canonical:
         raise DataError(f"{path}: {canonical[0]} has a type of its own; remove it from the file")
-    return schema, ()
+    return Schema(schema, version == NEUTRALISED_VERSION)

@@ -123,7 +123,7 @@ def _users(path: Path) -> Table:
         keep=lambda row: {
             "user_id": row.get("UserId"),
             "labels": _json(row.get("Labels")),
-            "comment": row.get("Comment"),
+            "comment": row.get("Comment") or None,
         },
         ids=_ids,
     )

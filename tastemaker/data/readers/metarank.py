@@ -56,9 +56,10 @@ def load(source: Path, progress: Progress) -> Tables:
         if counts["ranking"]
         else []
     )
-    first = log or _records(parsed, "item")
-    first = first and first.with_problems(problems).with_frame(first.frame, *notes)
-    if log is None:
+    items = None if log else _records(parsed, "item")
+    first = log or items or tabulate(parsed._replace(rows=[], numbers=[]))
+    first = first.with_problems(problems).with_frame(first.frame, *notes)
+    if items is not None:
         return Tables(None, first, partial=("items",))
     bare = parsed._replace(problems=no_problems(), notes=())
     records = {"items": _records(bare, "item"), "users": _records(bare, "user")}

@@ -28,7 +28,7 @@ MOST_COLUMNS = 200
 FIRST_COUNTS = ("product_type", "google_product_category")
 BETWEEN = ", "
 """What parts the values of an attribute that an entry has more than once."""
-ROOT = re.compile(rb"<(?:[A-Za-z]+:)?(?:rss|feed|RDF)[\s>]|base\.google\.com/ns")
+ROOT = re.compile(rb"<(?:!DOCTYPE\s+)?(?:[A-Za-z]+:)?(?:rss|feed|RDF)[\s>]|base\.google\.com/ns")
 
 
 def recognises(path: Path) -> bool:
@@ -65,6 +65,10 @@ def read_entries(path: Path) -> Table:
     except SAXParseException as error:
         place = f"{path}:{error.getLineNumber()}:{error.getColumnNumber()}"
         raise DataError(f"{place}: broken XML ({error.getMessage()}); export the feed again") from error
+    except (LookupError, ValueError) as error:  # of the encoding that the first line names
+        raise DataError(
+            f"{path}:1: broken XML ({error}); save the feed as UTF-8, and say so in its first line"
+        ) from error
     return entries.table()
 
 

@@ -1,0 +1,78 @@
+"""`tastemaker data` with product feeds, other systems' headers, and exports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SAMPLES = Path(__file__).parent.parent / "data" / "samples"
+ORDERS, FEED = SAMPLES / "orders.csv", SAMPLES / "shopify_new.csv"
+
+
+def test_orders_and_a_feed_become_one_shop(tastemaker, tmp_path):
+    outcome = tastemaker("data", "convert", ORDERS, tmp_path / "shop", "--items", FEED, "--json")
+    assert outcome.code == 0
+    assert outcome.json() == {"folder": str(tmp_path / "shop"), "users": 2, "items": 4, "interactions": 5}
+    assert "1 by its own id, 2 by SKU, 1 by barcode; that name none: 1" in outcome.err
+    facts = tastemaker("data", "describe", tmp_path / "shop", "--json").json()
+    assert (facts["items"], facts["interactions"]) == (4, 5)
+
+
+def test_a_feed_alone_is_validated_and_not_converted(tastemaker, tmp_path):
+    assert tastemaker("data", "validate", FEED).code == 0
+    assert tastemaker("data", "validate", FEED, "--texts").code == 0
+    assert tastemaker("data", "validate", ORDERS, "--items", FEED, "--json").json() == []
+    outcome = tastemaker("data", "convert", FEED, tmp_path / "out")
+    assert outcome.code == 2
+    assert f"convert ORDERS DEST --items {FEED}" in outcome.err
+    bad = tmp_path / "bad.csv"
+    bad.write_text(FEED.read_text().replace("45.50", "forty"))
+    outcome = tastemaker("data", "validate", bad, "--json")
+    assert outcome.code == 2
+    assert [(row["line"], row["column"], row["value"], row["rule"]) for row in outcome.json()] == [
+        (4, "price", "forty", "bad-price")
+    ]
+
+
+def test_columns_may_be_named(tastemaker, tmp_path):
+    log = tmp_path / "export.csv"
+    log.write_text("Who,What,When\nu,007,2024-01-05\n")
+    names = ("--column", "user_id=Who", "--column", "item_id=What", "--column", "timestamp=When")
+    outcome = tastemaker("data", "convert", log, tmp_path / "out", "--items", FEED, *names, "--json")
+    assert outcome.json()["interactions"] == 1
+    assert tastemaker("data", "validate", log, *names).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--column", "user=Who"), "write NAME=HEADER, such as user_id=Email, with a name of: user_id"),
+        (("--column", "user_id"), "write NAME=HEADER"),
+        (("--column", "user_id=a", "--column", "user_id=b"), "user_id is 'a' already"),
+        (("--column", "user_id=Nobody"), "no column 'Nobody'"),
+        (("--items-format", "merchant"), "name them too (--items)"),
+        (("--to", "gors"), "did you mean 'gorse'"),
+    ],
+)
+def test_wrong_words_are_told(tastemaker, tmp_path, words, message):
+    outcome = tastemaker("data", "convert", ORDERS, tmp_path / "out", *words)
+    assert outcome.code == 2
+    assert message in outcome.err.replace("\n", " ")
+
+
+def test_export_to_gorse_and_back(tastemaker, shop, tmp_path):
+    first = tastemaker("data", "convert", shop, tmp_path / "gorse", "--to", "gorse", "--json").json()
+    assert {path.name for path in (tmp_path / "gorse").iterdir()} == {"users.jsonl", "items.jsonl", "feedback.jsonl"}
+    back = tastemaker("data", "convert", tmp_path / "gorse", tmp_path / "back", "--json").json()
+    assert (back["users"], back["items"]) == (first["users"], first["items"])
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_formulas_are_made_harmless_and_said(tastemaker, tmp_path, raw):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"user_id": "u", "item_id": "=1+1"}\n')
+    outcome = tastemaker("data", "convert", log, tmp_path / "out", "--to", "csv", *(["--raw"] if raw else []))
+    assert outcome.code == 0
+    assert ("2 cells that a spreadsheet would run" in outcome.err) is not raw
+    assert ("u,=1+1" in (tmp_path / "out" / "interactions.csv").read_text()) is raw
