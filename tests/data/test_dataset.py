@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tastemaker.data import Dataset
@@ -124,7 +124,8 @@ def test_the_fingerprint_does_not_tell_types_and_column_order():
 times = st.none() | st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1)
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), times), max_size=30))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(st.integers(0, 5), times), max_size=12))
 def test_the_packed_order_is_that_of_two_columns(rows):
     log = pl.DataFrame(rows, schema={"user": pl.Int32, "timestamp": pl.Int64}, orient="row").with_row_index("row")
     expected = log.sort("user", "timestamp", maintain_order=True, nulls_last=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tastemaker.characters import strip_hostile
@@ -33,6 +33,7 @@ def shop(title=ATTACK, user="-1", item="+49"):
     return Dataset.from_frames(pl.DataFrame({"user_id": [user], "item_id": [item]}), pl.DataFrame(items))
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(texts))
 def test_no_cell_is_risky_and_all_come_back(cells):
     frame = pl.DataFrame({"=a": cells, "b": range(len(cells))}, schema={"=a": pl.String, "b": pl.Int64})
@@ -75,7 +76,7 @@ def test_files_without_such_cells_stay_as_they_were(tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(ids, ids, texts), min_size=1, max_size=6))
 def test_any_ids_and_texts_survive(rows):
     rows = [row for row in rows if strip_hostile(row[0]) and strip_hostile(row[1])] or [("u", "i", "")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tastemaker.data import Dataset
@@ -88,7 +88,7 @@ def test_what_gorse_cannot_hold_is_refused_and_other_files_are_kept(tmp_path):
     write_gorse(plain, tmp_path / "out", overwrite=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(words, words, words, st.integers(1, 10**9), st.integers(1, 5)), min_size=1, max_size=6),
     words,

@@ -176,7 +176,9 @@ def test_characters_that_deceive_are_named_with_their_row(tmp_path, name, charac
     assert (rule, True) in found
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     name=st.sampled_from(sorted(path.name for path in SAMPLES.iterdir() if path.is_file())),
     cut=st.integers(0, 10**6),

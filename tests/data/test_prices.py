@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tastemaker.data.readers.prices import parse_prices
@@ -54,7 +54,7 @@ def test_the_column_decides_what_a_single_price_leaves_open():
     assert parsed("1.299", "5")[0] == [1.299, 5.0]
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 10**9), st.sampled_from([(",", "."), (".", ","), ("'", "."), (" ", ",")]))
 def test_grouped_cents_come_back(cents, marks):
     group, decimal = marks
@@ -63,7 +63,7 @@ def test_grouped_cents_come_back(cents, marks):
     assert (amounts, bad) == ([pytest.approx(cents / 100), 7.5], [])
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=20))
 def test_any_text_is_read_or_reported(text):
     (amount,), _, bad = parsed(text)
