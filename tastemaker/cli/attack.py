@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tastemaker import attacks as attacking
-from tastemaker import saved
 from tastemaker.attacks.texts import chosen
-from tastemaker.cli.loading import build_pipeline, read_data, split_data
+from tastemaker.cli.loading import built_or_saved, read_data, split_data
 from tastemaker.cli.output import (
     DATA_OPTION,
     FORMAT_OPTION,
@@ -26,9 +24,10 @@ from tastemaker.cli.output import (
     print_table,
     write_text,
 )
-from tastemaker.errors import ConfigError
+from tastemaker.cli.protocol import DEVICE_OPTION, check_device
 from tastemaker.evaluate import fitting
 from tastemaker.progress import bar
+from tastemaker.recommender import Aids
 from tastemaker.registry import settings_of
 from tastemaker.report import attack_page
 
@@ -55,6 +54,7 @@ def attack(
     ),
     page: Path | None = typer.Option(None, "--report", metavar="FILE", help="Also write an HTML page."),
     out: Path | None = typer.Option(None, "--out", metavar="FILE", help="Also write the JSON to a file."),
+    device: str | None = DEVICE_OPTION,
     seed: int = SEED_OPTION,
     overrides: list[str] | None = SET_OPTION,
     format: str | None = FORMAT_OPTION,
@@ -63,12 +63,13 @@ def attack(
 ) -> None:
     """Poison the texts of some products, rank again for some shoppers, and measure what that wins the sellers."""
     tried = chosen(kinds, per_kind=per_kind, seed=seed)
-    loaded = saved.load(Path(config)) if os.path.isdir(config) else None
-    if loaded is not None and overrides:
-        raise ConfigError("--set: a saved model keeps its settings; give its configuration to change them")
-    pipeline = build_pipeline(config, overrides) if loaded is None else loaded.pipeline
+    check_device(device)
+    pipeline, loaded = built_or_saved(config, overrides, device=device)
     shop, read = read_data(data, format=format, max_bad=max_bad)
-    train, queries = _fitted(pipeline, shop, split=split, seed=seed) if loaded is None else (shop, loaded.histories)
+    if loaded is None:
+        train, queries = _fitted(pipeline, shop, split=split, device=device, seed=seed)
+    else:
+        train, queries = shop, loaded.histories
     for stage in pipeline.stages:
         if stage.recommender.lm is not None and stage.recommender.report().get("weight") == 0:
             note(
@@ -88,10 +89,10 @@ def attack(
         _print(result)
 
 
-def _fitted(pipeline: Pipeline, shop: Dataset, *, split: str, seed: int) -> tuple[Dataset, Queries]:
+def _fitted(pipeline: Pipeline, shop: Dataset, *, split: str, device: str | None, seed: int) -> tuple[Dataset, Queries]:
     """Fit on the training part and return it with the histories of the test questions."""
     parts = split_data(shop, split, seed=seed)
-    fitting.fit(pipeline, parts, refit=False, seed=seed, progress=bar, seconds={})
+    fitting.fit(pipeline, parts, aids=Aids(device=device or "cpu"), seed=seed, progress=bar)
     return parts.train, parts.test.queries
 
 

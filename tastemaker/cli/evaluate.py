@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,9 +9,9 @@ import typer
 
 from tastemaker import config as config_file
 from tastemaker import evaluate as evaluation
-from tastemaker import rating, registry, saved
+from tastemaker import rating, registry
 from tastemaker.cli import protocol
-from tastemaker.cli.loading import build_pipeline, read_data
+from tastemaker.cli.loading import built_or_saved, read_data
 from tastemaker.cli.output import (
     DATA_OPTION,
     FORMAT_OPTION,
@@ -131,12 +130,10 @@ def _measured(
     config: str, overrides: list[str] | None, share: float | None, device: str | None
 ) -> tuple[Pipeline, evaluation.Adaptation | None]:
     """Return the pipeline of a configuration, or a saved one and how it comes to rank the shop that is asked."""
-    if not os.path.isdir(config):  # of any string, also one that is no path
-        return build_pipeline(config, overrides, device=device), None
-    if overrides:
-        raise ConfigError("--set: a saved model keeps its settings; give its configuration to change them")
-    loaded = saved.load(Path(config), device=device)
-    return loaded.pipeline, evaluation.Adaptation(loaded.facts, evaluation.check_share(share or 0.0))
+    pipeline, loaded = built_or_saved(config, overrides, device=device)
+    if loaded is None:
+        return pipeline, None
+    return pipeline, evaluation.Adaptation(loaded.facts, evaluation.check_share(share or 0.0))
 
 
 def _refuse_ranking_options(context: typer.Context) -> None:

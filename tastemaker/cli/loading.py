@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tastemaker import config, registry
+from tastemaker import config, registry, saved
 from tastemaker.cli.output import note
 from tastemaker.data import readers
 from tastemaker.data.columns import KINDS
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.split import Split
     from tastemaker.pipeline import Pipeline
+    from tastemaker.saved import SavedModel
 
 
 def read_data(
@@ -71,6 +74,22 @@ def build_pipeline(source: str, overrides: list[str] | None, *, device: str | No
     """Build the pipeline that a configuration file, or a model's name, describes, on `device` where it names none."""
     settings = config.read(source, overrides=overrides)
     return registry.build(registry.on_device(settings, device), place=source)
+
+
+def built_or_saved(
+    source: str, overrides: list[str] | None, *, device: str | None = None
+) -> tuple[Pipeline, SavedModel | None]:
+    """Build the pipeline of a configuration, or load the one of a saved model's folder, which then comes with it.
+
+    Raises:
+        ConfigError: settings are to be changed of a saved model.
+    """
+    if not os.path.isdir(source):  # of any string, also one that is no path
+        return build_pipeline(source, overrides, device=device), None
+    if overrides:
+        raise ConfigError("--set: a saved model keeps its settings; give its configuration to change them")
+    loaded = saved.load(Path(source), device=device)
+    return loaded.pipeline, loaded
 
 
 def split_data(data: Dataset, name: str, *, seed: int = 0) -> Split:
