@@ -12,8 +12,9 @@ from starlette.exceptions import HTTPException
 import tastemaker
 from tastemaker.errors import TastemakerError
 from tastemaker.serve.front import Front, Hot
+from tastemaker.serve.page.site import page_routes
 from tastemaker.serve.problems import MEDIA_TYPE, Problem, wrong_places
-from tastemaker.serve.routes import admin, events, health, items, lists, users
+from tastemaker.serve.routes import admin, events, finding, health, items, lists, users, watching
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,8 +43,10 @@ def create_app(service: Service) -> FastAPI:
 
     app = FastAPI(title="tastemaker", version=tastemaker.__version__, description=DESCRIPTION, lifespan=lifespan)
     app.state.service = service
-    for part in (lists, events, users, items, admin, health):
+    for part in (finding, watching, lists, events, users, items, admin, health):
         app.include_router(part.router)
+    if service.settings.page:
+        app.include_router(page_routes(service.settings.image_sources))
     app.add_middleware(Front, service=service, hot=HOT)
 
     async def problem(request: Request, error: Exception) -> Response:

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = logging.getLogger("tastemaker.serve")
-OPEN = frozenset({"/health/live", "/health/ready"})
-"""Paths that need no key."""
+OPEN = frozenset({"/health/live", "/health/ready", "/", "/operator"})
+"""Paths that need no key: whether the service lives, and the page, which holds no data."""
+STATIC = "/static/"
+"""Start of the paths of the page's files, which need none either."""
 SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -142,7 +144,7 @@ class Front:
         try:
             headers = dict(scope["headers"])
             service.limits.check_origin(scope, headers, open_to_all=not service.access.guarded)
-            if path not in OPEN:
+            if path not in OPEN and not path.startswith(STATIC):
                 caller.access = await service.access.of(headers)
                 service.limits.take_turn(caller.access)
             body = await self._body(scope, headers, receive)

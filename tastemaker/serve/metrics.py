@@ -34,6 +34,19 @@ class Metrics:
             ["strategy", "degraded"],
             registry=self.registry,
         )
+        self._places = Counter(
+            "tastemaker_places", "Places of lists by who filled them.", ["source"], registry=self.registry
+        )
+        self._products = Gauge(
+            "tastemaker_products", "Products that the active model knows.", ["tenant"], registry=self.registry
+        )
+        self._products_shown = Gauge(
+            "tastemaker_products_shown",
+            "Of these, how many stood in a list since the model became active here.",
+            ["tenant"],
+            registry=self.registry,
+        )
+        self._shown: dict[str, tuple[str, set[int]]] = {}  # by tenant: the model, and numbers of its products
         self._faults = Counter("tastemaker_faults", "Why lists were degraded.", ["fault"], registry=self.registry)
         self._events = Counter(
             "tastemaker_events", "Events by what became of them.", ["status"], registry=self.registry
@@ -61,6 +74,16 @@ class Metrics:
         for fault in answer.degraded:
             self._faults.labels(fault).inc()
 
+        for source, count in Counts(one.source for one in answer.items).items():
+            self._places.labels(source).inc(count)
+
+    def shown(self, tenant: str, answer: Answer) -> None:
+        """Remember which products a list showed to a shopper."""
+        version, numbers = self._shown.get(tenant, ("", set()))
+        if version != answer.model_version:
+            version, numbers = self._shown[tenant] = (answer.model_version, set())
+        numbers.update(one.number for one in answer.items)
+
     def events(self, statuses: Sequence[str]) -> None:
         """Count events by what became of them."""
         for status, count in Counts(statuses).items():
@@ -72,6 +95,13 @@ class Metrics:
         for tenant, shop in shops.items():
             breaker = shop.engine.language_model.breaker
             self._breaker.labels(tenant).set(0 if breaker is None or breaker.state == "closed" else 1)
+            view = shop.engine.views.now
+            size = 0 if view is None else view.live.size
+            version, numbers = self._shown.get(tenant, ("", set()))
+            if view is None or version != view.live.version:
+                numbers = set()
+            self._products.labels(tenant).set(size)
+            self._products_shown.labels(tenant).set(sum(number < size for number in numbers))
         return generate_latest(self.registry)
 
 

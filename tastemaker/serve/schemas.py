@@ -75,6 +75,7 @@ class RecommendBody(Asker):
         n: length of the list.
         diversity: 0 for the best list, up to 1 for a varied one.
         seen: whether products of the history may be listed.
+        preview: whether no shopper will see the list: it takes part in no experiment, and is not noted as shown.
     """
 
     model_config = ConfigDict(
@@ -89,6 +90,7 @@ class RecommendBody(Asker):
     n: Annotated[int, Field(ge=1, le=LIST)] | None = None
     diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
     seen: bool = False
+    preview: bool = False
 
 
 class ItemBody(Body):
@@ -203,3 +205,50 @@ class ProblemOut(BaseModel):
     detail: str
     request_id: str
     errors: list[dict[str, str]] = []
+
+
+class FoundItem(BaseModel):
+    """A product as it is shown."""
+
+    item_id: str
+    title: str | None
+    brand: str | None
+    categories: list[str] | str | None
+    price: float | None
+    currency: str | None
+    image_link: str | None
+
+
+class FoundItems(BaseModel):
+    """Products that were found; `total` counts those that are not listed, too."""
+
+    total: int
+    items: list[FoundItem]
+
+
+class FoundUser(BaseModel):
+    """A shopper, and how many products of theirs the model was fitted with."""
+
+    user_id: str
+    products: int
+
+
+class FoundUsers(BaseModel):
+    """Shoppers that were found; `total` counts those that are not listed, too."""
+
+    total: int
+    users: list[FoundUser]
+
+
+class HistoryItem(FoundItem):
+    """A product of a history, known from what the model was fitted with ("model") or from "events" since."""
+
+    known_from: str
+
+
+class HistoryOut(BaseModel):
+    """What recommendations for a shopper rest on, the newest last; and products that are not wanted."""
+
+    user_id: str
+    items: list[HistoryItem]
+    not_wanted: list[FoundItem]

@@ -133,8 +133,10 @@ class Service:
         """
         answer = await self.shop(tenant).answer(ask)
         self.metrics.list(answer)
-        if shown and self.traces is not None:
-            self.traces.list(tenant, ask.user_id, answer)
+        if shown:
+            self.metrics.shown(tenant, answer)
+            if self.traces is not None:
+                self.traces.list(tenant, ask.user_id, answer)
         return answer
 
     def shop(self, tenant: str) -> Shop:

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tastemaker.configurable import Config, parse_config
 from tastemaker.errors import ConfigError
 
 PREFIX = "TASTEMAKER_SERVE_"
 MIB = 2**20
+_ORIGIN = re.compile(r"https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?")
 
 
 class Settings(Config):
@@ -52,6 +54,8 @@ class Settings(Config):
         drain_seconds: time that requests under way have to end in at a stop.
         threads: of numerical libraries; more than 1 helps only where nothing else runs.
         page: whether the page is served.
+        image_sources: addresses that the page may load pictures of products from, such as "https://img.shop.example";
+            in the environment with spaces between. None shows no pictures.
     """
 
     host: str = "127.0.0.1"
@@ -83,6 +87,20 @@ class Settings(Config):
     drain_seconds: float = Field(default=20.0, ge=0)
     threads: int = Field(default=1, ge=1)
     page: bool = True
+    image_sources: tuple[str, ...] = ()
+
+    @field_validator("image_sources", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(value.split()) if isinstance(value, str) else value
+
+    @field_validator("image_sources")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for source in value:
+            if not _ORIGIN.fullmatch(source):
+                raise ValueError(f"{source!r} is no address such as https://img.shop.example, without a path")
+        return value
 
 
 def read_settings(file: Path | None = None, **given: Any) -> Settings:  # noqa: ANN401  # checked by Settings

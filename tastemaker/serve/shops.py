@@ -14,6 +14,7 @@ from tastemaker.serve import trials
 from tastemaker.serve.backing import StoredShop
 from tastemaker.serve.engine.engine import Engine
 from tastemaker.serve.engine.live import Live
+from tastemaker.serve.problems import Problem
 from tastemaker.serve.recording import Events
 from tastemaker.store.records import Item, ModelVersion
 
@@ -126,10 +127,10 @@ class Shop:
         """Return the rows of the shop.
 
         Raises:
-            ConfigError: nothing is stored.
+            Problem: nothing is stored.
         """
         if self.stored is None:
-            raise ConfigError("this service stores nothing: start it with --store")
+            raise Problem(409, "this service stores nothing: start it with --store")
         return self.stored
 
     async def activate(self, version: str) -> None:

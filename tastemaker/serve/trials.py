@@ -64,9 +64,9 @@ def check_settings(experiment: Experiment) -> None:
 async def answer(engine: Engine, ask: Ask, experiments: Sequence[Experiment]) -> Answer:
     """Answer a request, as the shopper's variant of a running experiment says.
 
-    Lists of the caller's own candidates, and those of unknown shoppers, take no part.
+    Lists of the caller's own candidates, previews, and those of unknown shoppers take no part.
     """
-    if not experiments or ask.offered is not None or ask.user_id is None:
+    if not experiments or ask.preview or ask.offered is not None or ask.user_id is None:
         return await engine.recommend(ask)
     drawn = assign_first(experiments, ask.user_id, now=time.time_ns() // 1_000_000)
     if drawn is None:

@@ -202,7 +202,7 @@ def test_without_a_store_what_needs_one_says_so(serve, folder):
     client = serve(folder)
     assert listed(client, user_id="u001")
     status, answer = send(client, event("u", "i001"))
-    assert status == 400
+    assert status == 409
     assert "--store" in answer["detail"]
 
 

@@ -36,6 +36,7 @@ class Ask:
         explain: whether reasons are wanted.
         diversity: 0 for the best list, up to 1 for a varied one.
         seen: whether products of the history may be listed.
+        preview: whether no shopper will see the list, so that no experiment decides about it.
         as_given: keep the offered products, also those that are hidden or barred by rules.
     """
 
@@ -53,6 +54,7 @@ class Ask:
     explain: bool = False
     diversity: float = 0.0
     seen: bool = False
+    preview: bool = False
     as_given: bool = False
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from tastemaker import saved
 from tastemaker.data.queries import Queries
 from tastemaker.explain import Explainer
+from tastemaker.serve.engine.finder import Finder
 from tastemaker.serve.engine.retrieval import Question, Retriever, Vector
 from tastemaker.wishes import WishReader
 
@@ -90,6 +91,11 @@ class Live:
     def wishes(self) -> WishReader:
         """Reads wishes by rules; made at first use, which takes its time."""
         return WishReader(self.pipeline)
+
+    @cached_property
+    def finder(self) -> Finder:
+        """Finds products by words; made at first use, which takes its time."""
+        return Finder(self.pipeline.items, self.popular)
 
     def warm_up(self) -> None:
         """Ask the retriever a few questions, and see whether it is quick enough for the event loop."""

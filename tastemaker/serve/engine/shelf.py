@@ -190,6 +190,11 @@ class Shelf:
             fits[numbers] = vocabulary.allowed(filters)
         return fits
 
+    @property
+    def changed(self) -> Mapping[int, Mapping[str, Any]]:
+        """What is known of the products that were put since, by number."""
+        return self._changed
+
     def fragment(self, number: int) -> bytes:
         """Return the start of a product's object in an answer, `{"item_id": ..., "title": ...`, made once."""
         made = self._fragments.get(number)
