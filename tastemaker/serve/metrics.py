@@ -55,6 +55,8 @@ class Metrics:
         self._breaker = Gauge(
             "tastemaker_breaker_open", "Whether the language model is left alone.", ["tenant"], registry=self.registry
         )
+        started = Gauge("tastemaker_started_seconds", "When the process began, in Unix time.", registry=self.registry)
+        started.set_to_current_time()
         self._known: dict[tuple[str, int], tuple[Any, Any]] = {}
 
     def count(self, scope: MutableMapping[str, Any], status: int, started: float) -> None:

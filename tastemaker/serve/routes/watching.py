@@ -66,19 +66,18 @@ async def check_rules(body: RulesBody, request: Request) -> Response:
 
     Nothing is put in force. A document that cannot be read is refused with each place that is wrong.
     """
-    view = service_of(request).shop(caller_of(request).tenant).engine.views.current()
+    engine = service_of(request).shop(caller_of(request).tenant).engine
+    shelf = engine.views.current().shelf
 
     def work() -> dict[str, Any]:
         try:
             rules = RuleSet.parse(body.rules)
-            return dataclasses.asdict(check(rules, CatalogueColumns(view.shelf.frame()), now=now()))
+            return dataclasses.asdict(check(rules, CatalogueColumns(shelf.frame()), now=now()))
         except ConfigError as error:
-            raise Problem(
-                422, "the rules do not fit", errors=[_place(line) for line in str(error).splitlines()]
-            ) from None
+            places = [_place(line) for line in str(error).splitlines()]
+            raise Problem(422, "the rules do not fit", errors=places) from None
 
-    shop = service_of(request).shop(caller_of(request).tenant)
-    return _json(await shop.engine.background.run(work))
+    return _json(await engine.background.run(work))
 
 
 def _place(line: str) -> dict[str, str]:

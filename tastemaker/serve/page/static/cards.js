@@ -32,7 +32,7 @@ function chips(reason) {
     { class: "plain chips", "aria-label": "Evidence" },
     ...reason.evidence.slice(0, CHIPS).map((evidence) => {
       const [kind, fact] = factOf(evidence);
-      return h("li", { class: "chip" }, h("span", { class: "kind" }, kind), " ", h("bdi", {}, fact));
+      return h("li", { class: "chip" }, h("span", { class: "kind" }, kind), " ", h("bdi", {}, clean(fact, 44)));
     }),
   );
 }
