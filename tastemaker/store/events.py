@@ -94,13 +94,6 @@ class Events(Part):
         with self._read() as connection:
             return [(number, Event(*rest)) for number, *rest in connection.execute(newest)][::-1]
 
-    def newest_events(self, tenant: str, limit: int = 100) -> list[Event]:
-        """Return the events that came last, the newest first."""
-        table = schema.events.c
-        newest = select(*COLUMNS).where(table.tenant == tenant).order_by(table.sequence.desc()).limit(limit)
-        with self._read() as connection:
-            return [Event(*row) for row in connection.execute(newest)]
-
     def last_sequence(self, tenant: str) -> int:
         """Return the sequence number given last, 0 before the first event."""
         with self._read() as connection:

@@ -74,13 +74,6 @@ def test_events_can_be_followed_without_a_gap(store):
     assert last == store.last_sequence("t")
 
 
-def test_the_newest_events_are_those_that_came_last_whenever_they_happened(store):
-    assert store.newest_events("t", 2) == []
-    store.append_events("t", [event(1), event(2), event(3, timestamp=5)])
-    store.append_events("other", [event(9)])
-    assert store.newest_events("t", 2) == [event(3, timestamp=5), event(2)]
-
-
 def test_tenants_never_meet(store):
     store.append_events("one", [event(1)])
     assert store.append_events("two", [event(1, item_id="x")]) == ["accepted"]

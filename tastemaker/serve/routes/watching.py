@@ -30,7 +30,7 @@ async def newest_events(request: Request, limit: Annotated[int, Query(ge=1, le=5
     shop = service_of(request).shop(caller_of(request).tenant)
     stored = shop.needs_store()
     found = await shop.engine.background.run(lambda: stored.store.newest_events(shop.tenant, limit))
-    return _json({"events": [dataclasses.asdict(event) for event in found]})
+    return _json({"events": [dataclasses.asdict(event) for _, event in reversed(found)]})
 
 
 @router.get("/v1/experiments/{name}/results", summary="What an experiment showed", dependencies=[needs("read")])
