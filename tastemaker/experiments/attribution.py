@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tastemaker.experiments.records import EventRecord, ImpressionRecord
 
@@ -22,9 +22,10 @@ _LISTS: dict[str, Any] = {
     "shown_at": pl.Int64,
     "user_id": pl.String,
     "variant": pl.String,
-    "item_ids": pl.List(pl.String),
+    "size": pl.Int64,
     "degraded": pl.Boolean,
 }
+_PLACES: dict[str, Any] = {"request_id": pl.String, "item_id": pl.String, "place": pl.Int64}
 _EVENTS: dict[str, Any] = {
     "event_id": pl.String,
     "user_id": pl.String,
@@ -56,7 +57,7 @@ class Attributed:
     """Lists and what came of them.
 
     Attributes:
-        lists: a row for each impression: request_id, shown_at, user_id, variant, item_ids, degraded.
+        lists: a row for each impression: request_id, shown_at, user_id, variant, size, degraded.
         outcomes: a row for each credited event: request_id, item_id, place (from 0), kind ("click" or "purchase"),
             value, carried (a purchase that came by the shopper's own click on that product, without a request_id).
         purchases: a row for each purchase of anyone: user_id, timestamp, value.
@@ -93,32 +94,37 @@ def attribute(
         crediting: how outcomes are credited.
     """
     crediting = crediting or Crediting()
-    lists = pl.DataFrame(
-        [
-            (one.request_id, one.timestamp, one.user_id, one.variant, list(one.item_ids), one.degraded)
-            for one in impressions
-            if (experiment is None or one.experiment == experiment)
-            and (since is None or one.timestamp >= since)
-            and (until is None or one.timestamp < until)
-        ],
-        schema=_LISTS,
-        orient="row",
-    ).unique("request_id", keep="first", maintain_order=True)
     kinds = {plain(name): "click" for name in crediting.clicks} | {
         plain(name): "purchase" for name in crediting.purchases
     }
-    found = pl.DataFrame(
-        [
+    found = _table(
+        (
             (one.event_id, one.user_id, one.item_id, kind, one.timestamp, one.value, one.request_id)
             for one in events
             if (kind := kinds.get(plain(one.event_type)))
-        ],
-        schema=_EVENTS,
-        orient="row",
+        ),
+        _EVENTS,
     ).unique("event_id", keep="first", maintain_order=True)
+    named_lists = set(found["request_id"].drop_nulls())
+    places: list[tuple[str, str, int]] = []
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        seen: set[str] = set()
+        for one in impressions:
+            outside = experiment is not None and one.experiment != experiment
+            early = since is not None and one.timestamp < since
+            late = until is not None and one.timestamp >= until
+            if outside or early or late or one.request_id in seen:
+                continue
+            seen.add(one.request_id)
+            if one.request_id in named_lists:
+                places.extend((one.request_id, item, place) for place, item in enumerate(one.item_ids))
+            yield one.request_id, one.timestamp, one.user_id, one.variant, len(one.item_ids), one.degraded
+
+    lists = _table(rows(), _LISTS)
     window = round(crediting.window_days * DAY)
     named = found.filter(pl.col("request_id").is_not_null())
-    direct, counts = _direct(named, lists, window)
+    direct, counts = _direct(named, lists, _table(iter(places), _PLACES), window)
     nameless = found.filter(pl.col("request_id").is_null() & (pl.col("event_type") == "purchase"))
     carried = _carried(nameless, direct, window)
     columns = ["event_id", "request_id", "item_id", "place", "event_type", "timestamp", "value", "carried"]
@@ -141,13 +147,18 @@ def plain(name: str) -> str:
     return name.strip().casefold().replace("_", "-").replace(" ", "-")
 
 
-def _direct(events: pl.DataFrame, lists: pl.DataFrame, window: int) -> tuple[pl.DataFrame, dict[str, int]]:
+def _table(rows: Iterator[tuple[Any, ...]], schema: dict[str, Any]) -> pl.DataFrame:
+    """Return rows as a table."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    series = [pl.Series(name, column, dtype) for (name, dtype), column in zip(schema.items(), columns, strict=True)]
+    return pl.DataFrame(series)
+
+
+def _direct(
+    events: pl.DataFrame, lists: pl.DataFrame, places: pl.DataFrame, window: int
+) -> tuple[pl.DataFrame, dict[str, int]]:
     """Return the events that count for the list they name, and how many do not, by cause."""
-    places = (
-        lists.select("request_id", item_id="item_ids", place=pl.int_ranges(pl.col("item_ids").list.len()))
-        .explode("item_id", "place")
-        .unique(["request_id", "item_id"], keep="first", maintain_order=True)
-    )
+    places = places.unique(["request_id", "item_id"], keep="first", maintain_order=True)
     shown = lists.select("request_id", "shown_at", shopper="user_id")
     joined = (
         events.join(shown, on="request_id", how="left", maintain_order="left")

@@ -200,11 +200,11 @@ def _interleaved(
     clicked = clicks.group_by("request_id").agg("place").join(lists, on="request_id")
     others = [name for name in experiment.names if name != experiment.control]
     found: dict[str, list[tuple[str, float]]] = {name: [] for name in others}
-    for unit, variant, ids, places in clicked.select("unit", "variant", "item_ids", "place").iter_rows():
-        teams = teams_of(variant or "", places=len(ids))
+    for unit, variant, size, places in clicked.select("unit", "variant", "size", "place").iter_rows():
+        teams = teams_of(variant or "", places=size)
         if teams is None or not set(teams) <= set(experiment.names):
             raise DataError(
-                f"experiment '{experiment.name}': the variant {variant!r} of a list of {len(ids)} products does not "
+                f"experiment '{experiment.name}': the variant {variant!r} of a list of {size} products does not "
                 "name the variant of each place, parted by '|'"
             )
         of_control = sum(teams[place] == experiment.control for place in places)
