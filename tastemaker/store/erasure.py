@@ -15,14 +15,12 @@ from tastemaker.store.fields import check_id
 from tastemaker.store.part import Part, check_tenant
 from tastemaker.store.records import Event, Receipt, now
 from tastemaker.store.tombstones import erased_among, tombstone
+from tastemaker.store.traces import ANONYMOUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection
-
-ANONYMOUS = "(erased)"
-"""Stands for the shopper in lines of the audit log."""
 
 
 class Erasure(Part):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+ANONYMOUS = "(erased)"
+"""Stands for a shopper that was erased in lines of the audit log."""
 Batch = tuple[str, list[dict[str, Any]]]
 
 
@@ -83,9 +85,12 @@ def unnamed(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> 
 
 
 def store_audit(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> int:
-    """Insert audit lines after those that are there; return how many."""
+    """Insert audit lines after those that are there, erased shoppers unnamed; return how many."""
     numbers = sql.numbers(connection, tenant, "audit", len(rows))
-    numbered = [{**row, "sequence": number} for row, number in zip(rows, numbers, strict=True)]
+    erased = erased_among(connection, tenant, {row["subject"] for row in rows})
+    anonymous = {"subject": ANONYMOUS, "detail": "{}"}
+    named = [{**row, **anonymous} if row["subject"] in erased else row for row in rows]
+    numbered = [{**row, "sequence": number} for row, number in zip(named, numbers, strict=True)]
     connection.execute(schema.audit.insert(), numbered)
     return len(rows)
 

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
+import subprocess
 import sys
 import threading
+import time
+from typing import TYPE_CHECKING
 
 from tastemaker.store import open_store
 from tastemaker.store.records import Event
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 THREADS = 8
 
@@ -21,6 +28,27 @@ THREADS = 8
 def event(number: int) -> Event:
     """Return the event of a number; the same each time."""
     return Event(f"event-{number}", f"user-{number % 50}", f"item-{number % 7}", "view", number)
+
+
+def started(url: str | Path, first: int) -> subprocess.Popen[bytes]:
+    """Start a process that appends events from a number on; return once it has the store open."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    words = [sys.executable, __file__, str(url), str(first)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, env=environment)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def killed(url: str | Path, first: int, seconds: float) -> list[int]:
+    """Let such a process run for some seconds, kill it; return the numbers that it acknowledged."""
+    with started(url, first) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        assert process.stdout is not None
+        lines = process.stdout.read().decode().split("\n")[:-1]  # a line that the kill cut short is the last
+    assert all(line.endswith(" accepted") for line in lines)
+    return [int(line.split()[0]) for line in lines]
 
 
 def main(url: str, first: int) -> None:

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
-from acknowledging import event
+from acknowledging import event, killed, started
 
 from tastemaker.store import open_store
 
 KILLS = 3
-SCRIPT = Path(__file__).with_name("acknowledging.py")
-
-
-def killed(url: str, first: int, seconds: float) -> list[int]:
-    """Let a process append events, kill it after some seconds; return the numbers that it acknowledged."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        [sys.executable, str(SCRIPT), url, str(first)], stdout=subprocess.PIPE, env=environment
-    ) as process:
-        try:
-            assert process.stdout.readline() == b"ready\n"
-            time.sleep(seconds)
-        finally:
-            process.send_signal(signal.SIGKILL)
-        lines = process.stdout.read().decode().split("\n")[:-1]
-    assert all(line.endswith(" accepted") for line in lines)
-    return [int(line.split()[0]) for line in lines]
 
 
 def test_no_acknowledged_event_is_lost_by_kill_9_and_none_is_doubled_by_sending_again(url):
@@ -57,12 +35,8 @@ def test_no_acknowledged_event_is_lost_by_kill_9_and_none_is_doubled_by_sending_
 def test_a_second_process_cannot_write_while_the_first_lives(sqlite_path):
     from tastemaker.store.errors import StoreBusy
 
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(sqlite_path), "0"], stdout=subprocess.PIPE, env=environment
-    ) as process:
+    with started(sqlite_path, 0) as process:
         try:
-            assert process.stdout.readline() == b"ready\n"
             with pytest.raises(StoreBusy, match=f"process {process.pid} writes to it"):
                 open_store(sqlite_path)
             with open_store(sqlite_path, read_only=True) as reader:

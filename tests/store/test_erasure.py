@@ -81,7 +81,9 @@ def test_everything_about_a_shopper_is_exported_then_erased_and_stays_so(store):
     assert store.append_events("shop", [late, other, late]) == ["erased", "accepted", "erased"]
     assert store.put_users("shop", [User(VICTIM), User("user-0001")]) == ["erased", "stored"]
     store.submit_impressions("shop", [Impression("late", 9, VICTIM, None, None, "v", "s", ())])
+    store.add_audit("shop", AuditLine(9, "anna", "erase", VICTIM, {"who": VICTIM}))
     store.flush()
+    assert store.audit("shop", 1) == [AuditLine(9, "anna", "erase", "(erased)")]
     assert store.impressions_between("shop", 9, 10)[0].user_id is None
     assert store.append_events("another", [late]) == ["accepted"], "the tombstone is the tenant's"
     assert not store.is_erased("another", VICTIM)
