@@ -28,7 +28,10 @@ COLUMNS = [
         *("value", "session_id", "request_id", "position"),
     )
 ]
-"""In the order of the fields of `Event`."""
+"""In the order of the fields of `Event`; in the table they follow tenant and sequence."""
+
+Row = tuple[Any, ...]
+"""Values of `COLUMNS`."""
 
 
 class Events(Part):
@@ -45,7 +48,7 @@ class Events(Part):
             StoreBusy: too much waits to be written already.
         """
         check_tenant(tenant)
-        rows = [row(tenant, event, f"events[{place}]") for place, event in enumerate(events)]
+        rows = [row(event, f"events[{place}]") for place, event in enumerate(events)]
         return self._submit(append, (tenant, rows), weight=len(rows))
 
     def append_events(self, tenant: str, events: Sequence[Event]) -> list[Status]:
@@ -100,61 +103,58 @@ class Events(Part):
             return sql.current(connection, tenant, "events")
 
 
-def append(connection: Connection, batches: list[tuple[str, list[dict[str, Any]]]]) -> list[list[Status]]:
+def append(connection: Connection, batches: list[tuple[str, list[Row]]]) -> list[list[Status]]:
     """Insert the new ones among rows of any tenants; return what became of each."""
-    by_tenant: dict[str, list[dict[str, Any]]] = {}
+    by_tenant: dict[str, list[Row]] = {}
     for tenant, rows in batches:
         by_tenant.setdefault(tenant, []).extend(rows)
     known = {tenant: _known(connection, tenant, rows) for tenant, rows in by_tenant.items()}
-    erased = {
-        tenant: erased_among(connection, tenant, {row["user_id"] for row in rows}) for tenant, rows in by_tenant.items()
-    }
-    fresh: dict[str, list[dict[str, Any]]] = {tenant: [] for tenant in by_tenant}
+    erased = {tenant: erased_among(connection, tenant, {row[1] for row in rows}) for tenant, rows in by_tenant.items()}
+    fresh: dict[str, list[Row]] = {tenant: [] for tenant in by_tenant}
     outcomes: list[list[Status]] = []
     for tenant, rows in batches:
         statuses: list[Status] = []
         for row in rows:
-            if row["event_id"] in known[tenant]:
+            if row[0] in known[tenant]:
                 statuses.append("duplicate")
-            elif row["user_id"] in erased[tenant]:
+            elif row[1] in erased[tenant]:
                 statuses.append("erased")
             else:
                 statuses.append("accepted")
-                known[tenant].add(row["event_id"])
+                known[tenant].add(row[0])
                 fresh[tenant].append(row)
         outcomes.append(statuses)
     for tenant, rows in fresh.items():
         if rows:
-            for row, number in zip(rows, sql.numbers(connection, tenant, "events", len(rows)), strict=True):
-                row["sequence"] = number
-            connection.execute(schema.events.insert(), rows)
+            numbers = sql.numbers(connection, tenant, "events", len(rows))
+            numbered = [(tenant, number, *row) for number, row in zip(numbers, rows, strict=True)]
+            sql.insert_rows(connection, schema.events, numbered)
     return outcomes
 
 
-def _known(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> set[str]:
-    condition, values = sql.among(connection, schema.events.c.event_id, [row["event_id"] for row in rows])
+def _known(connection: Connection, tenant: str, rows: list[Row]) -> set[str]:
+    condition, values = sql.among(connection, schema.events.c.event_id, [row[0] for row in rows])
     there = select(schema.events.c.event_id).where(schema.events.c.tenant == tenant, condition)
     return set(connection.scalars(there, {"values": values}))
 
 
-def row(tenant: str, event: Event, place: str) -> dict[str, Any]:
-    """Return the row of an event, checked; its sequence number is given by `append`.
+def row(event: Event, place: str) -> Row:
+    """Return the fields of an event, checked, in the order of `COLUMNS`.
 
     Raises:
         DataError: a field cannot be stored.
     """
     try:
-        return {
-            "tenant": tenant,
-            "event_id": check_id(event.event_id, "event_id"),
-            "user_id": check_id(event.user_id, "user_id"),
-            "item_id": check_id(event.item_id, "item_id"),
-            "event_type": check_id(event.event_type, "event_type"),
-            "timestamp": check_time(event.timestamp, "timestamp"),
-            "value": None if event.value is None else check_number(event.value, "value"),
-            "session_id": check_optional_id(event.session_id, "session_id"),
-            "request_id": check_optional_id(event.request_id, "request_id"),
-            "position": None if event.position is None else check_count(event.position, "position"),
-        }
+        return (
+            check_id(event.event_id, "event_id"),
+            check_id(event.user_id, "user_id"),
+            check_id(event.item_id, "item_id"),
+            check_id(event.event_type, "event_type"),
+            check_time(event.timestamp, "timestamp"),
+            None if event.value is None else check_number(event.value, "value"),
+            check_optional_id(event.session_id, "session_id"),
+            check_optional_id(event.request_id, "request_id"),
+            None if event.position is None else check_count(event.position, "position"),
+        )
     except DataError as error:
         raise DataError(f"{place}.{error}") from error

@@ -135,8 +135,8 @@ class Interchange(Part):
             rows = [user_row(tenant, record(User, value, place), place) for place, value in batch]
             return lambda connection: _users(connection, tenant, rows)
         if kind == "event":
-            rows = [event_row(tenant, record(Event, value, place), place) for place, value in batch]
-            return lambda connection: append(connection, [(tenant, rows)])[0].count("accepted")
+            events = [event_row(record(Event, value, place), place) for place, value in batch]
+            return lambda connection: append(connection, [(tenant, events)])[0].count("accepted")
         if kind == "impression":
             rows = [impression_row(tenant, record(Impression, value, place), place) for place, value in batch]
             return lambda connection: sql.count_new(connection, schema.impressions, unnamed(connection, tenant, rows))

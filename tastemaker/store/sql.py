@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ARRAY, Text, any_, bindparam, func, select, update
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement, Connection, Table
 
 SALT_BYTES = 16
+SIZES = tuple(2**power for power in range(9, -1, -1))
+"""Rows in one INSERT; 512 events stay below each database's limit of parameters."""
 
 
 def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
@@ -47,6 +50,27 @@ def count_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any
     statement = insert(connection, table).on_conflict_do_nothing()
     counting = {"preserve_rowcount": True}
     return sum(connection.execute(statement, row, execution_options=counting).rowcount for row in rows)
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows given as tuples in the order of the table's columns.
+
+    Many rows go in one statement: between two statements other threads of this process may take Python's lock, and
+    with `executemany` that happens between any two rows. The statements come in few sizes, so that each is parsed once.
+    """
+    done = 0
+    for size in SIZES:
+        while len(rows) - done >= size:
+            values = [value for row in rows[done : done + size] for value in row]
+            connection.exec_driver_sql(_insert_of(connection.dialect.name, table, size), tuple(values))
+            done += size
+
+
+@cache
+def _insert_of(dialect: str, table: Table, size: int) -> str:
+    mark = "?" if dialect == "sqlite" else "%s"
+    row = f"({', '.join([mark] * len(table.c))})"
+    return f"INSERT INTO {table.name} ({', '.join(table.c.keys())}) VALUES {', '.join([row] * size)}"
 
 
 def among(connection: Connection, column: Column[Any], values: Collection[str]) -> tuple[ColumnElement[bool], Any]:

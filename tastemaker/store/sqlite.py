@@ -36,6 +36,8 @@ WAL_ROWS = 4_000
 """Rows written from which the WAL is copied into the file between two commits."""
 WAL_BYTES = 16_777_216
 """Growth of the WAL from which it is, whatever the number of rows."""
+LOOK = 16
+"""Commits between two looks at the size of the WAL."""
 WAL_KEPT = 67_108_864
 """Size to which a larger WAL shrinks once it starts anew."""
 UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
@@ -75,7 +77,7 @@ class SqliteDatabase(Database):
             event.listen(writing, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         super().__init__(place, writing, _engine(self._connect_reading, size=16))
         self._wal = path.with_name(f"{path.name}-wal")
-        self._wal_size = self._uncopied = 0
+        self._wal_size = self._uncopied = self._unlooked = 0
         self._unchanging = False
         self._lock = None if read_only else self._make(place)
         self._file = path.open("rb")  # closed last: see `remains.found`
@@ -181,7 +183,11 @@ class SqliteDatabase(Database):
         The WAL's file keeps its size: a sync is cheaper where the file does not grow.
         """
         self._uncopied += rows
-        size = self._wal.stat().st_size if self._wal.exists() else 0
+        self._unlooked += 1
+        if self._uncopied < WAL_ROWS and self._unlooked < LOOK:
+            return
+        self._unlooked = 0
+        size = self._wal.stat().st_size
         if self._uncopied >= WAL_ROWS or size >= self._wal_size + WAL_BYTES:
             with translated(self.place), self._alone() as connection:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
