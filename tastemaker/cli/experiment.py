@@ -25,6 +25,7 @@ from tastemaker.experiments.replaying import Reward, Target, logged_places
 from tastemaker.experiments.results import results as results_of
 from tastemaker.experiments.sources import FolderSource, Source, StoreSource, parse_experiments
 from tastemaker.experiments.targets import targets_of
+from tastemaker.experiments.uncertainty import needed_shoppers
 from tastemaker.progress import bar
 from tastemaker.store import VARIABLE
 
@@ -98,6 +99,22 @@ def assign_shoppers(
         print_json(found)
     else:
         print_table(["user", "variant"], list(found.items()))
+
+
+@app.command("size")
+def size(
+    rate: float = typer.Option(..., "--rate", help="Share of the control's shoppers who do it, e.g. 0.04."),
+    lift: float = typer.Option(..., "--lift", help="Difference to find, as a part of the rate, e.g. 0.1."),
+    power: float = typer.Option(0.8, "--power", help="Probability of finding it."),
+    share: float = typer.Option(0.5, "--share", help="Part of the shoppers who are in the variant."),
+    json: bool = JSON_OPTION,
+) -> None:
+    """Say how many shoppers an experiment needs, both variants together, to find a difference between two shares."""
+    needed = needed_shoppers(rate, lift, power=power, share=share)
+    if json:
+        print_json({"shoppers": needed})
+    else:
+        typer.echo(f"{needed:,} shoppers")
 
 
 @app.command("results")

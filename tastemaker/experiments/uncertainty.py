@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log, sqrt
+from math import ceil, log, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import chdtrc, ndtr, ndtri
 
+from tastemaker.errors import ConfigError
 from tastemaker.metrics.statistics import Ratio, resampled_sums
 
 if TYPE_CHECKING:
@@ -205,6 +206,33 @@ def sample_ratio_p(counts: Sequence[int], shares: Sequence[float]) -> float:
     expected = [total * share for share in shares]
     statistic = sum((count - wanted) ** 2 / wanted for count, wanted in zip(counts, expected, strict=True))
     return float(chdtrc(len(counts) - 1, statistic))
+
+
+def needed_shoppers(rate: float, lift: float, *, power: float = 0.8, level: float = 0.95, share: float = 0.5) -> int:
+    """Return how many shoppers, both arms together, find a difference between two shares with a probability.
+
+    The usual formula of the two-sided z-test (Fleiss, Levin and Paik, 2003, without continuity correction).
+
+    Args:
+        rate: share of the control's shoppers who do it.
+        lift: difference to find, as a part of `rate`, e.g. 0.1 for 10 % more.
+        power: probability of finding it.
+        level: 1 less the probability of finding a difference where there is none.
+        share: part of the shoppers who are in the variant.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    other = rate * (1 + lift)
+    ranges = {"rate": 0 < rate < 1, "lift": lift != 0 and 0 < other < 1, "power": 0 < power < 1, "share": 0 < share < 1}
+    for name, fits in ranges.items():
+        if not fits:
+            raise ConfigError(f"{name}: out of range: rates, power and share lie between 0 and 1, and a lift is not 0")
+    mean = share * other + (1 - share) * rate
+    pooled = sqrt(mean * (1 - mean) * (1 / share + 1 / (1 - share)))
+    apart = sqrt(other * (1 - other) / share + rate * (1 - rate) / (1 - share))
+    z, z_power = float(ndtri((1 + level) / 2)), float(ndtri(power))
+    return ceil(((z * pooled + z_power * apart) / (other - rate)) ** 2)
 
 
 def _two_sided(gap: float, error: float) -> float:

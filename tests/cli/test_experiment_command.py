@@ -86,6 +86,12 @@ def test_list_and_assign(tastemaker, folder):
     assert found == {user: assign(HOME, user) for user in users}
 
 
+def test_size(tastemaker, refused):
+    assert tastemaker("experiment", "size", "--rate", 0.1, "--lift", 0.5).out == "1,372 shoppers\n"
+    assert tastemaker("experiment", "size", "--rate", 0.1, "--lift", 0.5, "--json").json() == {"shoppers": 1372}
+    assert "rate: out of range" in refused("experiment", "size", "--rate", 2, "--lift", 0.5)
+
+
 def test_results(tastemaker, folder):
     found = tastemaker("experiment", "results", "home", "--log", folder, "--json").json()
     row = next(one for one in found["rows"] if (one["measure"], one["variant"]) == ("revenue a shopper", "new"))

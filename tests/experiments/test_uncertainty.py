@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tastemaker.errors import ConfigError
 from tastemaker.experiments.uncertainty import (
     MANY,
     Arm,
@@ -13,6 +14,7 @@ from tastemaker.experiments.uncertainty import (
     anytime_half_width,
     difference,
     estimate,
+    needed_shoppers,
     newcombe,
     sample_ratio_p,
     wilson,
@@ -177,3 +179,29 @@ def test_against_a_fixed_value():
     assert found.absolute.value == pytest.approx(0.1)
     assert found.absolute.low == pytest.approx(0.1 - 1.96 * 0.049, abs=0.02)
     assert found.p == pytest.approx(2 * stats.norm.sf(0.1 / preferred.error))
+
+
+@pytest.mark.parametrize(
+    ("rate", "lift", "power", "share"), [(0.1, 0.3, 0.8, 0.5), (0.05, -0.4, 0.9, 0.5), (0.2, 0.2, 0.8, 0.25)]
+)
+def test_so_many_shoppers_find_the_difference(rate, lift, power, share):
+    """Simulated with the test whose size is planned, and with the p-values that results give."""
+    n = needed_shoppers(rate, lift, power=power, share=share)
+    mine, others = round(n * share), n - round(n * share)
+    rng = np.random.default_rng(7)
+    a, b = rng.binomial(mine, rate * (1 + lift), 4000) / mine, rng.binomial(others, rate, 4000) / others
+    error = np.sqrt(a * (1 - a) / (mine - 1) + b * (1 - b) / (others - 1))
+    found = 2 * stats.norm.sf(np.abs(a - b) / error) < 0.05
+    assert found.mean() == pytest.approx(power, abs=0.035)
+
+
+def test_needed_shoppers_are_those_of_r():
+    """R's power.prop.test(p1 = 0.1, p2 = 0.15, power = 0.8): 685.6 in each group."""
+    assert needed_shoppers(0.1, 0.5) / 2 == pytest.approx(685.6, abs=1)
+
+
+@pytest.mark.parametrize("wrong", [{"rate": 0}, {"lift": 0}, {"lift": 12.0}, {"power": 1}, {"share": 0}])
+def test_sizes_that_cannot_be_planned(wrong):
+    given = {"rate": 0.1, "lift": 0.1, **wrong}
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))}: out of range"):
+        needed_shoppers(given.pop("rate"), given.pop("lift"), **given)
