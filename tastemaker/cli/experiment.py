@@ -12,7 +12,7 @@ import typer
 from tastemaker import saved
 from tastemaker.cli.output import JSON_OPTION, SEED_OPTION, note, print_json, print_table, write_text
 from tastemaker.cli.protocol import MOVE_OPTION, check_device
-from tastemaker.cli.store_options import STORE_OPTION, TENANT_OPTION, reading, writing
+from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened
 from tastemaker.cli.times import milliseconds, now
 from tastemaker.data.problems import counted
 from tastemaker.documents import read_document
@@ -74,11 +74,11 @@ def put_experiments(
 ) -> None:
     """Put the experiments of a file into a store; those of the same names are replaced, others stay."""
     given = parse_experiments(read_document(file), place=str(file))
-    with writing(store) as opened:
-        kept = [one for one in StoreSource(opened, tenant).experiments() if one.name not in {new.name for new in given}]
-        check_together([*kept, *given])
+    with opened(store, write=True, create=True, upgrade=True) as there:
+        names = {one.name for one in given}
+        check_together([*(one for one in StoreSource(there, tenant).experiments() if one.name not in names), *given])
         for one in given:
-            opened.put_experiment(tenant, one.name, one.model_dump(mode="json"))
+            there.put_experiment(tenant, one.name, one.model_dump(mode="json"))
     typer.echo(f"put: {', '.join(one.name for one in given)}")
 
 
@@ -294,8 +294,8 @@ def _source(log: Path | None, store: str | None, tenant: str) -> Iterator[Source
     if log is not None:
         yield FolderSource(log)
     elif store is not None:
-        with reading(store) as opened:
-            yield StoreSource(opened, tenant)
+        with opened(store, write=False) as there:
+            yield StoreSource(there, tenant)
     else:
         raise ConfigError(f"name a folder with --log DIR or a store with --store URL (or {VARIABLE})")
 

@@ -10,7 +10,7 @@ import typer
 
 from tastemaker.cli.loading import read_data
 from tastemaker.cli.output import DATA_OPTION, FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, note, print_json, print_table
-from tastemaker.cli.store_options import STORE_OPTION, TENANT_OPTION, reading, writing
+from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened
 from tastemaker.cli.times import milliseconds, now
 from tastemaker.config import value_of
 from tastemaker.data.problems import counted
@@ -97,16 +97,16 @@ def put_rules(
 ) -> None:
     """Put rules into a store as its newest version; a running service has its own route for that."""
     rules = RuleSet.read(file)
-    with writing(store) as opened:
-        version = opened.put_rules(tenant, rules.to_dict(), "command line")
+    with opened(store, write=True, create=True, upgrade=True) as kept:
+        version = kept.put_rules(tenant, rules.to_dict(), "command line")
     typer.echo(f"version {version}: {counted(len(rules.rules), 'rule')}")
 
 
 @app.command("show")
 def show_rules(store: str | None = STORE_OPTION, tenant: str = TENANT_OPTION) -> None:
     """Print the newest rules of a store as JSON; what is printed can be checked and put again."""
-    with reading(store) as opened:
-        version, document = opened.get_rules(tenant)
+    with opened(store, write=False) as kept:
+        version, document = kept.get_rules(tenant)
     note(f"version {version}")
     print_json(document)
 

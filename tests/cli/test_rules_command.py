@@ -73,4 +73,4 @@ def test_rules_go_into_a_store_and_come_back(tastemaker, refused, tmp_path):
     shown = tastemaker("rules", "show", "--store", store)
     assert RuleSet.parse(shown.json()).rules == RuleSet.read(file).rules
     assert RuleSet.parse(shown.json()).digest == RuleSet.read(file).digest
-    assert "name a store" in refused("rules", "show")
+    assert "which store?" in refused("rules", "show")
