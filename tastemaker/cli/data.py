@@ -23,6 +23,7 @@ from tastemaker.data import fetch as fetching
 from tastemaker.data import readers
 from tastemaker.data.describe import describe as describe_data
 from tastemaker.data.example import SHOPPERS, write_example
+from tastemaker.data.filters import of_events
 from tastemaker.data.gorse import write_gorse
 from tastemaker.data.join import join as join_shops
 from tastemaker.data.problems import counted
@@ -64,6 +65,9 @@ def convert(
     items: str | None = ITEMS_OPTION,
     items_format: str | None = ITEMS_FORMAT_OPTION,
     column: list[str] | None = COLUMN_OPTION,
+    event: list[str] | None = typer.Option(
+        None, "--event", metavar="TYPE", help="Keep interactions of this event_type, e.g. purchase; may be repeated."
+    ),
     to: str = typer.Option("parquet", "--to", help="parquet, csv, tsv, jsonl, or gorse."),
     raw: bool = typer.Option(
         False, "--raw", help="In csv and tsv, leave cells as they are that a spreadsheet would run (= + - @)."
@@ -77,6 +81,10 @@ def convert(
     """Read any known format, with the products of a feed if you like, and write the canonical folder."""
     columns = named_columns(column)
     data, _ = read_data(source, format=format, max_bad=max_bad, items=items, items_format=items_format, columns=columns)
+    if event:
+        kept = of_events(data, event)
+        note(f"note: of {counted(len(data), 'interaction')}, {len(kept):,} are {' or '.join(event)}")
+        data = kept
     if to == GORSE:
         write_gorse(data, target, overwrite=overwrite)
         _tell(data, target, json=json)

@@ -1,13 +1,18 @@
-"""Filters that make a data set smaller: k-core, and repeated interactions."""
+"""Filters that make a data set smaller: k-core, repeated interactions, and types of events."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from tastemaker.data.dataset import Dataset
 from tastemaker.data.entities import Entities
-from tastemaker.errors import DataError
+from tastemaker.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 def k_core(data: Dataset, k: int = 5, *, items: int | None = None) -> Dataset:
@@ -36,6 +41,23 @@ def k_core(data: Dataset, k: int = 5, *, items: int | None = None) -> Dataset:
 def without_repeats(data: Dataset) -> Dataset:
     """Keep the first interaction of each user with each item."""
     return data.with_log(data.log.unique(["user", "item"], keep="first", maintain_order=True))
+
+
+def of_events(data: Dataset, types: Collection[str]) -> Dataset:
+    """Keep the interactions whose event_type is one of `types`; users and items stay.
+
+    Raises:
+        DataError: there are no types, or one is not among them.
+    """
+    if "event_type" not in data.log.columns:
+        raise DataError("the interactions have no event_type to choose by")
+    known = data.log["event_type"].drop_nulls().unique().sort().to_list()
+    for one in types:
+        if one not in known:
+            raise DataError(
+                f"no interaction of the type {one!r}{did_you_mean(one, known)}; there are: {', '.join(known)}"
+            )
+    return data.with_log(data.log.filter(pl.col("event_type").is_in(list(types))))
 
 
 def compact(data: Dataset) -> Dataset:

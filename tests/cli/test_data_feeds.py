@@ -68,6 +68,18 @@ def test_export_to_gorse_and_back(tastemaker, shop, tmp_path):
     assert (back["users"], back["items"]) == (first["users"], first["items"])
 
 
+def test_events_may_be_chosen(tastemaker, tmp_path):
+    log = SAMPLES / "ga4.jsonl"
+    outcome = tastemaker("data", "convert", log, tmp_path / "out", "--event", "purchase", "--json")
+    assert outcome.json()["interactions"] == 2
+    assert "of 4 interactions, 2 are purchase" in outcome.err
+    outcome = tastemaker("data", "convert", log, tmp_path / "none", "--event", "purchse")
+    assert outcome.code == 2
+    assert "did you mean 'purchase'" in outcome.err
+    outcome = tastemaker("data", "convert", ORDERS, tmp_path / "none", "--event", "purchase")
+    assert "no event_type to choose by" in outcome.err
+
+
 @pytest.mark.parametrize("raw", [False, True])
 def test_formulas_are_made_harmless_and_said(tastemaker, tmp_path, raw):
     log = tmp_path / "log.jsonl"

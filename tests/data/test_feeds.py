@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import math
+import tempfile
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tastemaker.data.readers import detect, read, read_items, validate
 from tastemaker.errors import DataError
@@ -181,6 +187,36 @@ def test_xml_feeds_in_other_encodings(tmp_path, encoding, declared):
     path = tmp_path / "feed.xml"
     path.write_bytes(text.encode(encoding))
     assert products(path)["MUG-1"]["title"] == "Émail mug"
+
+
+words = st.text(st.sampled_from("aZ09 é日&<>'\"/=+-"), min_size=1, max_size=8).map(str.strip).filter(bool)
+offers = st.tuples(words, words, st.integers(1, 10**7), st.sampled_from(["", "G1", "G2"]), words)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(offers, min_size=1, max_size=6, unique_by=lambda offer: offer[0]))
+def test_a_feed_says_the_same_as_text_and_as_xml(rows):
+    """Against each other, and against what was put in."""
+    names = ("id", "title", "price", "item_group_id", "link")
+    values = [(own, title, f"{cents / 100:.2f} EUR", group, link) for own, title, cents, group, link in rows]
+    with tempfile.TemporaryDirectory() as folder:
+        table, document = Path(folder) / "feed.tsv", Path(folder) / "feed.xml"
+        with table.open("w", newline="") as file:
+            writer = csv.writer(file, delimiter="\t")
+            writer.writerows([names, *values])
+        entries = [
+            "".join(f"<g:{name}>{escape(value)}</g:{name}>" for name, value in zip(names, row, strict=True))
+            for row in values
+        ]
+        body = "".join(f"<item>{entry}</item>\n" for entry in entries)
+        document.write_text(f'<rss xmlns:g="http://base.google.com/ns/1.0"><channel>{body}</channel></rss>')
+        left, right = (read_items(path, format="merchant")[0].frame for path in (table, document))
+    columns = sorted(left.columns)
+    assert left.select(columns).equals(right.select(sorted(right.columns)))
+    cheapest: dict[str, float] = {}
+    for own, _, cents, group, _ in rows:
+        cheapest[group or own] = min(cents / 100, cheapest.get(group or own, math.inf))
+    assert dict(left.select("id", "price").iter_rows()) == cheapest
 
 
 def test_orders_find_their_products_under_any_of_their_names():

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
+import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from tastemaker.data import Dataset
 from tastemaker.data.readers import detect, read, read_items, validate
+from tastemaker.data.readers.ga4 import EVENTS
 from tastemaker.errors import DataError
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -115,6 +122,65 @@ def test_ga4_problems_are_named(tmp_path):
     ]
     data, _ = read(path, max_bad=6)
     assert events(data) == [("d", "a")]
+
+
+def test_ga4_shards_are_read_behind_each_other(tmp_path):
+    shards = tmp_path / "export"
+    shards.mkdir()
+    rows = (SAMPLES / "ga4.jsonl").read_bytes().splitlines(keepends=True)
+    (shards / "events-0.json.gz").write_bytes(gzip.compress(b"".join(rows[:3])))
+    (shards / "events-1.json.gz").write_bytes(gzip.compress(b"".join(rows[3:])))
+    with pytest.raises(DataError, match=r"2 files of events \(events-0.json.gz, events-1.json.gz\).*cat .*export/\*"):
+        read(shards)
+    joined = tmp_path / "events.jsonl"
+    joined.write_bytes(b"".join(path.read_bytes() for path in sorted(shards.iterdir())))
+    assert read(joined)[0].fingerprint == read(SAMPLES / "ga4.jsonl")[0].fingerprint
+    (shards / "events-1.json.gz").unlink()
+    assert len(read(shards)[0]) == 1
+
+
+def test_a_flat_table_with_the_names_of_ga4_is_no_export(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text(lines({"event_name": "buy", "event_timestamp": 1704445200, "user_id": "u", "product_id": "i"}))
+    assert detect(path) == "canonical"
+
+
+json_texts = st.text(st.sampled_from("aZ0-_./é日"), min_size=1, max_size=5)
+happenings = st.tuples(
+    json_texts, json_texts, st.sampled_from(EVENTS), st.integers(1_600_000_000, 1_700_000_000), st.integers(0, 999)
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(happenings, min_size=1, max_size=8), st.booleans())
+def test_any_events_are_read_as_they_were_written(rows, export):
+    """Against a data set made without the reader."""
+    priced = [(*row[:-1], row[-1] / 100) for row in rows]
+    log = pl.DataFrame(priced, schema=["user_id", "item_id", "event_type", "timestamp", "price"], orient="row")
+    events = [
+        {
+            **{"event_name": kind, "event_timestamp": str(second * 10**6), "user_pseudo_id": user, "event_params": []},
+            **{"items": [{"item_id": item, "price": cents / 100}]},
+        }
+        if export
+        else {
+            **{"event": kind, "client_id": user, "timestamp": second * 1000},
+            "ecommerce": {"items": [{"item_id": item, "price": str(cents / 100)}]},
+        }
+        for user, item, kind, second, cents in rows
+    ]
+    last = {item: cents / 100 for _, item, _, _, cents in rows}
+    items = pl.DataFrame({"item_id": list(last), "price": list(last.values())})
+    expected = Dataset.from_frames(log, items)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "e.jsonl"
+        path.write_text(lines(*events))
+        data, report = read(path)
+    assert report.ok
+    assert data.users == expected.users
+    assert data.items.frame.select("id", "price").equals(expected.items.frame)
+    columns = ["user", "item", "event_type", "timestamp", "price"]
+    assert data.log.select(columns).equals(expected.log.select(columns))
 
 
 def test_ga4_without_shopping_says_what_there_is(tmp_path):

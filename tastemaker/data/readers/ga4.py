@@ -13,6 +13,8 @@ https://support.google.com/analytics/answer/7029846, https://developers.google.c
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,9 +34,12 @@ if TYPE_CHECKING:
 NAME = "ga4"
 EVENTS = ("view_item", "select_item", "add_to_cart", "add_to_wishlist", "begin_checkout", "purchase")
 NOT_SET = ("", "(not set)", "(not provided)", "(data deleted)")
+FILE = re.compile(r"\.(json|jsonl|ndjson)(\.gz)?$", re.IGNORECASE)
 TIMES = ("event_timestamp", "timestamp_micros", "timestamp", "event_time")
 USERS = ("user_id", "userId")
 DEVICES = ("user_pseudo_id", "client_id", "clientId", "app_instance_id")
+SESSIONS = ("ga_session_id", "session_id")
+PARAMETERS = frozenset({*SESSIONS, "transaction_id", "currency"})
 CATEGORIES = ("item_category", *(f"item_category{level}" for level in range(2, 6)))
 
 
@@ -49,17 +54,18 @@ class _Event(NamedTuple):
 
 
 def recognises(source: Path) -> bool:
-    """Whether one of the first lines of a file is an event of GA4 with items, or of its export."""
-    return source.is_file() and any(_is_event(row) for row in first_objects(source))
+    """Whether one of the first lines of a file is an event of GA4, or a folder holds such files."""
+    files = [source] if source.is_file() else _files(source)
+    return any(_is_event(row) for path in files for row in first_objects(path))
 
 
 def load(source: Path, progress: Progress) -> Tables:
     """Read a file of events.
 
     Raises:
-        DataError: no event with an item, or a file that cannot be read.
+        DataError: no event with an item, a folder of several files, or a file that cannot be read.
     """
-    (path,) = progress([source], label="reading files")
+    (path,) = progress([_one_file(source)], label="reading files")
     ignored: Counter[str] = Counter()
     parsed = parse_json_lines(path, keep=lambda row: list(_events(row, ignored)))
     events = [(line, event) for line, row in zip(parsed.numbers, parsed.rows, strict=True) for event in row]
@@ -92,8 +98,24 @@ def load(source: Path, progress: Progress) -> Tables:
     )
     notes += [f"{path}: {counted(len(people), 'device')} counted as the one user who signed in there"] if people else []
     log = tabulate(parsed._replace(rows=rows, numbers=lines), ids=_ids).with_problems(problems)
-    log = log.with_frame(_times(log.frame), *notes)
+    log = log.with_frame(_without_empty(log.frame), *notes)
     return Tables(log, _items(parsed.file, records), partial=("items",))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if FILE.search(path.name) and path.is_file())
+
+
+def _one_file(source: Path) -> Path:
+    """Return the file, or the only one of a folder."""
+    files = [source] if source.is_file() else _files(source)
+    if len(files) != 1:
+        names = ", ".join(path.name for path in files[:3]) or "none"
+        raise DataError(
+            f"{source}: {counted(len(files), 'file')} of events ({names}); put them behind each other, gzip or not: "
+            f"cat {shlex.quote(str(source))}/* > events.jsonl"
+        )
+    return files[0]
 
 
 def _ids(names: list[str]) -> list[str]:
@@ -102,7 +124,7 @@ def _ids(names: list[str]) -> list[str]:
 
 def _is_event(row: dict[str, Any]) -> bool:
     if isinstance(row.get("event_name"), str) and "item_id" not in row:
-        return any(name in row for name in ("event_timestamp", "event_params", "items", "user_pseudo_id"))
+        return any(name in row for name in ("event_params", "items", "user_pseudo_id", "params"))
     if isinstance(row.get("events"), list) and ("client_id" in row or "app_instance_id" in row):
         return True
     ecommerce = row.get("ecommerce")
@@ -116,16 +138,18 @@ def _events(row: dict[str, Any], ignored: Counter[str]) -> Iterator[_Event]:
         if not isinstance(part, dict):
             continue
         name = next((part[key] for key in ("event_name", "event", "name") if isinstance(part.get(key), str)), "")
-        places = [place for key in ("ecommerce", "params") if isinstance(place := part.get(key), dict)]
-        params = _params(part.get("event_params"))
-        items: Any = next((place["items"] for place in (part, *places) if place.get("items") is not None), [])
-        if name not in EVENTS or items == []:
-            ignored[name if name not in EVENTS else f"{name} without items"] += 1
+        if name not in EVENTS:
+            ignored[name] += 1
             continue
-        sources = (part, *places, params, row)
+        places = [part, *(place for key in ("ecommerce", "params") if isinstance(place := part.get(key), dict))]
+        items: Any = next((place["items"] for place in places if place.get("items") is not None), [])
+        if items == []:
+            ignored[f"{name} without items"] += 1
+            continue
+        sources = [*places, _params(part.get("event_params")), *([] if part is row else [row])]
         columns = {
             "timestamp": _first(sources, TIMES),
-            "session_id": _first(sources, ("ga_session_id", "session_id")),
+            "session_id": _first(sources, SESSIONS),
             "transaction_id": _first(sources, ("transaction_id",)),
             "currency": _first(sources, ("currency",)),
         }
@@ -133,19 +157,24 @@ def _events(row: dict[str, Any], ignored: Counter[str]) -> Iterator[_Event]:
 
 
 def _params(params: Any) -> dict[str, Any]:  # noqa: ANN401  # any JSON value
-    """Return the event parameters of the export, a list of {"key", "value": {"string_value", ...}}, as an object."""
+    """Return the parameters that are used, in the export a list of {"key", "value": {"string_value", ...}}."""
     if not isinstance(params, list):
         return params if isinstance(params, dict) else {}
     found = {}
     for one in params:
-        value = one.get("value") if isinstance(one, dict) else None
-        if isinstance(value, dict) and isinstance(one.get("key"), str):
-            found[one["key"]] = next((inner for inner in value.values() if inner is not None), None)
+        if isinstance(one, dict) and one.get("key") in PARAMETERS and isinstance(one.get("value"), dict):
+            found[one["key"]] = next((inner for inner in one["value"].values() if inner is not None), None)
     return found
 
 
 def _first(places: Iterable[dict[str, Any]], names: tuple[str, ...]) -> Any:  # noqa: ANN401  # any JSON value
-    return next((place[name] for place in places for name in names if _is_set(place.get(name))), None)
+    """Return the first of some values that is set."""
+    for place in places:
+        for name in names:
+            value = place.get(name)
+            if value is not None and _is_set(value):
+                return value
+    return None
 
 
 def _is_set(value: Any) -> bool:  # noqa: ANN401  # any JSON value
@@ -189,7 +218,7 @@ def _update(records: dict[str, dict[str, Any]], item: dict[str, Any]) -> None:
     record.update({name: v for name, v in said.items() if _is_set(v) and isinstance(v, kinds.get(name, (str,)))})
 
 
-def _times(frame: pl.DataFrame) -> pl.DataFrame:
+def _without_empty(frame: pl.DataFrame) -> pl.DataFrame:
     """Drop the columns that hold nothing, times among them: the order of the rows counts then."""
     return frame.drop(name for name in frame.columns if name not in ("user_id", "item_id") and not frame[name].count())
 
@@ -212,7 +241,7 @@ def _items(file: str, records: dict[str, dict[str, Any]]) -> Table | None:
     prices = pl.Series(
         "price", [None if isinstance(one, str) else one for one in amounts], dtype=pl.Float64, strict=False
     )
-    frame = frame.with_columns(prices)
+    frame = _without_empty(frame.with_columns(prices))
     return Table(f"{file} (products)", frame, pl.int_range(1, frame.height + 1, eager=True))
 
 
