@@ -11,7 +11,7 @@ from tastemaker import provenance, registry
 
 
 def test_version_and_help(tastemaker):
-    assert tastemaker("--version").out.strip() == "0.4.0"
+    assert tastemaker("--version").out.strip() == "0.5.0"
     text = tastemaker("--help").out
     for verb in ("demo", "data", "fit", "recommend", "evaluate", "models", "doctor", "weights"):
         assert verb in text
