@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tastemaker.errors import ConfigError
 from tastemaker.text.vocabulary import Vocabulary
 from tastemaker.text.wish_lm import LanguageModelReader
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from tastemaker.lm.base import LanguageModel
     from tastemaker.pipeline import Pipeline
     from tastemaker.text.wish import Filters, Wish
-    from tastemaker.types import Bool
+    from tastemaker.types import Bool, Int32
 
 KEPT = 256
 """Sets of filters whose products are kept."""
@@ -95,6 +97,36 @@ class WishReader:
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return found
+
+
+def why_short(pipeline: Pipeline, history: Int32, allowed: Bool, listed: int, k: int, *, seen: bool) -> str | None:
+    """Say why not all products that fit a wish are listed, where there is room; None where all are, or `k`.
+
+    Args:
+        pipeline: that made the list.
+        history: item numbers of who asks.
+        allowed: products that fit, [n].
+        listed: how many are listed.
+        k: length of the list.
+        seen: whether products of the history may be listed.
+    """
+    fitting = int(allowed.sum())
+    had = 0 if seen else int(allowed[np.unique(history)].sum())
+    silent = fitting - had - listed
+    if not fitting:
+        return "no product fits the wish; ask for less"
+    if fitting == had:
+        return f"the shopper has all products that fit the wish ({fitting:,}); seen = true (--seen) lists them"
+    if listed >= k or not silent:
+        return None
+    first, fallback = pipeline.stages[0].recommender, pipeline.fallback
+    cures = [] if first.ranks_cold_items else ["put a stage first that ranks products by their texts (text_knn)"]
+    if fallback is None:
+        cures.append('set fallback = "popular"')
+    facts = f"{fitting:,} products fit the wish" + (f", {had:,} of which the shopper has" if had else "")
+    who = f"{first.name} has" if fallback is None else f"{first.name} and the fallback {fallback.name} have"
+    cure = f": {' or '.join(cures)}" if cures else ""
+    return f"{facts}, and {who} no opinion on {silent:,} of them{cure}"
 
 
 def language_model_of(pipeline: Pipeline, wanted_by: str) -> LanguageModel:

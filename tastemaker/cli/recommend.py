@@ -19,14 +19,14 @@ from tastemaker.evaluate import BLOCK
 from tastemaker.explain import Explainer
 from tastemaker.progress import bar
 from tastemaker.text.render import item_names
-from tastemaker.wishes import WishReader, language_model_of
+from tastemaker.wishes import WishReader, language_model_of, why_short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tastemaker.pipeline import Pipeline
     from tastemaker.saved import SavedModel
-    from tastemaker.types import Bool, Int32
+    from tastemaker.types import Bool
     from tastemaker.wishes import Understood
 
 
@@ -150,32 +150,11 @@ def _answers(
             if wish is not None:
                 answer["wish"] = wish
             if allowed is not None:
-                why = _why_short(pipeline, block.history(row), allowed, int(real.sum()), k, seen=seen)
+                why = why_short(pipeline, block.history(row), allowed, int(real.sum()), k, seen=seen)
                 answer |= {} if why is None else {"note": why}
             if reasons is not None:
                 answer["reasons"] = [reason.to_dict() for reason in reasons[row]]
             yield answer
-
-
-def _why_short(pipeline: Pipeline, history: Int32, allowed: Bool, listed: int, k: int, *, seen: bool) -> str | None:
-    """Say why not all products that fit a wish are listed, where there is room; None where all are, or `k`."""
-    fitting = int(allowed.sum())
-    had = 0 if seen else int(allowed[np.unique(history)].sum())
-    silent = fitting - had - listed
-    if not fitting:
-        return "no product fits the wish; ask for less"
-    if fitting == had:
-        return f"the shopper has all {fitting:,} products that fit the wish; --seen lists them"
-    if listed >= k or not silent:
-        return None
-    first, fallback = pipeline.stages[0].recommender, pipeline.fallback
-    cures = [] if first.ranks_cold_items else ["put a stage first that ranks products by their texts (text_knn)"]
-    if fallback is None:
-        cures.append('set fallback = "popular"')
-    facts = f"{fitting:,} products fit the wish" + (f", {had:,} of which the shopper has" if had else "")
-    who = f"{first.name} has" if fallback is None else f"{first.name} and the fallback {fallback.name} have"
-    cure = f": {' or '.join(cures)}" if cures else ""
-    return f"{facts}, and {who} no opinion on {silent:,} of them{cure}"
 
 
 def _print_list(loaded: SavedModel, answer: dict[str, Any]) -> None:

@@ -134,7 +134,7 @@ def test_a_short_list_under_a_wish_says_who_has_no_opinion_and_what_helps(tastem
     assert len(answer["item_ids"]) == 3
     assert "note" not in answer
     answer = tastemaker("recommend", read, "--history", "i001-new,i000-new,i002-new", *ask[2:], "--json").json()
-    assert answer["note"] == "the shopper has all 3 products that fit the wish; --seen lists them"
+    assert answer["note"] == "the shopper has all products that fit the wish (3); seen = true (--seen) lists them"
 
 
 def test_a_wish_is_read_by_the_language_model_if_there_is_one(refused, model):
