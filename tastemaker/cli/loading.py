@@ -46,7 +46,7 @@ def read_data(
         note(f"note: {line}")
     words = report.left_out_words()
     if words:
-        note(f"note: {words} (bad rows: {report.bad_rows:,}); see them with tastemaker data validate {source}")
+        note(f"note: {words} (bad rows: {report.bad_rows:,}); see them with {report.command()}")
     left_out = {table: count for table, count in report.left_out.items() if count}
     facts = {"format": report.format, "rows": report.rows, "bad_rows": report.bad_rows, "left_out": left_out}
     return data, facts

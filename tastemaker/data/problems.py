@@ -97,6 +97,7 @@ class Report:
         left_out: rows of each that are not part of the data: bad ones, and interactions of left-out items or users.
         found: the problems as a table with the columns of `SCHEMA`, by file and line.
         notes: what was assumed, inferred or repaired, in words.
+        options: words of the command line that read the source in the same way again.
     """
 
     source: str
@@ -106,6 +107,7 @@ class Report:
     left_out: dict[str, int] = field(default_factory=dict)
     found: pl.DataFrame = field(default_factory=no_problems)
     notes: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -137,10 +139,14 @@ class Report:
         lines = [f"{self.source}: {counted(bad, 'bad row')}, {cause}"]
         lines += [f"  {Problem(*row)}" for row in self.found.head(SHOWN).iter_rows()]
         lines += [f"  and {more:,} more"] if more > 0 else []
-        lines.append(f"see all: tastemaker data validate {shlex.quote(self.source)} --json")
+        lines.append(f"see all: {self.command()} --json")
         if not nothing_left:
             lines.append(f"go on without them: --max-bad {bad} (max_bad={bad})")
         return "\n".join(lines)
+
+    def command(self) -> str:
+        """Return the command that shows every problem."""
+        return shlex.join(["tastemaker", "data", "validate", self.source, *self.options])
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values: everything, with every problem."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,18 @@ def test_a_feed_alone_is_validated_and_not_converted(tastemaker, tmp_path):
     assert [(row["line"], row["column"], row["value"], row["rule"]) for row in outcome.json()] == [
         (4, "price", "forty", "bad-price")
     ]
+
+
+def test_the_command_that_shows_all_problems_reads_the_same_sources(tastemaker, tmp_path):
+    bad = tmp_path / "bad feed.csv"
+    bad.write_text(FEED.read_text().replace("45.50", "forty"))
+    outcome = tastemaker("data", "convert", ORDERS, tmp_path / "out", "--items", bad)
+    words = f"data validate {ORDERS} --items '{bad}' --json"
+    assert words in outcome.err
+    assert [row["value"] for row in tastemaker(*shlex.split(words)).json()] == ["forty"]
+    outcome = tastemaker("data", "convert", ORDERS, tmp_path / "out", "--items", bad, "--max-bad", "1")
+    assert f"see them with tastemaker data validate {ORDERS} --items '{bad}'" in outcome.err
+    assert "sku" not in tastemaker("data", "describe", tmp_path / "out").err
 
 
 def test_columns_may_be_named(tastemaker, tmp_path):

@@ -188,7 +188,18 @@ def _check(
     if items is not None:
         name_of_items, products = _load_items(items, items_format, progress)
         tables, name = combine(tables, products), f"{name} with items from {name_of_items}"
-    return check(tables, source=str(source), format=name)
+    checked = check(tables, source=str(source), format=name)
+    options = _options(format, items, items_format, columns)
+    return checked._replace(report=replace(checked.report, options=options))
+
+
+def _options(
+    format: str | None, items: str | Path | None, items_format: str | None, columns: Mapping[str, str] | None
+) -> tuple[str, ...]:
+    """Return the same choices as words of the command line."""
+    named = {"--format": format, "--items": items, "--items-format": items_format}
+    words = [word for name, value in named.items() if value is not None for word in (name, str(value))]
+    return (*words, *(word for name, header in (columns or {}).items() for word in ("--column", f"{name}={header}")))
 
 
 def _load_items(source: str | Path, format: str | None, progress: Progress) -> tuple[str, Tables]:

@@ -54,6 +54,7 @@ ALIASES = {
     "description": ("product_description",),
     **dict.fromkeys(("position", "split", "price"), ()),
 }
+ORDINARY = frozenset({"sku"})  # stands beside an id of another kind in many a catalogue, and is not worth a note there
 DTYPES: dict[str, pl.DataType] = {
     "string": pl.String(),
     "bool": pl.Boolean(),
@@ -170,7 +171,7 @@ def _load(role: str, path: Path, schema: Schema, named: Mapping[str, str] | None
     notes = [f"{path}: column '{old}' taken as {new}" for old, new in taken.items()]
     for name in known:
         words = {name, *ALIASES.get(name, ())}
-        beside = [old for old in columns if old.lower() in words and old != name and old not in taken]
+        beside = [old for old in columns if old.lower() in words - ORDINARY and old != name and old not in taken]
         notes += [f"{path}: column '{old}' is kept under its own name; {name} is another column" for old in beside]
     table = table.with_frame(table.frame.rename(taken), *notes)
     return cast_columns(table, schema.types.get(role, {}), source=SCHEMA_FILE)
