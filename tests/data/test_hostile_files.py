@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import sys
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -18,7 +17,7 @@ from tastemaker.data import Dataset
 from tastemaker.data.readers import FORMATS, detect, read, read_items, text, validate
 from tastemaker.data.readers.feeds import xml
 from tastemaker.data.write import write
-from tastemaker.errors import DataError, MissingExtra
+from tastemaker.errors import DataError
 
 SAMPLES = Path(__file__).parent / "samples"
 RSS = (SAMPLES / "merchant_rss.xml").read_text()
@@ -73,12 +72,6 @@ def test_xml_that_defines_entities_is_refused_by_line(tmp_path, kind):
 def test_xml_that_is_no_feed_is_refused_by_place(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
         read_items(put(tmp_path / "feed.xml", content))
-
-
-def test_without_the_package_xml_is_not_read_by_another_parser(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "defusedxml.common", None)
-    with pytest.raises(MissingExtra, match="a feed in XML needs defusedxml"):
-        read_items(put(tmp_path / "feed.xml", RSS))
 
 
 def test_a_feed_is_read_as_a_stream(tmp_path, monkeypatch):

@@ -66,7 +66,6 @@ def load(source: Path, progress: Progress) -> Tables:
 
     Raises:
         DataError: it cannot be read, has no column id or title, or is XML that is broken or refused.
-        MissingExtra: it is XML, and defusedxml is not installed.
     """
     (path,) = progress([source], label="reading files")
     in_xml = xml.recognises(path)

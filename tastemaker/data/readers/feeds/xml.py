@@ -8,11 +8,13 @@ from xml.sax import SAXParseException
 from xml.sax.handler import ContentHandler, feature_namespaces
 
 import polars as pl
+from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
+from defusedxml.expatreader import create_parser  # type: ignore[import-untyped]
 
 from tastemaker.data.problems import counted
 from tastemaker.data.readers.table import Table
 from tastemaker.data.readers.text import peek, read_blocks
-from tastemaker.errors import DataError, MissingExtra
+from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,13 +44,7 @@ def read_entries(path: Path) -> Table:
 
     Raises:
         DataError: broken XML, a DOCTYPE, elements that are nested too deeply, or no entry.
-        MissingExtra: defusedxml is not installed.
     """
-    try:
-        from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
-        from defusedxml.expatreader import create_parser  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingExtra("a feed in XML", "defusedxml", "serve") from error
     parser: Any = create_parser(forbid_dtd=True)
     entries = _Entries(str(path), parser)
     parser.setFeature(feature_namespaces, 1)
