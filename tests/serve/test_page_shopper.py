@@ -19,6 +19,7 @@ from tastemaker.data.dataset import Dataset
 from tastemaker.serve.auth import EVERYTHING, Access
 from tastemaker.serve.service import Service
 from tastemaker.serve.settings import Settings
+from tastemaker.store import open_store
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -255,6 +256,79 @@ def test_without_a_model_the_way_on_is_shown(visit):
         page = visit(running.address)
         page.locator(".problem", has_text="There is no model yet").wait_for()
         assert page.locator(".problem a").get_attribute("href") == "/operator"
+
+
+def sent(page):
+    return [json.loads(one.post_data)["events"][0] for one in page.asked if one.url.endswith("/v1/events")]
+
+
+def test_thumbs_are_stored_and_change_the_next_list(visit, folder, tmp_path):
+    with open_store(tmp_path / "shop.db") as store:
+        service = Service(Settings(new_items=0), store=store)
+        service.add_model(folder)
+        with Running(service) as running:
+            page = visit(f"{running.address}/#shopper=u003")
+            before = listed(page)
+            page.locator(".thumb.down").nth(1).click()
+            page.locator("#unwanted [data-item]").wait_for()
+            after = listed(page)
+            assert after[:2] == [before[0], before[2]]
+            assert before[1] not in after
+            assert page.locator(".moved").count() >= 8
+            assert re.search(r"Noted: not wanted\. \d+ of 10 places changed", spoken(page))
+            assert page.evaluate("document.activeElement.classList.contains('down')")
+            page.locator(".thumb.up").first.click()
+            page.locator(f"#history [data-item={after[0]}]", has_text="event").wait_for()
+            assert after[0] not in listed(page)
+            events = store.history("default", "u003")
+            assert [(one.item_id, one.event_type, one.position) for one in events] == [
+                (before[1], "dislike", 1),
+                (after[0], "like", 0),
+            ]
+            shown = {one.request_id: one for one in store.impressions_between("default", 0, 2**62)}
+            assert set(shown[events[0].request_id].item_ids) == {*before}
+            other = visit(page.url)
+            assert listed(other) == listed(page)
+
+
+def test_only_what_a_shopper_would_see_is_noted_as_shown(visit, shop):
+    page = visit(f"{shop.address}/#shopper=u003")
+    settled(page)
+    page.locator(".card .why").first.click()
+    page.locator("#why table").wait_for()
+    page.keyboard.press("Escape")
+    page.select_option("#method", "popular")
+    settled(page)
+    asked = [json.loads(one.post_data) for one in page.asked if one.url.endswith("/v1/recommend")]
+    assert [body["strategy"] for body in asked if not body["preview"]] == ["auto"]
+    assert len(asked) == 6
+
+
+def test_without_a_store_thumbs_count_on_this_page_and_say_so(visit, shop):
+    page = visit(shop.address)
+    first = listed(page)[0]
+    page.locator(".thumb.down").first.click()
+    page.locator("#toast", has_text="counts on this page alone: this service stores no events").wait_for()
+    assert first not in listed(page)
+    page.locator("#unwanted button").click()
+    settled(page)
+    assert listed(page)[0] == first
+    page.locator(".thumb.up").first.click()
+    page.locator(f"#history [data-item={first}]", has_text="clicked here").wait_for()
+    assert first not in listed(page)
+    assert [event["event_type"] for event in sent(page)] == ["dislike", "like"]
+    assert sent(page)[0]["user_id"].startswith("visitor-")
+
+
+def test_a_thumb_that_fails_changes_nothing(visit, shop):
+    page = visit(shop.address)
+    before = listed(page)
+    page.route("**/v1/events", lambda route: route.fulfill(status=503, json={"detail": "the store is busy"}))
+    page.locator(".thumb.up").first.click()
+    page.locator("#toast", has_text="the store is busy").wait_for()
+    assert listed(page) == before
+    assert page.locator(".thumb").first.is_enabled()
+    assert page.locator(".liked").count() == 0
 
 
 class Secret:

@@ -2,6 +2,7 @@
 
 import { byId } from "./dom.js";
 
+const LONGEST = 30000; // milliseconds
 const STORED = "tastemaker-key";
 let secret = null;
 let asking = null;
@@ -31,9 +32,11 @@ export class Problem extends Error {
   }
 }
 
-async function once(method, path, body, { signal, accept } = {}) {
+const current = () => secret ?? stored();
+
+async function once(key, method, path, body, { signal, accept } = {}) {
   const headers = { Accept: accept ?? "application/json" };
-  const key = secret ?? stored();
+  const late = AbortSignal.timeout(LONGEST);
   if (key) headers["X-API-Key"] = key;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
@@ -45,11 +48,11 @@ async function once(method, path, body, { signal, accept } = {}) {
       credentials: "omit",
       cache: "no-store",
       redirect: "error",
-      signal: signal ?? AbortSignal.timeout(20000),
+      signal: signal ? AbortSignal.any([signal, late]) : late,
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem(0, "The service cannot be reached.");
+    throw new Problem(0, late.aborted ? "The service did not answer in time." : "The service cannot be reached.");
   }
   const text = await response.text();
   if (response.ok) {
@@ -76,11 +79,12 @@ async function once(method, path, body, { signal, accept } = {}) {
 // Ask the service; where it wants a key, the person is asked for one, and the question is put again.
 export async function ask(method, path, body, options) {
   for (;;) {
+    const key = current();
     try {
-      return await once(method, path, body, options);
+      return await once(key, method, path, body, options);
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 401) throw error;
-      await signIn(secret ?? stored() ? error.message : "");
+      if (current() === key) await signIn(key ? error.message : ""); // else another one was given meanwhile
     }
   }
 }
@@ -95,7 +99,7 @@ function signIn(problem) {
     const field = byId("key");
     byId("key-problem").textContent = problem;
     field.value = "";
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    dialog.oncancel = (event) => event.preventDefault();
     dialog.querySelector("form").onsubmit = () => {
       secret = field.value.trim();
       if (byId("keep-key").checked) store(secret);

@@ -105,7 +105,11 @@ function understood(wish) {
 // A whole list: heading, badge where it is degraded, how it came about, cards.
 export function list(answer, method, options) {
   const heading = h("h2", {}, METHODS.get(method) ?? method);
-  const by = answer.strategy !== method ? `${METHODS.get(answer.strategy) ?? answer.strategy}, ` : "";
+  const by = [
+    answer.strategy !== method && (METHODS.get(answer.strategy) ?? clean(answer.strategy, 40)),
+    answer.variant && `variant “${clean(answer.variant, 40)}”`,
+    `${several(answer.items.length, "product")} in ${duration(answer.took_ms)}`,
+  ].filter(Boolean);
   return h(
     "section",
     { class: "list", "aria-label": `List: ${METHODS.get(method) ?? method}` },
@@ -113,7 +117,7 @@ export function list(answer, method, options) {
       "div",
       { class: "row between head" },
       heading,
-      h("p", { class: "soft small" }, `${by}${several(answer.items.length, "product")} in ${duration(answer.took_ms)}`),
+      h("p", { class: "soft small" }, by.join(" · ")),
     ),
     answer.degraded &&
       h(

@@ -20,7 +20,7 @@ export function h(tag, attributes = {}, ...children) {
       throw new TypeError(`attribute ${name}`);
     }
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 

@@ -101,6 +101,7 @@ function fail(error) {
       h("h2", {}, titles.get(problem.status) ?? "That did not work"),
       h("p", {}, clean(problem.message)),
       ...problem.errors.map((one) => h("p", { class: "soft small" }, `${clean(one.place)}: ${clean(one.message)}`)),
+      problem.retryAfter && h("p", {}, `It may go well in ${several(problem.retryAfter, "second")}.`),
       problem.requestId && h("p", { class: "soft small" }, `Request ${clean(problem.requestId)}`),
       problem.status === 409
         ? h("p", {}, h("a", { href: "/operator" }, "Activate one in the operator’s view"))

@@ -47,14 +47,14 @@ function between(before, now) {
 }
 
 const time = (value) => (Number.isFinite(value) ? duration(value) : "–");
-const pace = (value) => (Number.isFinite(value) ? value.toFixed(value < 10 ? 1 : 0) : "–");
+const pace = (value) => (Number.isFinite(value) ? value.toFixed(value && value < 10 ? 1 : 0) : "–");
 const FIGURES = [
   ["Lists a second", "lists", pace],
   ["Events a second", "events", pace],
-  ["Lists: half within", "half", time],
-  ["99 of 100 within", "most", time],
+  ["Median time", "half", time],
+  ["99th percentile", "most", time],
   ["Degraded", "degraded", percent],
-  ["Filled from popular", "fallback", percent],
+  ["Fallback", "fallback", percent],
   ["Server errors", "errors", percent],
 ];
 
@@ -76,12 +76,13 @@ export async function traffic() {
         h("p", { class: "soft small" }, name),
         h("p", { class: "value" }, words(minute[key])),
         trend(steps.map((step) => step[key]), `${name}, since this page was opened`),
-        h("p", { class: "soft small" }, `${words(whole[key])} since the start`),
+        h("p", { class: "soft small" }, `overall ${words(whole[key])}`),
       ),
     ),
   );
   byId("since").textContent =
-    `The last minute of this process, all shops together. The lines begin when this page was opened, five minutes ago at most. Started ${moment(1000 * started)}.`;
+    `The last minute of this process, all shops together; times are those of lists, fallback is the share of places filled with what is popular. ` +
+    `The lines begin when this page was opened, five minutes ago at most; overall is since the start, ${moment(1000 * started)}.`;
   byId("answers").replaceChildren(...answers(samples));
   return samples;
 }
@@ -100,8 +101,7 @@ function answers(samples) {
       { class: "facts" },
       h("dt", {}, "Coverage"),
       h("dd", {}, products ? `${percent(shown / products)}: ${count(shown)} of ${count(products)} products were shown` : "no model"),
-      h("dt", {}, "Language model"),
-      h("dd", {}, sum(samples, "tastemaker_breaker_open") ? "left alone for a while, after failures" : "no failure keeps it away"),
+      sum(samples, "tastemaker_breaker_open") > 0 && [h("dt", {}, "Language model"), h("dd", { class: "bad" }, "left alone for a while, after failures")],
       h("dt", {}, "Events"),
       h("dd", {}, events.size ? [...events].map(([status, number]) => `${count(number)} ${clean(status, 30)}`).join(", ") : "none"),
     ),
