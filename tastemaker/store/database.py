@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from tastemaker.store.errors import StoreReadOnly
 from tastemaker.store.faults import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
 
     from tastemaker.store.records import Problem
+
+T = TypeVar("T")
+
+
+class Alone(Protocol):
+    """Runs a task in the writer's thread, while nothing is written."""
+
+    def __call__(self, task: Callable[[], T], /) -> T:
+        """Wait for the task, and return what it does."""
 
 
 class Database(ABC):
@@ -80,19 +89,20 @@ class Database(ABC):
         """Do what is due after `rows` were written; called in the writer's thread after the callers were told."""
 
     @abstractmethod
-    def scrub(self, user_id: str, texts: Collection[str]) -> str:
-        """Make deleted rows unreadable on disk, too; return how, in words.
+    def scrub(self, user_id: str, texts: Collection[str], alone: Alone) -> str:
+        """Make deleted rows unreadable on disk, too; return how, in words. Called in the thread of who asked.
 
         Args:
             user_id: whose rows were deleted.
             texts: what else they said.
+            alone: runs a task in the writer's thread, while nothing is written.
 
         Raises:
             StoreBusy: a reader keeps the old state alive; the rows are deleted, asking again ends the work.
         """
 
     @abstractmethod
-    def compact(self) -> None:
+    def compact(self, alone: Alone) -> None:
         """Write all tables anew, so that nothing of deleted rows is left in their pages."""
 
     @abstractmethod

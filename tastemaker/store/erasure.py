@@ -67,8 +67,20 @@ class Erasure(Part):
         """
         check_tenant(tenant)
         check_id(user_id, "user_id")
-        receipt: Receipt = self._writing().submit(None, lambda: self._erase(tenant, user_id)).result()
-        return receipt
+        stamp = now()
+
+        def remove(connection: Connection) -> tuple[str, dict[str, int], set[str]]:
+            name = tombstone(sql.salt(connection, tenant), user_id)
+            texts = _texts(connection, tenant, user_id)
+            counts = _remove(connection, tenant, user_id)
+            sql.put(connection, schema.tombstones, [{"tenant": tenant, "user_hash": name, "erased_at": stamp}])
+            return name, counts, texts
+
+        name, counts, texts = self._write(remove)
+        pages = self._database.scrub(user_id, texts, self._alone)
+        facts = {"user_hash": name, "erased_at": stamp, "counts": counts, "pages": pages}
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return Receipt(name, stamp, counts, pages, digest)
 
     def is_erased(self, tenant: str, user_id: str) -> bool:
         """Return whether a shopper was erased, and not readmitted."""
@@ -87,20 +99,6 @@ class Erasure(Part):
             return gone.rowcount > 0
 
         return self._write(lift)
-
-    def _erase(self, tenant: str, user_id: str) -> Receipt:
-        """Run in the writer's thread, outside of its transactions."""
-        stamp = now()
-        with self._database.write() as connection:
-            name = tombstone(sql.salt(connection, tenant), user_id)
-            texts = _texts(connection, tenant, user_id)
-            counts = _remove(connection, tenant, user_id)
-            row = {"tenant": tenant, "user_hash": name, "erased_at": stamp}
-            sql.put(connection, schema.tombstones, [row])
-        pages = self._database.scrub(user_id, texts)
-        facts = {"user_hash": name, "erased_at": stamp, "counts": counts, "pages": pages}
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        return Receipt(name, stamp, counts, pages, digest)
 
 
 def _texts(connection: Connection, tenant: str, user_id: str) -> set[str]:

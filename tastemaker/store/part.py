@@ -49,6 +49,11 @@ class Part:
         future: Future[T] = self._writing().submit(lambda connection, _: [operation(connection)], None, weight=weight)
         return future.result()
 
+    def _alone(self, task: Callable[[], T]) -> T:
+        """Run a task in the writer's thread, outside of any transaction, and wait for it."""
+        future: Future[T] = self._writing().submit(None, task)
+        return future.result()
+
 
 def check_tenant(tenant: str) -> str:
     """Return a tenant's name that may be stored; errors as in `check_id`."""

@@ -8,7 +8,7 @@ import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 
 from tastemaker.errors import MissingExtra
 from tastemaker.store import schema
@@ -18,13 +18,17 @@ from tastemaker.store.faults import translated
 from tastemaker.store.records import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import URL, Connection, Engine
 
+    from tastemaker.store.database import Alone
+
 WRITERS = 0x7461_7374_6500
 """Number of the advisory lock that a writing transaction holds."""
+ERASED = ("events", "users", "impressions", "audit")
+"""Tables with rows of shoppers."""
 PATIENCE = 5
 """Seconds to wait for a connection."""
 
@@ -47,6 +51,8 @@ class PostgresqlDatabase(Database):
         writing = None if read_only else self._engine(size=1, options="-c synchronous_commit=on")
         reading = self._engine(size=8, options="-c default_transaction_read_only=on")
         super().__init__(place, writing, reading.execution_options(isolation_level="AUTOCOMMIT"))
+        own = create_engine(self.url, poolclass=NullPool, connect_args={"connect_timeout": PATIENCE})
+        self._maintaining = own.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = reading.execution_options(isolation_level="REPEATABLE READ")
         with self.read() as connection:
             encoding = connection.scalar(text("SHOW server_encoding"))
@@ -79,22 +85,22 @@ class PostgresqlDatabase(Database):
     def tidy(self, rows: int) -> None:
         """Do nothing: the server does it."""
 
-    def scrub(self, user_id: str, texts: Collection[str]) -> str:
+    def scrub(self, user_id: str, texts: Collection[str], alone: Alone) -> str:
         """Have the server take deleted rows out of its pages; its WAL and free space keep bytes until reused."""
-        self._maintain("VACUUM")
+        self._maintain("VACUUM", ERASED)
         return (
             "rows vacuumed; the server's free space and WAL keep bytes until they are used again "
             "(tastemaker db compact rewrites the tables)"
         )
 
-    def compact(self) -> None:
-        """Write all tables anew (VACUUM FULL), and have the server end its current WAL file."""
-        self._maintain("VACUUM FULL")
+    def compact(self, alone: Alone) -> None:
+        """Write all tables anew (VACUUM FULL); writers wait, a table at a time."""
+        self._maintain("VACUUM FULL", tuple(schema.metadata.tables))
 
-    def _maintain(self, command: str) -> None:
-        own = self.writing.execution_options(isolation_level="AUTOCOMMIT")
-        with translated(self.place), own.connect() as connection:
-            connection.exec_driver_sql(f"{command} {', '.join(schema.metadata.tables)}")
+    def _maintain(self, command: str, tables: Sequence[str]) -> None:
+        """Run a command on a connection of its own, outside of a transaction, so that others can write meanwhile."""
+        with translated(self.place), self._maintaining.connect() as connection:
+            connection.exec_driver_sql(f"{command} {', '.join(tables)}")
 
     def backup(self, path: Path) -> None:
         """Write a dump in pg_dump's custom format; `pg_restore` reads it."""

@@ -5,49 +5,61 @@ Layout of a b-tree page: "The SQLite database file format", section 1.6 (https:/
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
 B_TREE = frozenset({2, 5, 10, 13})
 """First byte of a page of an index or a table, interior or leaf."""
 INTERIOR = frozenset({2, 5})
 LEAST = 4
 """Shorter texts say nothing about a person and would be found everywhere; they are not looked for."""
-BATCH = 8_192
-"""Pages that are looked at in one go."""
+HEADER = 100
+"""Bytes before the first page's own."""
 
 
-def found(file: BinaryIO, words: Sequence[bytes]) -> bool:
-    """Return whether a word of at least `LEAST` bytes stands in an unused part of a page.
+def found(file: BinaryIO, words: Collection[bytes], pages: range) -> bool:
+    """Return whether a word of at least `LEAST` bytes stands in an unused part of some pages.
 
     Args:
         file: the SQLite file; its WAL must be empty. Closing it would free SQLite's own locks on it (they are the
             process's), so it is to be closed only after all connections are.
         words: such as ids.
+        pages: numbers of pages, from 0; those beyond the end hold nothing.
     """
     needles = sorted({word.decode("latin-1") for word in words if len(word) >= LEAST})
-    return any(
-        pl.Series([gap.decode("latin-1") for gap in gaps]).str.contains_any(needles).any()
-        for gaps in _batches(unused(file))
-    )
+    gaps = pl.Series([gap.decode("latin-1") for gap in unused(file, pages)], dtype=pl.String)
+    return bool(gaps.str.contains_any(needles).any())
 
 
-def unused(file: BinaryIO) -> Iterator[bytes]:
-    """Yield each unused part of a page that is not all zero."""
+def count(file: BinaryIO) -> int:
+    """Return how many pages a file has."""
+    size, _ = _layout(file)
+    return -(-file.seek(0, os.SEEK_END) // size)
+
+
+def unused(file: BinaryIO, pages: range) -> Iterator[bytes]:
+    """Yield each unused part of some pages that is not all zero."""
+    size, usable = _layout(file)
+    file.seek(pages.start * size)
+    for number in pages:
+        page = file.read(size)
+        if len(page) < size:
+            return
+        yield from _unused(page, 0 if number else HEADER, usable)
+
+
+def _layout(file: BinaryIO) -> tuple[int, int]:
+    """Return the size of a page, and how much of it is used for rows."""
     file.seek(0)
-    head = file.read(100)
+    head = file.read(HEADER)
     size = int.from_bytes(head[16:18], "big")
     size = 65_536 if size == 1 else size
-    usable = size - head[20]
-    file.seek(0)
-    start = 100
-    while page := file.read(size):
-        yield from _unused(page, start, usable)
-        start = 0
+    return size, size - head[20]
 
 
 def _unused(page: bytes, start: int, usable: int) -> Iterator[bytes]:
@@ -64,14 +76,3 @@ def _unused(page: bytes, start: int, usable: int) -> Iterator[bytes]:
         if following <= free:
             return
         free = following
-
-
-def _batches(gaps: Iterable[bytes]) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
-    for gap in gaps:
-        batch.append(gap)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

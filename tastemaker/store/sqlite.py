@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+    from tastemaker.store.database import Alone
+
 APPLICATION = 0x54_4D_53_31
 """Marks the file as a store of ours: "TMS1"."""
 OLDEST = (3, 35, 0)
@@ -40,6 +43,8 @@ LOOK = 16
 """Commits between two looks at the size of the WAL."""
 WAL_KEPT = 67_108_864
 """Size to which a larger WAL shrinks once it starts anew."""
+SEARCHED = 4_096
+"""Pages that are searched for remains before others may write again."""
 UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 """Result codes of opening a file in WAL mode in a folder that cannot be written."""
 LEAST_ROOM = 268_435_456
@@ -193,21 +198,28 @@ class SqliteDatabase(Database):
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._uncopied, self._wal_size = 0, size
 
-    def scrub(self, user_id: str, texts: Collection[str]) -> str:
+    def scrub(self, user_id: str, texts: Collection[str], alone: Alone) -> str:
         """Empty the WAL, then look for the texts in the unused parts of pages; where one is found, write all anew.
 
         SQLite overwrites deleted rows (secure_delete), but a page that was split earlier can keep an old copy in a
-        gap between its rows. An id too short to look for has all written anew at once.
+        gap between its rows. An id too short to look for has all written anew at once. Others may write between two
+        parts of the search; that brings nothing of the shopper back.
         """
-        self._empty_wal()
-        words = [text.encode() for text in (user_id, *texts)]
-        if len(words[0]) >= remains.LEAST and not remains.found(self._file, words):
+        alone(self._empty_wal)
+        words = {text.encode() for text in (user_id, *texts)}
+        parts = (range(first, first + SEARCHED) for first in range(0, remains.count(self._file), SEARCHED))
+        if len(user_id.encode()) >= remains.LEAST and not any(
+            alone(partial(remains.found, self._file, words, part)) for part in parts
+        ):
             return "overwritten in place (secure_delete), WAL emptied, gaps in pages searched"
-        self.compact()
+        self.compact(alone)
         return "all pages written anew (VACUUM), WAL emptied"
 
-    def compact(self) -> None:
-        """Write the file anew, and empty the WAL."""
+    def compact(self, alone: Alone) -> None:
+        """Write the file anew, and empty the WAL; writers wait."""
+        alone(self._vacuum)
+
+    def _vacuum(self) -> None:
         with translated(self.place), self._alone() as connection:
             connection.execute("VACUUM")
         self._empty_wal()

@@ -69,7 +69,7 @@ class Store(Events, Items, Users, Erasure, Keys, Models, Settings, Traces, Inter
         Raises:
             StoreError: the store comes from a newer release, or the revision is unknown.
         """
-        self._writing().submit(None, lambda: migrating.migrate(self._database, revision)).result()
+        self._alone(lambda: migrating.migrate(self._database, revision))
 
     def backup(self, path: Path) -> None:
         """Write a consistent copy while others write: an SQLite file, or pg_dump's custom format.
@@ -81,7 +81,8 @@ class Store(Events, Items, Users, Erasure, Keys, Models, Settings, Traces, Inter
 
     def compact(self) -> None:
         """Write all tables anew: smaller files, and nothing of deleted rows left in their pages. Writers wait."""
-        self._writing().submit(None, self._database.compact).result()
+        self._writing()
+        self._database.compact(self._alone)
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """Return what is wrong, or worth a note: damage, settings that risk rows, no room, an old schema.

@@ -100,7 +100,10 @@ def test_everything_about_a_shopper_is_exported_then_erased_and_stays_so(store):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_byte_of_a_shopper_is_left_in_any_file(sqlite_path, seed):
+def test_no_byte_of_a_shopper_is_left_in_any_file(sqlite_path, seed, monkeypatch):
+    from tastemaker.store import sqlite
+
+    monkeypatch.setattr(sqlite, "SEARCHED", 7)
     with open_store(sqlite_path) as store:
         fill(store, seed=seed)
         before = everywhere(sqlite_path.parent)
@@ -126,12 +129,12 @@ def test_old_copies_in_gaps_of_pages_are_found_and_have_all_pages_written_anew(s
             with store._database.read() as connection:
                 users = connection.exec_driver_sql("SELECT DISTINCT user_id FROM events").scalars().all()
             store._database._empty_wal()
-            gaps = b"\n".join(remains.unused(store._database._file))
+            gaps = b"\n".join(remains.unused(store._database._file, range(10**6)))
             left = {user for user in users if user.encode() in gaps}
             if left:
                 user = min(left)
                 with monkeypatch.context() as without:
-                    without.setattr(remains, "found", lambda file, words: False)
+                    without.setattr(remains, "found", lambda file, words, pages: False)
                     assert "in place" in store.erase_user("shop", user).pages
                 assert user.encode() in everywhere(sqlite_path.parent)
                 assert "anew" in store.erase_user("shop", user).pages
@@ -179,3 +182,22 @@ def test_receipts_cover_what_they_say(store):
     receipt = store.erase_user("shop", "nobody-knows")
     facts = {key: value for key, value in dataclasses.asdict(receipt).items() if key != "digest"}
     assert receipt.digest == hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def test_others_write_between_two_parts_of_the_search(sqlite_store, monkeypatch):
+    from tastemaker.store import sqlite
+
+    search, futures, written = remains.found, [], []
+
+    def found(file, words, pages):
+        written.append(all(future.done() for future in futures))
+        event = Event(f"between-{len(futures)}", "somebody", "item", "view", 1)
+        futures.append(sqlite_store.submit_events("shop", [event]))
+        return search(file, words, pages)
+
+    fill(sqlite_store, rounds=2)
+    monkeypatch.setattr(sqlite, "SEARCHED", 10)
+    monkeypatch.setattr(remains, "found", found)
+    sqlite_store.erase_user("shop", "unknown-shopper")
+    assert len(written) > 3
+    assert all(written)
