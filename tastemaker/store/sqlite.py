@@ -35,20 +35,20 @@ OLDEST = (3, 35, 0)
 """The first SQLite with RETURNING."""
 PATIENCE = 5.0
 """Seconds to wait for a lock that another process holds."""
-WAL_ROWS = 4_000
-"""Rows written from which the WAL is copied into the file between two commits."""
-WAL_BYTES = 16_777_216
+WAL_ROWS = 10_000
+"""Rows written from which the WAL is copied into the file between two commits; so fewer than 1 in 100 waits for it."""
+WAL_BYTES = 67_108_864
 """Growth of the WAL from which it is, whatever the number of rows."""
 LOOK = 16
 """Commits between two looks at the size of the WAL."""
-WAL_KEPT = 67_108_864
+WAL_KEPT = 134_217_728
 """Size to which a larger WAL shrinks once it starts anew."""
 SEARCHED = 4_096
 """Pages that are searched for remains before others may write again."""
 UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 """Result codes of opening a file in WAL mode in a folder that cannot be written."""
 LEAST_ROOM = 268_435_456
-"""Free bytes on the disk below which `problems` warns."""
+"""Free bytes on the disk below which room is scarce."""
 
 
 class SqliteDatabase(Database):
@@ -185,7 +185,8 @@ class SqliteDatabase(Database):
     def tidy(self, rows: int) -> None:
         """Copy the WAL into the file once enough was written; then it starts anew, as soon as no reader needs it.
 
-        The WAL's file keeps its size: a sync is cheaper where the file does not grow.
+        The WAL's file keeps its size: a sync is cheaper where the file does not grow. Where room is scarce it is copied
+        more often, so that it does not fill the disk long before the rows do.
         """
         self._uncopied += rows
         self._unlooked += 1
@@ -193,7 +194,8 @@ class SqliteDatabase(Database):
             return
         self._unlooked = 0
         size = self._wal.stat().st_size
-        if self._uncopied >= WAL_ROWS or size >= self._wal_size + WAL_BYTES:
+        scarce = shutil.disk_usage(self.path.parent).free < LEAST_ROOM
+        if scarce or self._uncopied >= WAL_ROWS or size >= self._wal_size + WAL_BYTES:
             with translated(self.place), self._alone() as connection:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._uncopied, self._wal_size = 0, size

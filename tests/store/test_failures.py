@@ -65,6 +65,14 @@ def test_a_full_disk_is_named_nothing_acknowledged_is_lost_reads_go_on_and_room_
             assert {one.event_id for _, one in store.events_after("t", 0, limit=10**6)} == seen
 
 
+def test_the_wal_does_not_fill_a_small_disk_before_the_rows_do(tmp_path):
+    """Small commits make a WAL many times larger than their rows; here it is copied into the file in time."""
+    with mounted("-t", "tmpfs", "-o", "size=4m", "tmpfs", tmp_path), open_store(tmp_path / "shop.db") as store:
+        for number in range(1500):
+            store.append_events("t", events([number]))
+        assert len(store.events_after("t", 0, limit=10**6)) == 1500
+
+
 LIMITED = """
 import resource, sys
 from test_failures import fill_up
