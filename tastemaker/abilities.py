@@ -135,6 +135,15 @@ class Telling(Protocol):
 
 
 @runtime_checkable
+class Preparing(Protocol):
+    """A recommender that makes something at its first question, which can be done before anybody waits for it."""
+
+    def prepare(self) -> None:
+        """Make what questions need, without asking anything of a language model."""
+        ...
+
+
+@runtime_checkable
 class Embedding(Protocol):
     """A recommender whose scores are inner products of queries' vectors with items' vectors.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tastemaker.configurable import array_text, text_array, under
+from tastemaker.data.queries import Queries
 from tastemaker.errors import ConfigError, LanguageModelError
 from tastemaker.lm.base import describe
 from tastemaker.models.llm_tuning import RankerTuner, RankerTuning
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.entities import Entities
-    from tastemaker.data.queries import Queries
     from tastemaker.data.ranking import Ranking
     from tastemaker.lm.adapting import Adapter
     from tastemaker.lm.base import LanguageModel, Prompt
@@ -197,6 +197,13 @@ class LanguageModelRanker(Reranker):
         if self._writer is None:
             self._writer = QuestionWriter(self.config, self.items, lm=self.lm, demonstrations=self._demonstrations)
         return self._writer
+
+    def prepare(self) -> None:
+        """Read the catalogue's names and what profiles need; see `Preparing`."""
+        writer = self._written()
+        if self.config.profile != "lm" and not self.config.chain_of_thought and len(self.items):
+            first = np.zeros(1, dtype=np.int32)
+            writer.write(Queries.from_lists([first]), [first])
 
     def demonstrated(self, queries: Queries) -> list[tuple[Int32, Int32]]:
         """Return user and item numbers of the purchases of others that the prompt for each query shows."""

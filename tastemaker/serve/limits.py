@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tastemaker.addresses import is_loopback
@@ -82,8 +83,14 @@ class Limits:
         origin = headers.get(b"origin")
         if origin is not None and origin.decode("latin-1").partition("://")[2] != host:
             raise Problem(403, "requests from pages of another site are refused")
-        if open_to_all and scope.get("client") is not None and not is_loopback(host_name(host)):
+        if open_to_all and scope.get("client") is not None and not _is_here(host):
             raise Problem(403, "without access keys the service answers to this machine's own names only")
+
+
+@lru_cache(maxsize=256)
+def _is_here(host: str) -> bool:
+    """Say whether a Host header names this machine."""
+    return is_loopback(host_name(host))
 
 
 def host_name(host: str) -> str:

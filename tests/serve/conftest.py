@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import pytest
 from fastapi.testclient import TestClient
+from shops import fitted
 
-from tastemaker import evaluate, registry, saved
 from tastemaker.serve.app import create_app
 from tastemaker.serve.service import Service
 from tastemaker.serve.settings import Settings
 from tastemaker.store import open_store
-from tastemaker.testing import tiny_shop
 
 HOME = "http://127.0.0.1"
-
-
-def fitted(*stages, folder, data=None, **tables):
-    """Fit a pipeline on the tiny shop, save it, and return its folder."""
-    shop = tiny_shop() if data is None else data
-    pipeline = registry.build({"stage": list(stages), **tables})
-    evaluate.fit_on_all(pipeline, shop, seed=0)
-    saved.save(folder, saved.SavedModel(pipeline, shop.users, shop.queries(), {"protocol": {}}))
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -255,9 +255,13 @@ class Engine:
         """Let the later stages re-rank what was found; return the list and who had the last word."""
         live, answer = asked.view.live, asked.answer
         source = "text" if strategy == "text" else live.pipeline.stages[0].recommender.name
-        keep = [place for place, item in enumerate(found.items.tolist()) if not asked.barred(item)]
-        ranking = Ranking(found.items[keep][None, :], found.scores[keep][None, :])
-        if strategy not in ("fast", "full") or not keep:
+        items = found.items
+        keep = [place for place, item in enumerate(items.tolist()) if not asked.barred(item)]
+        if len(keep) == len(items):
+            ranking = Ranking(items[None, :], found.scores[None, :])
+        else:
+            ranking = Ranking(items[keep][None, :], found.scores[keep][None, :])
+        if strategy not in ("fast", "full") or not keep or len(live.pipeline.stages) == 1:
             return ranking, source
         query, seen = asked.query(), asked.ask.seen or asked.ask.offered is not None
         for number in sorted([*live.later, *(live.asking if strategy == "full" else [])]):
