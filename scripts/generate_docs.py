@@ -27,6 +27,7 @@ from tastemaker.lm.build import Wrapping
 from tastemaker.lm.http import HttpLM
 from tastemaker.lm.local import LocalLM
 from tastemaker.published import as_page, benchmarks
+from tastemaker.serve.settings import Settings as ServeSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -174,6 +175,7 @@ def with_tables(page: str) -> str:
         "protocol": protocol.table(protocol.load()),
         "listwise": listwise.table(listwise.load()),
         "speed": speed_table.table(),
+        "serve settings": f"```text\n{inspect.getdoc(ServeSettings)}\n```\n\n{_settings_table(ServeSettings)}",
     }
     for name, table in tables.items():
         start, end = f"<!-- {name} table -->\n", "<!-- end -->"
@@ -192,7 +194,7 @@ PAGES = {
     "paradigms.md": paradigms_page,
 }
 
-WITH_TABLES = (ROOT / "README.md", DOCS / "results.md")
+WITH_TABLES = (ROOT / "README.md", DOCS / "results.md", DOCS / "serving.md")
 """Pages written by hand, with tables that are not."""
 
 

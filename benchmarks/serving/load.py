@@ -31,7 +31,7 @@ class Connection(asyncio.Protocol):
         self.transport: Any = None
         self.open = False
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self.transport, self.open = transport, True
 

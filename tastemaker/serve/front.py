@@ -131,6 +131,7 @@ class Front:
                     *message.get("headers", ()),
                     *own,
                     (b"x-request-id", caller.request_id.encode()),
+                    *(((b"connection", b"close"),) if self._service.stopping else ()),
                 ]
             await send(message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,14 @@ import uvicorn
 from tastemaker.errors import ConfigError
 from tastemaker.serve.app import create_app
 from tastemaker.serve.auth import FileKeys, check_bind
+from tastemaker.serve.connections import Connection
 from tastemaker.serve.service import TENANT, Service
 from tastemaker.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import FrameType
 
     from tastemaker.serve.settings import Settings
 
@@ -47,22 +50,49 @@ def _serve(settings: Settings, service: Service, model: Path, say: Callable[[str
         say(f"note: events and products are kept in {service.store.place}")
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
-    say(f"serving {live.version} on http://{f'[{host}]' if ':' in host else host}:{port} (stop with Ctrl-C)")
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(service),
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            timeout_graceful_shutdown=int(settings.drain_seconds),
-            backlog=1024,
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    Server(service, lambda: say(f"serving {live.version} on {address} (stop with Ctrl-C)")).run(sockets=[listener])
+
+
+class Server(uvicorn.Server):
+    """uvicorn, that leaves in order: not ready any more, then closed to new requests, then gone with exit code 0."""
+
+    def __init__(self, service: Service, begun: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                create_app(service),
+                loop="uvloop",
+                http=Connection,
+                ws="none",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_graceful_shutdown=int(service.settings.drain_seconds),
+                backlog=1024,
+            )
         )
-    )
-    server.run(sockets=[listener])
+        self._service, self._begun = service, begun
+        self._leaves: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and say so."""
+        await super().startup(sockets)
+        self._begun()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to leave; a second signal does not wait for anything."""
+        if self._leaves is None:
+            self._service.stopping = True
+            self._leaves = time.monotonic() + self._service.settings.leave_seconds
+        else:
+            self.should_exit = self.force_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Close the door when it is time."""
+        if self._leaves is not None and time.monotonic() >= self._leaves:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -51,6 +51,7 @@ class Settings(Config):
         shoppers: shoppers that are kept in memory.
         follow_seconds: how often the store is looked at for what other processes wrote.
         new_items: most places of a list of ten for products that the model does not know.
+        leave_seconds: time between a stop and the closing of the door, for a load balancer to see that it is not ready.
         drain_seconds: time that requests under way have to end in at a stop.
         threads: of numerical libraries; more than 1 helps only where nothing else runs.
         page: whether the page is served.
@@ -72,7 +73,7 @@ class Settings(Config):
     batch_wait_ms: float = Field(default=1.0, ge=0, le=20)
     batch_most: int = Field(default=64, ge=1, le=1024)
     index_from: int = Field(default=50_000, ge=1000)
-    index_probes: int = Field(default=24, ge=1)
+    index_probes: int = Field(default=48, ge=1)
     index_folder: Path | None = None
     in_flight: int = Field(default=256, ge=1)
     rate: float | None = Field(default=None, gt=0)
@@ -84,6 +85,7 @@ class Settings(Config):
     shoppers: int = Field(default=100_000, ge=1)
     follow_seconds: float = Field(default=0.5, gt=0, le=60)
     new_items: int = Field(default=2, ge=0, le=10)
+    leave_seconds: float = Field(default=0.2, ge=0, le=300)
     drain_seconds: float = Field(default=20.0, ge=0)
     threads: int = Field(default=1, ge=1)
     page: bool = True

@@ -1,0 +1,63 @@
+"""No request that the OpenAPI description allows, or nearly allows, makes the service fail."""
+
+from __future__ import annotations
+
+import os
+
+import hypothesis
+import pytest
+import requests
+import schemathesis
+from live_server import in_thread
+from shops import fitted
+
+from tastemaker.serve.app import create_app
+from tastemaker.serve.service import Service
+from tastemaker.serve.settings import Settings
+from tastemaker.store import open_store
+
+EXAMPLES = int(os.environ.get("TASTEMAKER_SERVE_EXAMPLES", "5"))
+"""Requests to each operation."""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("api")
+    with open_store(folder / "shop.db") as store:
+        service = Service(Settings(), store=store)
+        service.add_model(fitted({"model": "text_knn"}, folder=folder / "shop"))
+        with in_thread(service) as url:
+            yield url
+
+
+def operations():
+    schema = schemathesis.openapi.from_dict(create_app(Service(Settings())).openapi())
+    return {f"{one.ok().method} {one.ok().path}".upper(): one.ok() for one in schema.get_all_operations()}
+
+
+OPERATIONS = operations()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_nothing_is_a_server_error(address, name):
+    session = requests.Session()
+    seen = set()
+
+    @hypothesis.settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(
+        case=OPERATIONS[name].as_strategy(generation_mode=schemathesis.GenerationMode.POSITIVE)
+        | OPERATIONS[name].as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE)
+    )
+    def ask(case):
+        answer = case.call(base_url=address, session=session, timeout=30)
+        assert answer.status_code < 500, (case.as_curl_command(), answer.text)
+        seen.add(answer.status_code)
+
+    ask()
+    assert seen & {200, 202, 404}, seen
