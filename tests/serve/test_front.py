@@ -205,7 +205,7 @@ def test_an_open_address_needs_keys(tmp_path):
 
 def test_ids_never_become_paths(serve, folder, store):
     client = serve(folder, store=store)
-    for item in ("../../etc/passwd", "/etc/passwd", "a\\b", "%2e%2e"):
+    for item in ("../../etc/passwd", "/etc/passwd", "a\\b", "a&b=c?d#e"):
         assert client.put(f"/v1/items/{quote(item, safe='')}", json={"title": "x"}).status_code == 200
         assert client.get(f"/v1/items/{quote(item, safe='')}").json()["item_id"] == item
     for name in ("../models", "/etc", "..", "shop/../shop", ""):
