@@ -16,8 +16,8 @@ RECORDED = (
     *("sentence-transformers", "implicit", "faiss-cpu", "faiss-gpu", "httpx2"),
 )
 """Packages whose versions can move a figure."""
-SHOWING = ("cli", "published", "report", "templates", "__pycache__")
-"""Folders of the package that only show figures."""
+SHOWING = ("cli", "published", "report", "templates", "experiments", "rules", "serve", "store", "__pycache__")
+"""Folders of the package that only show or serve what models give."""
 
 
 def versions() -> dict[str, str]:
