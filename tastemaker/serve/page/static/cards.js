@@ -66,7 +66,7 @@ function card(item, answer, { before, other, why, judge }) {
       "div",
       { class: "what" },
       h("h3", { dir: "auto" }, title),
-      h("p", { class: "soft small facts" }, [kindOf(item), price(item)].filter(Boolean).join(" · ")),
+      h("p", { class: "small facts" }, price(item) && h("span", { class: "price" }, price(item)), h("span", { class: "soft" }, kindOf(item))),
       item.reason && h("p", { class: "reason" }, clean(item.reason.text, 400)),
       chips(item.reason),
       other &&

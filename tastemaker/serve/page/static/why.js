@@ -10,8 +10,7 @@ const STAGES = new Map([
   ["resolve", "Shopper and wish"],
   ["retrieve", "Retriever"],
   ["rank", "Later stages"],
-  ["lm", "Language model"],
-  ["rules", "Rules"],
+  ["language_model", "Language model"],
   ["explain", "Reasons"],
 ]);
 
@@ -68,7 +67,7 @@ export class Why {
     }
     const answer = this.kept.get(method);
     const time = answer.took_ms;
-    if (method === "full" && answer.timings.lm === undefined) {
+    if (method === "full" && answer.timings.language_model === undefined) {
       const why = answer.degraded ? clean(answer.degraded_reason) : "this model asks none";
       return { method, says: why };
     }
@@ -114,7 +113,7 @@ function table(lines) {
   return h(
     "table",
     {},
-    h("thead", {}, h("tr", {}, ...["Method", "Says", "Score", "Time"].map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, ...["Method", "Says", "Score", "Time"].map((name, place) => h("th", { scope: "col", class: place > 1 && "number" }, name)))),
     h(
       "tbody",
       {},
