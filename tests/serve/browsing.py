@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import threading
-import time
 
 import pytest
-import uvicorn
-
-from tastemaker.serve.app import create_app
+from live_server import in_thread
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 
@@ -18,29 +13,17 @@ WIDTHS = {"phone": 360, "desktop": 1280}
 
 
 class Running:
-    """A service that listens on a free port of this machine, in a thread."""
+    """A service on a free port of this machine, with its address."""
 
     def __init__(self, service):
-        self.service = service
-        self.app = create_app(service)
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(self.app, log_level="critical", ws="none", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+        self._thread = in_thread(service)
 
     def __enter__(self):
-        self._thread.start()
-        end = time.monotonic() + 20
-        while not self._server.started:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        self.address = self._thread.__enter__()
         return self
 
-    def __exit__(self, *_):
-        self._server.should_exit = True
-        self._thread.join(20)
-        self._socket.close()
+    def __exit__(self, *error):
+        self._thread.__exit__(*error)
 
 
 def chromium():

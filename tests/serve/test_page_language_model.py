@@ -8,11 +8,10 @@ pytest.importorskip("playwright.sync_api", reason="needs playwright")
 
 from browsing import Running, Visitor, chromium
 from model_server import chat, running, status
+from shops import fitted
 
-from tastemaker import evaluate, registry, saved
 from tastemaker.serve.service import Service
 from tastemaker.serve.settings import Settings
-from tastemaker.testing import tiny_shop
 
 
 @pytest.fixture
@@ -33,14 +32,10 @@ def visit():
 def shop(model, tmp_path):
     """A retriever, and a ranker that asks the model."""
     model.script = [chat("A, B, C")]
-    data = tiny_shop()
     listwise = {"model": "listwise", "mode": "generate", "weight": 1.0, "candidates": 10, "max_rise": 9}
     lm = {"url": model.url, "model": "qwen", "attempts": 1, "cache": False}
-    pipeline = registry.build({"stage": [{"model": "transitions", "keep": 10}, listwise], "lm": lm})
-    evaluate.fit_on_all(pipeline, data, seed=0)
-    saved.save(tmp_path / "asking", saved.SavedModel(pipeline, data.users, data.queries(), {"protocol": {}}))
     service = Service(Settings())
-    service.add_model(tmp_path / "asking")
+    service.add_model(fitted({"model": "transitions", "keep": 10}, listwise, folder=tmp_path / "asking", lm=lm))
     with Running(service) as started:
         yield started
 

@@ -11,13 +11,12 @@ pytest.importorskip("playwright.sync_api", reason="needs playwright")
 
 from accessibility import faults
 from browsing import Running, Visitor, chromium
+from shops import fitted
 
-from tastemaker import evaluate, registry, saved
 from tastemaker.serve.auth import Access
 from tastemaker.serve.service import Service
 from tastemaker.serve.settings import Settings
 from tastemaker.store import open_store
-from tastemaker.testing import tiny_shop
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 RULES = {"rule": [{"name": HOSTILE, "hide": {"categories": ["soap"]}}]}
@@ -38,11 +37,9 @@ def visit(browser):
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """Two models of one shop in one folder."""
-    place, data = tmp_path_factory.mktemp("shop"), tiny_shop()
+    place = tmp_path_factory.mktemp("shop")
     for name, model in (("first", "transitions"), ("second", "text_knn")):
-        pipeline = registry.build({"stage": [{"model": model}]})
-        evaluate.fit_on_all(pipeline, data, seed=0)
-        saved.save(place / name, saved.SavedModel(pipeline, data.users, data.queries(), {"protocol": {}}))
+        fitted({"model": model}, folder=place / name)
     return place
 
 

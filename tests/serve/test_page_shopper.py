@@ -13,8 +13,8 @@ pytest.importorskip("playwright.sync_api", reason="needs playwright")
 
 from accessibility import FOCUSED, OVERFLOWING, faults
 from browsing import Running, Visitor, chromium
+from shops import fitted
 
-from tastemaker import evaluate, registry, saved
 from tastemaker.data.dataset import Dataset
 from tastemaker.serve.auth import EVERYTHING, Access
 from tastemaker.serve.service import Service
@@ -77,11 +77,8 @@ def shop(folder):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    data = hostile_shop()
-    pipeline = registry.build({"stage": [{"model": "transitions"}]})
-    evaluate.fit_on_all(pipeline, data, seed=0)
     place = tmp_path_factory.mktemp("hostile") / "shop"
-    saved.save(place, saved.SavedModel(pipeline, data.users, data.queries(), {"protocol": {}}))
+    fitted({"model": "transitions"}, folder=place, data=hostile_shop())
     service = Service(Settings(image_sources=("https://img.shop.example",)))
     service.add_model(place)
     with Running(service) as running:
