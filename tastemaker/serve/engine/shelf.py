@@ -130,7 +130,9 @@ class Shelf:
 
     def numbers(self, ids: Sequence[str]) -> tuple[Int32, list[str]]:
         """Return the numbers of the products that are known, in the order given, and the ids that are not."""
-        found = [self.number(item_id) for item_id in ids]
+        find = self._new_numbers.get
+        known = self.items.numbers(ids, unknown="mark").tolist()
+        found = [number if number >= 0 else find(item_id, -1) for item_id, number in zip(ids, known, strict=True)]
         missing = [item_id for item_id, number in zip(ids, found, strict=True) if number < 0]
         return np.array([number for number in found if number >= 0], dtype=np.int32), missing
 
