@@ -125,6 +125,7 @@ class Traces:
         self._audit: list[tuple[str, AuditLine]] = []
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._flushing = asyncio.Lock()
         self.dropped = 0
 
     def list(self, tenant: str, user_id: str | None, answer: Answer) -> None:
@@ -159,7 +160,11 @@ class Traces:
         self._later()
 
     async def flush(self) -> None:
-        """Store what was gathered."""
+        """Store what was gathered; what is being stored already is waited for."""
+        async with self._flushing:
+            await self._write()
+
+    async def _write(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
