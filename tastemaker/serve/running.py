@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import time
 from contextlib import nullcontext
@@ -76,8 +77,13 @@ class Server(uvicorn.Server):
         self._leaves: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer, and say so."""
+        """Begin to answer, and say so.
+
+        What was loaded stays, so Python need not look through it for garbage again: that would hold all answers up.
+        """
         await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
         self._begun()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
