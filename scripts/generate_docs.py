@@ -167,6 +167,9 @@ def with_tables(page: str) -> str:
     import protocol
     import speed_table
 
+    sys.path.insert(0, str(ROOT / "benchmarks" / "serving"))
+    import outcome
+
     tables = {
         "floor": floor.table(floor.load()),
         "headline": accuracy().headline(),
@@ -175,6 +178,7 @@ def with_tables(page: str) -> str:
         "protocol": protocol.table(protocol.load()),
         "listwise": listwise.table(listwise.load()),
         "speed": speed_table.table(),
+        "served": outcome.table(),
         "serve settings": f"```text\n{inspect.getdoc(ServeSettings)}\n```\n\n{_settings_table(ServeSettings)}",
     }
     for name, table in tables.items():
