@@ -58,7 +58,7 @@ class Keys(Protocol):
         ...
 
     def any(self) -> bool:
-        """Say whether there is any key that has not been revoked."""
+        """Say whether there is, or ever was, any key: revoking the last one must not open the service."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -116,7 +117,8 @@ def _varied(asked: Asked, pool: list[Listed]) -> list[Listed]:
 def _ruled(asked: Asked, pool: list[Listed]) -> list[Listed]:
     assert asked.plan is not None  # see `put_together`
     items, scores = _arrays(pool)
-    arranged = business.arranged_by(asked.plan, items, scores, asked.ask.n, _vectors(asked))
+    plan = dataclasses.replace(asked.plan, allowed=asked.listable())
+    arranged = business.arranged_by(plan, items, scores, asked.ask.n, _vectors(asked))
     asked.answer.arranged = business.audit_lines(arranged.notes, asked.view.shelf)
     by_number = {one.number: one for one in pool}
     lowest = pool[-1].score if pool else 0.0
@@ -125,7 +127,7 @@ def _ruled(asked: Asked, pool: list[Listed]) -> list[Listed]:
         known = by_number.get(number)
         if placed == "ranked" and known is not None:
             found.append(known)
-        elif number not in asked.unlisted:
+        else:
             found.append(Listed(number, known.score if known is not None else lowest, f"rule:{placed}"))
     return found
 
