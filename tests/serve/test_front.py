@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import threading
 from urllib.parse import quote
 
 import pytest
@@ -13,6 +15,7 @@ from tastemaker.errors import ConfigError
 from tastemaker.serve import limits
 from tastemaker.serve.auth import Accesses, FileKeys, check_bind
 from tastemaker.serve.front import OPEN, STATIC
+from tastemaker.serve.problems import Problem
 from tastemaker.serve.routes.base import Needs
 from tastemaker.serve.settings import read_settings
 
@@ -282,3 +285,19 @@ def test_a_fault_of_the_service_is_a_problem_and_repeats_nothing(serve, folder, 
     assert answer.json()["request_id"] in caplog.text
     assert "RuntimeError" in caplog.text
     assert "somebody" not in answer.text + caplog.text
+
+
+def test_keys_are_looked_up_beside_the_requests():
+    threads = []
+
+    class Slow:
+        def find(self, secret):
+            threads.append(threading.get_ident())
+
+        def any(self):
+            return True
+
+    with pytest.raises(Problem, match="wrong or revoked"):
+        asyncio.run(Accesses([Slow()], tenant="default").of({b"x-api-key": b"a"}))
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 
 import numpy as np
@@ -137,3 +139,23 @@ def test_a_trace_that_cannot_be_stored_keeps_no_other_out(serve, folder, store):
     assert traces.dropped == 1
     assert [one.item_ids for one in store.impressions_between("b", 0, 9)] == [("i001",)]
     assert [line.action for line in store.audit("a")] == ["model.activate"]
+
+
+def test_long_work_beside_requests_keeps_no_history_away(serve, folder, store):
+    client = serve(folder, store=store)
+    engine, end = client.service.shops["default"].engine, threading.Event()
+
+    async def occupy():
+        return [asyncio.ensure_future(engine.background.run(end.wait)) for _ in range(8)]
+
+    waiting = client.portal.call(occupy)
+    try:
+        answer = client.post("/v1/recommend", json={"user_id": "u001", "budget_ms": 5000}).json()
+        assert (answer["degraded"], answer["degraded_reason"]) == (False, None)
+    finally:
+        end.set()
+
+    async def settle():
+        await asyncio.gather(*waiting)
+
+    client.portal.call(settle)

@@ -60,7 +60,7 @@ class Engine:
         self.in_flight = 0
         self.background = Workers(2, waiting=1024, name="background")
         self.views = Views(settings)
-        self.shoppers = Shoppers(past, self.background, most=settings.shoppers)
+        self.shoppers = Shoppers(past, Workers(2, waiting=1024, name="history"), most=settings.shoppers)
         self.language_model = Gate(
             "language model",
             Breaker(failures=settings.breaker_failures, pause=settings.breaker_pause),

@@ -62,13 +62,12 @@ def _with_new(asked: Asked, pool: list[Listed], *, by_texts: bool, most: int) ->
     if new is None or profile is None or not profile.known:
         return pool
     scores = new.vectors @ profile.values
-    order = [row for row in np.argsort(-scores, kind="stable").tolist() if not asked.barred(int(new.numbers[row]))]
-    own = {*asked.later} if not asked.ask.seen else set()
-    fresh = [
-        Listed(int(new.numbers[row]), float(scores[row]), "text")
-        for row in order
-        if scores[row] > 0 and int(new.numbers[row]) not in own
-    ]
+    may = (scores > 0) & asked.listable()[new.numbers]
+    if not asked.ask.seen:
+        may &= ~np.isin(new.numbers, asked.later)
+    rows = np.flatnonzero(may)
+    order = rows[np.argsort(-scores[rows], kind="stable")][: POOL * asked.ask.n]
+    fresh = [Listed(int(new.numbers[row]), float(scores[row]), "text") for row in order]
     if by_texts:
         return sorted([*pool, *fresh], key=lambda one: -one.score)  # sorted is stable: of equal ones the known first
     texts = asked.view.texts
