@@ -57,9 +57,7 @@ async def find_users(
         asked = [ids[row] for row in listed]
         erased = await shop.engine.background.run(lambda: stored.store.erased_of(shop.tenant, asked))
     shown = [
-        {"user_id": ids[row], "products": len(model.histories.history(row))}
-        for row in listed
-        if ids[row] not in erased
+        {"user_id": ids[row], "products": len(model.histories.history(row))} for row in listed if ids[row] not in erased
     ]
     return _json({"total": len(rows), "users": shown})
 
