@@ -13,7 +13,7 @@ import tastemaker
 from tastemaker.errors import TastemakerError
 from tastemaker.serve.front import Front, Hot
 from tastemaker.serve.page.site import page_routes
-from tastemaker.serve.problems import MEDIA_TYPE, Problem, wrong_places
+from tastemaker.serve.problems import MEDIA_TYPE, Problem, failure, wrong_places
 from tastemaker.serve.routes import admin, events, finding, health, items, lists, users, watching
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def create_app(service: Service) -> FastAPI:
     async def problem(request: Request, error: Exception) -> Response:
         return _response(request, _problem_of(service, error))
 
-    for kind in (Problem, RequestValidationError, HTTPException, TastemakerError):
+    for kind in (Problem, RequestValidationError, HTTPException, TastemakerError, Exception):
         app.add_exception_handler(kind, problem)
     return app
 
@@ -66,7 +66,7 @@ def _problem_of(service: Service, error: Exception) -> Problem:
         return Problem(error.status_code, str(error.detail))
     if isinstance(error, TastemakerError):
         return service.problem_of(error)
-    raise error
+    return failure()
 
 
 def _response(request: Request, problem: Problem) -> Response:

@@ -6,6 +6,7 @@ whether the service lives needs one, as `Authorization: Bearer KEY`, `X-API-Key:
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -51,14 +52,14 @@ EVERYTHING = frozenset(SCOPES)
 
 
 class Keys(Protocol):
-    """Where keys are kept. Both are called in a thread."""
+    """Where keys are kept. `find` is called in a thread, as a store may make it wait."""
 
     def find(self, secret: str) -> Access | None:
         """Return what a key opens, None for a wrong or a revoked one; in constant time."""
         ...
 
     def any(self) -> bool:
-        """Say whether there is any key that has not been revoked."""
+        """Say whether there is, or ever was, any key: revoking the last one must not open the service."""
         ...
 
 
@@ -142,13 +143,16 @@ class Accesses:
         if kept is not None and now - kept[0] < KEPT_SECONDS:
             access = kept[1]
         else:
-            access = next((found for source in self._sources if (found := source.find(secret)) is not None), None)
+            access = await asyncio.to_thread(self._find, secret)
             if len(self._kept) >= KEPT:
                 self._kept.clear()
             self._kept[digest] = (now, access)
         if access is None:
             raise Problem(401, "the access key is wrong or revoked")
         return access
+
+    def _find(self, secret: str) -> Access | None:
+        return next((found for source in self._sources if (found := source.find(secret)) is not None), None)
 
     def forget(self) -> None:
         """Look keys up anew: one was made or revoked."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from tastemaker.errors import DataError
 from tastemaker.serve.auth import Access
 from tastemaker.serve.engine.shelf import Change
 from tastemaker.serve.engine.shoppers import LONGEST, Record
+from tastemaker.store.fields import check_id, check_number, check_text, check_time
 from tastemaker.store.records import Deleted, Item
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from tastemaker.store.store import Store
 
 PAGE = 1000
+FIELDS = frozenset(field.name for field in fields(Item)) - {"item_id", "hidden", "attributes", "updated_at"}
 
 
 class StoredShop:
@@ -70,21 +73,35 @@ def change_of(item: Item | Deleted) -> Change:
 
 
 def item_of(item_id: str, columns: Mapping[str, Any]) -> Item:
-    """Return a product that so far only the model knows as one of the store."""
-    known = {field.name for field in fields(Item)} - {"item_id", "hidden", "attributes", "updated_at"}
-    given = {name: value for name, value in columns.items() if name in known and value is not None}
+    """Return a product that so far only the model knows as one of the store, without what a store does not take."""
+    given = {name: columns[name] for name in FIELDS if columns.get(name) is not None}
+    given = {name: value for name, value in given.items() if _storable(name, value)}
     categories = given.pop("categories", ())
     given["categories"] = (categories,) if isinstance(categories, str) else tuple(str(one) for one in categories)
-    if not isinstance(given.get("created_at"), int):
-        given.pop("created_at", None)
-    if not isinstance(given.get("price"), int | float):
-        given.pop("price", None)
     rest = {
         name: value
         for name, value in columns.items()
-        if name not in known and name not in ("id", "hidden") and isinstance(value, str | int | float | bool)
+        if name not in FIELDS and name not in ("id", "hidden") and _storable(name, value)
     }
     return Item(item_id, attributes=rest, **given)
+
+
+def _storable(name: str, value: object) -> bool:
+    """Say whether a product of the store may hold a value that a model has."""
+    try:
+        if name == "group_id":
+            check_id(value, name)
+        elif name == "created_at":
+            check_time(value, name)
+        elif name == "categories":
+            return isinstance(value, str | list | tuple)
+        elif name in FIELDS - {"price"} or isinstance(value, str):
+            check_text(value, name)
+        elif not isinstance(value, bool) or name == "price":
+            return check_number(value, name) >= 0 or name != "price"
+    except DataError:
+        return False
+    return True
 
 
 class StoreKeys:
@@ -99,5 +116,5 @@ class StoreKeys:
         return None if found is None else Access(found[0], found[1].key_id, frozenset(found[1].scopes))
 
     def any(self) -> bool:
-        """Say whether any shop has a key that is not revoked."""
-        return any(key.revoked_at is None for tenant in self._store.tenants() for key in self._store.list_keys(tenant))
+        """Say whether any shop has a key, be it a revoked one."""
+        return any(self._store.list_keys(tenant) for tenant in self._store.tenants())

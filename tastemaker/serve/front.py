@@ -9,12 +9,13 @@ import asyncio
 import logging
 import os
 import time
+import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tastemaker.errors import TastemakerError
 from tastemaker.serve import limits
-from tastemaker.serve.problems import MEDIA_TYPE, Problem
+from tastemaker.serve.problems import MEDIA_TYPE, Problem, failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -164,8 +165,9 @@ class Front:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # what is said must not hold what was asked
-            log.exception("request %s: %s", caller.request_id, type(error).__name__)
-            await self._problem(Problem(500, "the service failed; its log has the request_id"), caller, sent, sending)
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("request %s: %s\n%s", caller.request_id, type(error).__name__, where)
+            await self._problem(failure(), caller, sent, sending)
         finally:
             service.limits.leave(path)
             service.metrics.count(scope, sent.status, caller.started)

@@ -91,10 +91,13 @@ class Metrics:
         for status, count in Counts(statuses).items():
             self._events.labels(status).inc(count)
 
-    def page(self, shops: dict[str, Shop]) -> bytes:
-        """Return everything in Prometheus' text format."""
+    def page(self, shops: dict[str, Shop], tenant: str) -> bytes:
+        """Return in Prometheus' text format what goes for the process, and of the shops only the tenant's own."""
         self._in_flight.set(sum(shop.engine.in_flight for shop in shops.values()))
-        for tenant, shop in shops.items():
+        for gauge in (self._breaker, self._products, self._products_shown):
+            gauge.clear()
+        shop = shops.get(tenant)
+        if shop is not None:
             breaker = shop.engine.language_model.breaker
             self._breaker.labels(tenant).set(0 if breaker is None or breaker.state == "closed" else 1)
             view = shop.engine.views.now

@@ -56,6 +56,11 @@ class Problem(Exception):
         return as_json(value)
 
 
+def failure() -> Problem:
+    """Return the answer to a fault of the service itself."""
+    return Problem(500, "the service failed; its log has the request_id")
+
+
 def wrong_places(errors: Sequence[Any]) -> list[dict[str, str]]:
     """Return pydantic's errors as places and rules, without the values, which may be personal."""
     return [

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from tastemaker.errors import DataError
+from tastemaker.errors import DataError, TastemakerError
 from tastemaker.store.errors import StoreError
 from tastemaker.store.records import AuditLine, Impression
 
@@ -172,17 +173,25 @@ class Traces:
         audit, self._audit, self._count = self._audit, [], 0
 
         def write() -> None:
-            for tenant, own in impressions.items():
-                if not self._store.submit_impressions(tenant, own):
-                    self.dropped += len(own)
             for tenant, line in audit:
-                self._store.add_audit(tenant, line)
+                self._try(partial(self._store.add_audit, tenant, line), 0)
+            for tenant, own in impressions.items():
+                self._try(partial(self._store.submit_impressions, tenant, own), len(own))
 
         try:
             await self._workers.run(write)
-        except (StoreError, DataError) as error:
+        except TastemakerError as error:
             log.warning("what lists showed could not be stored: %s", type(error).__name__)
             self.dropped += sum(len(own) for own in impressions.values())
+
+    def _try(self, store: Callable[[], bool], lists: int) -> None:
+        """Store something; what cannot be stored keeps nothing else out."""
+        try:
+            if not store():
+                self.dropped += lists
+        except (StoreError, DataError) as error:
+            log.warning("a trace could not be stored: %s", type(error).__name__)
+            self.dropped += lists
 
     def _later(self) -> None:
         if self._timer is None:

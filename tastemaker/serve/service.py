@@ -44,14 +44,15 @@ class Service:
 
     Attributes:
         shops: by tenant.
-        models: folder in which further versions of models may lie; None until there is a first one.
+        models: by tenant, the folder in which further versions of its first model may lie; no other tenant may look
+            there, as a model holds the histories it was fitted with.
         stopping: whether it is about to end: it is not ready any more, and goes on answering.
     """
 
     def __init__(self, settings: Settings, *, store: Store | None = None, keys: Sequence[Keys] = ()) -> None:
         self.settings, self.store = settings, store
         self.shops: dict[str, Shop] = {}
-        self.models: Path | None = None
+        self.models: dict[str, Path] = {}
         self.stopping = False
         sources = [*keys, *([] if store is None else [StoreKeys(store)])]
         self.access = Accesses(sources, tenant=TENANT)
@@ -72,7 +73,7 @@ class Service:
         folder = Path(folder)
         live = Live.load(folder, version_of(folder))
         self._first[tenant] = (live, folder)
-        self.models = self.models or folder.resolve().parent
+        self.models.setdefault(tenant, folder.resolve().parent)
         return live
 
     async def start(self) -> None:

@@ -51,6 +51,7 @@ class Shop:
         self.rules_version = 0
         self._revision = 0
         self._sequence = 0
+        self._erasures = (0, 0)
         self._following = asyncio.Lock()
 
     async def begin(self) -> None:
@@ -98,7 +99,11 @@ class Shop:
             await self.engine.activate(live)
 
     async def _others_events(self, stored: StoredShop) -> None:
-        """Forget shoppers whose events came in past this process."""
+        """Forget shoppers whose events came in past this process, or of whom one was erased past it."""
+        erasures = await self.engine.background.run(lambda: stored.store.erasures(self.tenant))
+        if erasures != self._erasures:  # hashes alone are kept, so nobody knows who it was
+            self._erasures = erasures
+            self.engine.shoppers.forget_all()
         while True:
             rows = await self.engine.background.run(lambda: stored.store.events_after(self.tenant, self._sequence))
             if not rows:

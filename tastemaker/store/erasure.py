@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from tastemaker.store import schema, sql
 from tastemaker.store.events import COLUMNS
@@ -18,7 +18,7 @@ from tastemaker.store.tombstones import erased_among, tombstone
 from tastemaker.store.traces import ANONYMOUS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from sqlalchemy import Connection
 
@@ -87,6 +87,19 @@ class Erasure(Part):
         check_id(user_id, "user_id")
         with self._read() as connection:
             return bool(erased_among(connection, tenant, [user_id]))
+
+    def erased_of(self, tenant: str, user_ids: Collection[str]) -> set[str]:
+        """Return those of some shoppers that were erased, and not readmitted."""
+        with self._read() as connection:
+            return erased_among(connection, tenant, user_ids)
+
+    def erasures(self, tenant: str) -> tuple[int, int]:
+        """Return how many shoppers are erased, and when the last one was (0 for none): another pair is news."""
+        table = schema.tombstones.c
+        counted = select(func.count(), func.coalesce(func.max(table.erased_at), 0)).where(table.tenant == tenant)
+        with self._read() as connection:
+            count, last = connection.execute(counted).one()
+        return int(count), int(last)
 
     def readmit_user(self, tenant: str, user_id: str) -> bool:
         """Take events of a shopper again that was erased, as if new; return whether there was a tombstone."""

@@ -141,7 +141,7 @@ class Writer:
             self._commit(group)
             weight = sum(waiting.weight for waiting in group)
             self._rate += 0.1 * (weight / max(time.monotonic() - started, 1e-6) - self._rate)
-        with suppress(StoreError):  # the next commit says what is wrong to somebody who waits
+        with suppress(StoreError, OSError):  # the next commit says what is wrong to somebody who waits
             self._database.tidy(weight)
 
     def _next(self) -> list[_Waiting]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import threading
 from urllib.parse import quote
 
 import pytest
 from fastapi.routing import APIRoute
 
 from tastemaker.errors import ConfigError
+from tastemaker.serve import limits
 from tastemaker.serve.auth import Accesses, FileKeys, check_bind
 from tastemaker.serve.front import OPEN, STATIC
+from tastemaker.serve.problems import Problem
 from tastemaker.serve.routes.base import Needs
 from tastemaker.serve.settings import read_settings
 
@@ -232,3 +236,68 @@ def test_docs_and_metrics_are_there(serve, folder):
     text = client.get("/metrics").text
     assert 'tastemaker_requests_total{route="/v1/recommend",status="200"} 1.0' in text
     assert "u001" not in text
+
+
+def test_gauges_of_another_shop_are_not_shown(guarded):
+    client, secrets = guarded
+    client.get("/v1/models", headers=bearer(secrets["other"]))
+    for _ in range(2):
+        mine, theirs = (client.get("/metrics", headers=bearer(secrets[name])).text for name in ("read", "other"))
+        assert 'tastemaker_products{tenant="default"}' in mine
+        assert 'tenant="other"' not in mine
+        assert 'tastemaker_products{tenant="other"}' in theirs
+        assert 'tenant="default"' not in theirs
+
+
+def test_a_saved_model_is_known_to_its_own_shop_only(guarded, folder):
+    client, secrets = guarded
+    mine, theirs = bearer(secrets["admin"]), bearer(secrets["other"])
+    assert folder.name in client.get("/v1/models", headers=mine).json()["folders"]
+    assert client.get("/v1/models", headers=theirs).json()["folders"] == []
+    assert client.post("/v1/models", json={"folder": folder.name}, headers=theirs).status_code == 404
+    assert client.post("/v1/models", json={"folder": folder.name}, headers=mine).status_code == 200
+
+
+def test_revoking_the_last_key_opens_nothing(serve, folder, store):
+    key = store.create_key("default", "only", ["admin"])[1]
+    store.revoke_key("default", key.key_id)
+    assert serve(folder, store=store).post("/v1/recommend", json={}).status_code == 401
+
+
+def test_a_text_without_end_is_read_once():
+    endless = b'"' + b'\\"' * 1000 + b"[{"
+    assert [token[0] for token in limits._TOKENS.finditer(b"[" + endless)] == [b"[", endless]
+    assert [token[0] for token in limits._TOKENS.finditer(rb'{"a\"[":["\\"]}')] == [
+        *(b"{", rb'"a\"["', b"[", rb'"\\"', b"]", b"}")
+    ]
+
+
+def test_a_fault_of_the_service_is_a_problem_and_repeats_nothing(serve, folder, monkeypatch, caplog):
+    client = serve(folder)
+
+    async def fail(tenant, job_id):
+        raise RuntimeError(f"secret {job_id}")
+
+    monkeypatch.setattr(client.service.jobs, "get", fail)
+    answer = client.get("/v1/jobs/somebody")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert answer.json()["request_id"] in caplog.text
+    assert "RuntimeError" in caplog.text
+    assert "somebody" not in answer.text + caplog.text
+
+
+def test_keys_are_looked_up_beside_the_requests():
+    threads = []
+
+    class Slow:
+        def find(self, secret):
+            threads.append(threading.get_ident())
+
+        def any(self):
+            return True
+
+    with pytest.raises(Problem, match="wrong or revoked"):
+        asyncio.run(Accesses([Slow()], tenant="default").of({b"x-api-key": b"a"}))
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()

@@ -232,3 +232,12 @@ def test_nobody_waits_for_a_writer_that_a_bug_ended(sqlite_path, monkeypatch):
     with pytest.raises(StoreError, match="closed"):
         store.append_events("t", [event(1)])
     store.close()
+
+
+def test_a_disk_that_cannot_be_looked_at_ends_no_writer(store, monkeypatch):
+    def fail(rows):
+        raise FileNotFoundError("the WAL is not there")
+
+    monkeypatch.setattr(store._database, "tidy", fail)
+    assert store.append_events("a", [event(1)]) == ["accepted"]
+    assert store.append_events("a", [event(2)]) == ["accepted"]

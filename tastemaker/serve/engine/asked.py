@@ -76,6 +76,15 @@ class Asked:
             return True
         return self.allowed is not None and not self.allowed[number]
 
+    def listable(self) -> Bool:
+        """Say which products may stand in this answer, [all of the shelf]; of the caller's candidates, only those."""
+        shelf = self.view.shelf
+        mask = np.ones(len(shelf), dtype=bool) if self.allowed is None else self.allowed.copy()
+        mask[[number for number in (*self.unlisted, *shelf.off) if number >= 0]] = False
+        if self.ask.offered is not None:
+            mask[np.setdiff1d(np.arange(len(mask)), shelf.numbers(self.ask.offered)[0])] = False
+        return mask
+
     def restrict(self, allowed: Bool) -> None:
         """Let only these products be listed, [all of the shelf], of those that could be before."""
         self.allowed = allowed if self.allowed is None else self.allowed & allowed

@@ -60,7 +60,7 @@ class Engine:
         self.in_flight = 0
         self.background = Workers(2, waiting=1024, name="background")
         self.views = Views(settings)
-        self.shoppers = Shoppers(past, self.background, most=settings.shoppers)
+        self.shoppers = Shoppers(past, Workers(2, waiting=1024, name="history"), most=settings.shoppers)
         self.language_model = Gate(
             "language model",
             Breaker(failures=settings.breaker_failures, pause=settings.breaker_pause),
@@ -215,8 +215,9 @@ class Engine:
                 asked.answer.degraded.append(outcome.fault)
             return outcome.value or _nothing()
         found = await self._in_batch(asked, live.retriever, question, quick=live.quick)
-        if asked.shopper is not None and found.vector is not None:
-            asked.shopper.vector = found.vector
+        shopper = asked.shopper
+        if shopper is not None and shopper.history is asked.history and shopper.seen_by is asked.view.shelf:
+            shopper.vector = found.vector  # nothing happened meanwhile, and the model is the same
         return found
 
     async def _in_batch(self, asked: Asked, retriever: Retriever, question: Question, *, quick: bool) -> Found:

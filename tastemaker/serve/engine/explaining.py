@@ -15,8 +15,8 @@ CITED = 20
 """Newest products of the history that the reason for a new product may cite."""
 
 
-def reasons(asked: Asked) -> list[dict[str, Any]]:
-    """Return the reason for each product of the answer's list, in its order."""
+def reasons(asked: Asked) -> list[dict[str, Any] | None]:
+    """Return the reason for each product of the answer's list, in its order; None where nothing is known of it."""
     view = asked.view
     size = view.live.size
     found: dict[int, Reason] = {}
@@ -28,7 +28,9 @@ def reasons(asked: Asked) -> list[dict[str, Any]]:
     new = [one for one in asked.answer.items if one.number >= size]
     if new:
         found |= _of_new(asked, new)
-    return [found[one.number].to_dict() | {"grounded": True} for one in asked.answer.items]
+    return [
+        found[one.number].to_dict() | {"grounded": True} if one.number in found else None for one in asked.answer.items
+    ]
 
 
 def _of_new(asked: Asked, listed: list[Listed]) -> dict[int, Reason]:

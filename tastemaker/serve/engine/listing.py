@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -61,13 +62,12 @@ def _with_new(asked: Asked, pool: list[Listed], *, by_texts: bool, most: int) ->
     if new is None or profile is None or not profile.known:
         return pool
     scores = new.vectors @ profile.values
-    order = [row for row in np.argsort(-scores, kind="stable").tolist() if not asked.barred(int(new.numbers[row]))]
-    own = {*asked.later} if not asked.ask.seen else set()
-    fresh = [
-        Listed(int(new.numbers[row]), float(scores[row]), "text")
-        for row in order
-        if scores[row] > 0 and int(new.numbers[row]) not in own
-    ]
+    may = (scores > 0) & asked.listable()[new.numbers]
+    if not asked.ask.seen:
+        may &= ~np.isin(new.numbers, asked.later)
+    rows = np.flatnonzero(may)
+    order = rows[np.argsort(-scores[rows], kind="stable")][: POOL * asked.ask.n]
+    fresh = [Listed(int(new.numbers[row]), float(scores[row]), "text") for row in order]
     if by_texts:
         return sorted([*pool, *fresh], key=lambda one: -one.score)  # sorted is stable: of equal ones the known first
     texts = asked.view.texts
@@ -116,7 +116,8 @@ def _varied(asked: Asked, pool: list[Listed]) -> list[Listed]:
 def _ruled(asked: Asked, pool: list[Listed]) -> list[Listed]:
     assert asked.plan is not None  # see `put_together`
     items, scores = _arrays(pool)
-    arranged = business.arranged_by(asked.plan, items, scores, asked.ask.n, _vectors(asked))
+    plan = dataclasses.replace(asked.plan, allowed=asked.listable())
+    arranged = business.arranged_by(plan, items, scores, asked.ask.n, _vectors(asked))
     asked.answer.arranged = business.audit_lines(arranged.notes, asked.view.shelf)
     by_number = {one.number: one for one in pool}
     lowest = pool[-1].score if pool else 0.0
@@ -125,7 +126,7 @@ def _ruled(asked: Asked, pool: list[Listed]) -> list[Listed]:
         known = by_number.get(number)
         if placed == "ranked" and known is not None:
             found.append(known)
-        elif number not in asked.unlisted:
+        else:
             found.append(Listed(number, known.score if known is not None else lowest, f"rule:{placed}"))
     return found
 

@@ -168,6 +168,11 @@ class Shoppers:
             self._outdated.add(user_id)
         self._known.pop(user_id, None)
 
+    def forget_all(self) -> None:
+        """Drop all shoppers, who are read anew when asked for again."""
+        self._outdated.update(self._reading)
+        self._known.clear()
+
     async def _read(self, user_id: str) -> Shopper:
         past = self._past
         try:

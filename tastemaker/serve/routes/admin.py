@@ -45,7 +45,7 @@ async def models(request: Request) -> Response:
                 "breaker": None if breaker is None else breaker.state,
                 "calls": dict(shop.engine.language_model.counts),
             },
-            "folders": [] if service.models is None else _folders(service.models),
+            "folders": _folders(service.models.get(shop.tenant)),
         }
     )
 
@@ -55,9 +55,10 @@ async def add_model(body: ModelBody, request: Request) -> Response:
     """Make a saved model known that lies in the folder of the first one; it does not answer until it is activated."""
     service, shop = service_of(request), _shop(request)
     stored = shop.needs_store()
-    if service.models is None or body.folder not in _folders(service.models):
+    place = service.models.get(shop.tenant)
+    if place is None or body.folder not in _folders(place):
         raise Problem(404, "there is no saved model of this name beside the first one")
-    folder = service.models / body.folder
+    folder = place / body.folder
     version = await shop.engine.background.run(lambda: version_of(folder))
     model = ModelVersion(version, str(folder))
     await shop.engine.background.run(lambda: stored.store.put_model(shop.tenant, model))
@@ -166,6 +167,8 @@ def _folders(models: Any) -> list[str]:  # noqa: ANN401  # a path
     """Return the names of the saved models in a folder."""
     from tastemaker import artifact
 
+    if models is None:
+        return []
     return sorted(path.name for path in models.iterdir() if (path / artifact.MANIFEST).is_file())
 
 

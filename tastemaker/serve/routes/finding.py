@@ -45,13 +45,19 @@ async def find_users(
 ) -> Response:
     """List shoppers whom the active model knows, in the order in which it counts them, with the size of their history.
 
-    Needs the scope "admin", as nobody else should learn who buys here.
+    Needs the scope "admin", as nobody else should learn who buys here. Erased shoppers are counted, but not named.
     """
-    model = service_of(request).shop(caller_of(request).tenant).engine.views.current().live.model
+    shop = service_of(request).shop(caller_of(request).tenant)
+    model = shop.engine.views.current().live.model
     ids = model.users.frame["id"]
     rows = ids.str.starts_with(prefix).arg_true().to_list() if prefix else range(len(ids))
+    listed = list(rows[offset : offset + n])
+    stored, erased = shop.stored, set[str]()
+    if stored is not None:
+        asked = [ids[row] for row in listed]
+        erased = await shop.engine.background.run(lambda: stored.store.erased_of(shop.tenant, asked))
     shown = [
-        {"user_id": ids[row], "products": len(model.histories.history(row))} for row in list(rows[offset : offset + n])
+        {"user_id": ids[row], "products": len(model.histories.history(row))} for row in listed if ids[row] not in erased
     ]
     return _json({"total": len(rows), "users": shown})
 

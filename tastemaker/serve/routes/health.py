@@ -32,9 +32,10 @@ async def ready(request: Request) -> dict[str, str]:
     "/metrics", summary="Counts and times for Prometheus", dependencies=[needs("read")], response_class=Response
 )
 async def metrics(request: Request) -> Response:
-    """Return them in Prometheus' text format."""
+    """Return them in Prometheus' text format; of shops, those of the key's own."""
     service = service_of(request)
-    return Response(service.metrics.page(service.shops), media_type=CONTENT_TYPE_LATEST)
+    page = service.metrics.page(service.shops, caller_of(request).tenant)
+    return Response(page, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/version", summary="Versions", dependencies=[needs("read")], responses=PROBLEMS)

@@ -86,8 +86,10 @@ async def erase(user_id: UserId, request: Request) -> Response:
     What a model learnt from the shopper's purchases stays in its numbers until it is fitted again.
     """
     shop, stored = _of(request)
-    receipt = await shop.engine.background.run(lambda: stored.store.erase_user(shop.tenant, user_id))
-    shop.engine.shoppers.forget(user_id)
+    try:
+        receipt = await shop.engine.background.run(lambda: stored.store.erase_user(shop.tenant, user_id))
+    finally:  # rows may be gone though pages on disk could not be overwritten yet
+        shop.engine.shoppers.forget(user_id)
     return Response(as_json(dataclasses.asdict(receipt)), media_type="application/json")
 
 
