@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCOPES = ("read", "write", "admin")
+COMMENT = re.compile(r"(?:^|\s)#")
+"""Where a comment of a key file begins; a # inside a secret belongs to it."""
 KEPT_SECONDS = 2.0
 """How long a key that was found is trusted before it is looked up again."""
 KEPT = 4096
@@ -79,7 +82,7 @@ class FileKeys:
             raise ConfigError(f"{file}: others may read it; chmod 600 {file}")
         self._known: list[tuple[bytes, Access]] = []
         for number, line in enumerate(text.splitlines(), 1):
-            words = line.split("#")[0].split()
+            words = COMMENT.split(line, maxsplit=1)[0].split()
             if not words:
                 continue
             scopes = frozenset(words[1].split(",")) if len(words) > 1 else EVERYTHING

@@ -65,7 +65,7 @@ class Events:
             stored = self._store.submit_events(self._tenant, together)
         except DataError as error:
             self._apart(waiting, error)
-        except StoreError as error:
+        except Exception as error:  # whatever it is, nobody may wait for ever
             self._fail(waiting, error)
         else:
             stored.add_done_callback(lambda done: _soon(loop, lambda: self._done(waiting, together, done)))

@@ -163,12 +163,18 @@ class Shop:
         """
         stored = self.needs_store()
         run = self.engine.background.run
+        answering = await run(lambda: stored.store.active_model(self.tenant))
         version = await run(lambda: stored.store.rollback_model(self.tenant))
         live = self.engine.views.before
-        if live is None or live.version != version:
-            folders = {one.version: one.folder for one in await run(lambda: stored.store.list_models(self.tenant))}
-            live = await run(lambda: Live.load(Path(folders[version]), version))
-        await self.engine.activate(live)
+        try:
+            if live is None or live.version != version:
+                folders = {one.version: one.folder for one in await run(lambda: stored.store.list_models(self.tenant))}
+                live = await run(lambda: Live.load(Path(folders[version]), version))
+            await self.engine.activate(live)
+        except BaseException:  # the store says what answers, so what answers is noted again
+            if answering is not None:
+                await run(lambda: stored.store.activate_model(self.tenant, answering.version))
+            raise
         return version
 
     async def begin_with(self, live: Live, folder: Path) -> None:

@@ -202,6 +202,10 @@ def test_an_open_address_needs_keys(tmp_path):
     access = keys.find("secret-of-sixteen-and-more")
     assert (access.tenant, access.opens("write"), access.opens("admin")) == ("shop", True, False)
     assert keys.find("secret-of-sixteen-and-mor") is None
+    file.write_text("secret#of-sixteen-and-more read  # a tablet\n")
+    keys = FileKeys(file, tenant="default")
+    assert keys.find("secret#of-sixteen-and-more").scopes == {"read"}
+    assert keys.find("secret") is None
     file.write_text("short\n")
     with pytest.raises(ConfigError, match="16 characters"):
         FileKeys(file, tenant="default")

@@ -16,7 +16,7 @@ from tastemaker.serve.engine.retrieval import Question
 from tastemaker.serve.engine.texts import Texts
 from tastemaker.serve.recording import Traces
 from tastemaker.store.errors import StoreBusy
-from tastemaker.store.records import AuditLine, Impression
+from tastemaker.store.records import AuditLine, Impression, ModelVersion
 
 
 def listed(client, path="/v1/recommend", **body):
@@ -159,3 +159,27 @@ def test_long_work_beside_requests_keeps_no_history_away(serve, folder, store):
         await asyncio.gather(*waiting)
 
     client.portal.call(settle)
+
+
+def test_a_roll_back_to_a_model_that_cannot_be_loaded_changes_nothing(serve, folder, store, tmp_path):
+    client = serve(folder, store=store)
+    answering = store.active_model("default").version
+    gone = ModelVersion("gone", str(tmp_path / "gone"))
+    store.put_model("default", gone)
+    store.activate_model("default", "gone")
+    store.activate_model("default", answering)
+    assert client.post("/v1/models:rollback").json()["state"] == "failed"
+    assert store.active_model("default").version == answering
+    assert client.post("/v1/recommend", json={"n": 3}).json()["model_version"] == answering
+
+
+def test_events_that_fail_in_an_unforeseen_way_leave_nobody_waiting(serve, folder, store, monkeypatch):
+    client = serve(folder, store=store)
+
+    def fail(tenant, events):
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(store, "submit_events", fail)
+    answer = client.post("/v1/events", json={"events": [{"user_id": "u", "item_id": "i", "event_type": "view"}]})
+    assert answer.status_code == 500
+    assert "unforeseen" not in answer.text
