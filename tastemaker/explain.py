@@ -259,6 +259,8 @@ class Explainer:
                 return "unknown product"
         if not _numbers(lowered) <= _numbers(facts):
             return "unknown number"
+        if self._names[item] not in {one.name for one in evidence} and _says_bought(lowered, self._names[item]):
+            return "says that the product itself was bought"
         cited = [one.value if one.kind == "attribute" else clean(one.name, max_length=NAME_LENGTH) for one in evidence]
         if not any(text.replace('"', "'").lower() in lowered for text in cited):
             return "cites no evidence"
@@ -322,6 +324,13 @@ def _attributes(items: Entities) -> dict[str, list[str | None]]:
             }
             found[column] = [None if value in common else value for value in values.to_list()]
     return found
+
+
+def _says_bought(sentence: str, name: str) -> bool:
+    """Say whether a sentence in small letters claims that its reader bought the named product."""
+    product = re.escape(clean(name, max_length=NAME_LENGTH).replace('"', "'").lower())
+    claim = r"\byou(?:'ve| have| had)?\s+(?:\w+\s+)?(?:bought|purchased)\s+(?:(?:the|a|an|this|that|product|item)\s+)*"
+    return re.search(f'{claim}["\u201c]?{product}', sentence) is not None
 
 
 def _words(text: str) -> list[str]:

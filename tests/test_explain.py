@@ -123,6 +123,8 @@ def test_a_grounded_sentence_is_kept(shop):
         ('A thick, serious and sincere product like "Glass pot".', "unknown claim"),
         ('This is not like "Glass pot".', "unknown claim"),
         ('Shoppers who bought "Glass pot" bought 10 of this.', "unknown number"),
+        ('Since you bought "Blue cup", which goes with "Glass pot".', "says that the product itself was bought"),
+        ('You have also bought the Blue cup, like "Glass pot".', "says that the product itself was bought"),
         ("", "empty"),
     ],
 )
@@ -132,6 +134,12 @@ def test_an_invention_is_dropped_and_counted(shop, sentence, fault):
     reason = found.reason(numbers(shop, "tea", "pot"), numbers(shop, "cup")[0])
     assert reason.phrased_by == "template"
     assert found.counts == {f"dropped: {fault}": 1}
+
+
+def test_shoppers_may_be_said_to_have_bought_the_product(shop):
+    sentence = 'Shoppers who bought your "Glass pot" also bought "Blue cup".'
+    found = explainer(shop, lm=ScriptedLM([sentence]))
+    assert found.reason(numbers(shop, "tea", "pot"), numbers(shop, "cup")[0]).text == sentence
 
 
 def test_a_silent_model_is_counted(shop):

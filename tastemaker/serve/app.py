@@ -41,7 +41,14 @@ def create_app(service: Service) -> FastAPI:
         finally:
             await service.stop()
 
-    app = FastAPI(title="tastemaker", version=tastemaker.__version__, description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="tastemaker",
+        version=tastemaker.__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.service = service
     for part in (finding, watching, lists, events, users, items, admin, health):
         app.include_router(part.router)

@@ -43,12 +43,23 @@ def _writable(value: str) -> str:
 
 
 Attributes = Annotated[dict[str, JsonValue], AfterValidator(_sound)]
+SECONDS_BELOW = 10**11
+"""Times of events before 1973 in milliseconds are those of today in seconds."""
 Time = Annotated[int, Field(ge=0, le=LATEST, description="milliseconds since 1970 (UTC)")]
 
 
 Short = Annotated[str, Field(max_length=1000), AfterValidator(_writable)]
 Long = Annotated[str, Field(max_length=20_000), AfterValidator(_writable)]
 Link = Annotated[str, Field(max_length=2000), AfterValidator(_writable)]
+
+
+def _milliseconds(value: int) -> int:
+    if value < SECONDS_BELOW:
+        raise ValueError("looks like seconds; write milliseconds since 1970 (UTC)")
+    return value
+
+
+EventTime = Annotated[Time, AfterValidator(_milliseconds)]
 
 
 class EventBody(Body):
@@ -70,7 +81,7 @@ class EventBody(Body):
     user_id: Id
     item_id: Id
     event_type: Id
-    timestamp: Time | None = None
+    timestamp: EventTime | None = None
     value: Annotated[float, Field(ge=-1e15, le=1e15)] | None = None
     session_id: Id | None = None
     request_id: Id | None = None

@@ -49,6 +49,8 @@ def test_events_know_what_became_of_each(serve, folder, store):
     assert [one["status"] for one in answer["results"]] == ["accepted", "invalid", "accepted"]
     assert answer["accepted"] == 2
     assert "item_id" in answer["results"][1]["error"]
+    _, answer = send(client, event("u", "i002", event_id="s", timestamp=1_795_710_613))
+    assert "looks like seconds" in str(answer)
     assert send(client, {"user_id": "u"})[0] == 422
     assert send(client)[0] == 422
     assert send(client, *[event("u", "i001")] * 1001)[0] == 422
