@@ -76,6 +76,7 @@ class RecommendBody(Asker):
         diversity: 0 for the best list, up to 1 for a varied one.
         seen: whether products of the history may be listed.
         preview: whether no shopper will see the list: it takes part in no experiment, and is not noted as shown.
+        place: where in the shop the list stands, such as "home"; `when.strategies` of business rules names it.
     """
 
     model_config = ConfigDict(
@@ -91,6 +92,7 @@ class RecommendBody(Asker):
     diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
     seen: bool = False
     preview: bool = False
+    place: Id | None = None
 
 
 class ItemBody(Body):

@@ -172,6 +172,16 @@ def test_business_rules_hold_and_leave_lines(serve, folder, store):
     assert listed(client, user_id="u001") == first
 
 
+def test_a_rule_for_one_place_holds_there_alone(serve, folder, store):
+    client = serve(folder, store=store)
+    [first, *_] = listed(client, user_id="u001")
+    rule = {"name": "home", "when": {"strategies": ["home"]}, "hide": {"items": [first]}}
+    client.put("/v1/rules", json={"rules": {"rule": [rule]}})
+    assert first not in listed(client, user_id="u001", place="home")
+    assert first in listed(client, user_id="u001", place="basket")
+    assert first in listed(client, user_id="u001")
+
+
 def test_an_experiment_sets_the_strategy_of_its_variant(serve, folder, store):
     client = serve(folder, store=store)
     variants = [{"name": "a"}, {"name": "b", "settings": {"strategy": "popular"}}]

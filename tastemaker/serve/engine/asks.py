@@ -37,6 +37,7 @@ class Ask:
         diversity: 0 for the best list, up to 1 for a varied one.
         seen: whether products of the history may be listed.
         preview: whether no shopper will see the list, so that no experiment decides about it.
+        place: name of the place in the shop that asks, which rules may be for.
         as_given: keep the offered products, also those that are hidden or barred by rules.
     """
 
@@ -55,6 +56,7 @@ class Ask:
     diversity: float = 0.0
     seen: bool = False
     preview: bool = False
+    place: str | None = None
     as_given: bool = False
 
 

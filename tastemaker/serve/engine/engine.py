@@ -124,8 +124,9 @@ class Engine:
             answer.missing += missing
             asked.unlisted |= frozenset(numbers.tolist())
         if view.rules is not None:
+            place = ask.place or ask.strategy
             asked.plan = business.plan_for(
-                view.rules, shopper, shelf, strategy=ask.strategy, looked_at=looked_at.tolist(), variants=variants
+                view.rules, shopper, shelf, strategy=place, looked_at=looked_at.tolist(), variants=variants
             )
             asked.restrict(asked.plan.allowed)
         if ask.wish or (ask.filters is not None and not ask.filters.empty):

@@ -94,7 +94,7 @@ async def _recommend(service: Service, caller: Caller, body: RecommendBody) -> A
     ask.user_id, ask.session, ask.context = body.user_id, body.session_items, body.context_item_id
     ask.wish, ask.filters, ask.exclude = body.wish, body.filters, body.exclude
     ask.explain, ask.diversity, ask.seen = body.explain, body.diversity, body.seen
-    ask.preview = body.preview
+    ask.preview, ask.place = body.preview, body.place
     return await service.answer(caller.tenant, ask, shown=not body.preview)
 
 
