@@ -56,6 +56,9 @@ def test_models_are_exchanged_without_a_failed_or_mixed_answer(tmp_path):
                     job = requests.post(f"{url}/v1/models/{version}:activate", timeout=30).json()
                     assert job["state"] == "done", job
                     assert models(url)["active"]["version"] == version
+                    asked, end = len(answers), time.monotonic() + 20
+                    while len(answers) < asked + 8 and time.monotonic() < end:  # each model gets to answer
+                        time.sleep(0.01)
                 back = requests.post(f"{url}/v1/models:rollback", timeout=30).json()
                 assert back["result"] == {"version": versions["two"]}
                 ended.set()
