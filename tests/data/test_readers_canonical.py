@@ -399,3 +399,12 @@ def test_ids_are_told_by_alias_and_only_in_their_own_table(tmp_path):
 def test_what_is_neither_file_nor_folder_is_refused():
     with pytest.raises(DataError, match="neither a file nor a folder"):
         read("/dev/null")
+
+
+@pytest.mark.parametrize("name", ["date", "Created at", "order_date", "datetime", "time", "ordered_at"])
+def test_times_go_by_the_names_that_shops_give_them(tmp_path, name):
+    file = tmp_path / "orders.csv"
+    file.write_text(f"user_id,item_id,{name}\nu,late,2026-01-02\nu,early,2026-01-01\n")
+    data, report = read(file)
+    assert data.items.ids(data.queries().items) == ["early", "late"]
+    assert any(f"column '{name}' taken as timestamp" in note for note in report.notes)

@@ -46,7 +46,7 @@ ALIASES = {
     "user_id": ("customer_id", "visitor_id"),
     "item_id": ("product_id", "article_id", "sku"),
     "value": ("rating", "event_value"),
-    "timestamp": ("event_time",),
+    "timestamp": ("event_time", "order_date", "ordered_at", "datetime", "created_at", "created at", "date", "time"),
     "event_type": ("event",),
     "title": ("name", "product_name"),
     "brand": ("vendor",),
