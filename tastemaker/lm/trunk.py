@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tastemaker.errors import ConfigError
 from tastemaker.lm.base import LanguageModel
+from tastemaker.lm.layers import layers_of
 from tastemaker.lm.local import LocalLM
 
 if TYPE_CHECKING:
@@ -76,9 +77,7 @@ def trunk_of(
     """
     whole: Any = lm.network
     decoder, table = whole.get_decoder(), whole.get_input_embeddings()
-    own = getattr(decoder, "layers", None)
-    if not isinstance(own, nn.ModuleList):
-        raise ConfigError(f"{lm.name}: a {type(whole).__name__} keeps its layers where they cannot be copied")
+    own = layers_of(whole, name=lm.name)
     count = len(own) if layers is None else layers
     if count > len(own):
         raise ConfigError(f"lm_layers = {count}: {lm.name} has {len(own)} layers")
