@@ -57,7 +57,7 @@ class RPGConfig(CodeModelConfig):
         scheme: of the identifiers; codes that do not depend on each other are what this model is made for.
         levels: codes of an identifier.
         collisions: items with equal codes have equal scores ("allow"), or are told apart.
-        temperature: of each code's softmax.
+        temperature: of each code's softmax (the paper: 0.03).
         item_loss: weight of the cross-entropy of items, between 0 (the paper) and 1 (items only).
         negatives: items drawn for a step, and shared by all its places, for the cross-entropy of items.
         own: an item is read with a vector of its own too.
@@ -67,7 +67,7 @@ class RPGConfig(CodeModelConfig):
     scheme: Scheme = "product"
     levels: int = Field(default=16, ge=1)
     collisions: Policy = "allow"
-    temperature: float = Field(default=0.07, gt=0)
+    temperature: float = Field(default=0.03, gt=0)
     item_loss: float = Field(default=0.8, ge=0, le=1)
     negatives: int = Field(default=1024, ge=1)
     own: bool = False
