@@ -67,6 +67,7 @@ OTHER = {
     "batch_size": 3,
     "device": "cuda:1",
     "dtype": "bfloat16",
+    "layers": 1,
     "read": "batch",
 }
 
@@ -78,7 +79,7 @@ def test_settings_that_change_answers_change_the_fingerprint(folder, lm, tmp_pat
     settings = {"model": str(folder), key: str(moved) if key == "model" else OTHER[key]}
     config = LocalSettings(**settings)
     same = _fingerprint(config, Path(config.model), None) == lm.fingerprint
-    assert same != (key in {"device", "dtype"})
+    assert same != (key in {"device", "dtype", "layers"})
 
 
 def test_another_rendering_of_prompts_has_another_fingerprint(folder, lm, monkeypatch):
