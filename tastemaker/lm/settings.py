@@ -35,8 +35,8 @@ class LocalSettings(Config):
         device: "cpu", "cuda", "cuda:1" ...
         dtype: of the computation. On a CPU without bfloat16 units, float32 is several times as fast; and
             likelihoods of a shared cache equal those of a full pass to 1e-4 in float32 only.
-        layers: first layers of the model that are kept; None keeps all. A shortened model answers nothing sensible until
-            it is tuned, which it is in a fraction of the time: for trials, and for tuning without a graphics card.
+        layers: first layers of the model that are kept; None keeps all. A shortened model answers nothing sensible
+            until it is tuned, in a fraction of the time: for trials, and for tuning without a graphics card.
         read: how prompts are read whose next token is wanted: "prefix" one after the other, what they begin with in
             common once; "batch" many of similar length at once; "auto" the first on a CPU, the second elsewhere. Both
             give the same to float error.
