@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.safetensors"
+IGNORED = frozenset({".DS_Store", "Thumbs.db"})
+"""What systems put into folders that people look at."""
 
 
 def write(
@@ -62,13 +64,25 @@ def write(
 
 
 def check_place(folder: Path) -> None:
-    """Refuse to replace what is not an artifact; long work asks before it begins.
+    """Refuse to replace what is not an artifact, whole or in part; long work asks before it begins.
 
     Raises:
-        ArtifactError: something else stands at `folder`.
+        ArtifactError: something else stands at `folder`, or lies in it beside an artifact.
     """
-    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ArtifactError(f"{folder}: exists and is not a saved model; choose another folder")
+    if not folder.exists():
+        return
+    inside = {path.name for path in folder.iterdir()} - IGNORED if folder.is_dir() else {folder.name}
+    try:
+        own = {*read_manifest(folder)["files"]}
+    except ArtifactError as error:  # none, a damaged one, or one of another format
+        own = {name for name in inside if name == ARRAYS or name.endswith(".parquet")}
+        if inside and (ARRAYS not in own or MANIFEST not in inside):
+            raise ArtifactError(f"{folder}: exists and is not a saved model; choose another folder") from error
+    if strange := sorted(inside - own - {MANIFEST}):
+        raise ArtifactError(
+            f"{folder}: {strange[0]} is no part of the saved model there and would be lost; move it away, or choose "
+            "another folder"
+        )
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, pl.DataFrame]]:
@@ -81,18 +95,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[st
         ArtifactError: not an artifact, another format, a file missing or altered.
     """
     folder = Path(folder)
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-    except OSError as error:
-        raise ArtifactError(f"{folder}: not a saved model (no {MANIFEST}); make one with 'tastemaker fit'") from error
-    except ValueError as error:
-        raise ArtifactError(f"{folder / MANIFEST}: not valid JSON; fit the model again") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else None
-        raise ArtifactError(f"{folder}: format {found!r}, this version reads {FORMAT}; fit the model again")
-    files = manifest.get("files")
-    if not isinstance(files, dict) or ARRAYS not in files:
-        raise ArtifactError(f"{folder / MANIFEST}: lists no files; fit the model again")
+    manifest = read_manifest(folder)
+    files = manifest["files"]
     for name, expected in files.items():
         if Path(name).name != name:
             raise ArtifactError(f"{folder / MANIFEST}: file name {name!r} leaves the folder")
@@ -111,6 +115,39 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[st
     if digest != _digest({key: value for key, value in manifest.items() if key not in ("format", "files")}):
         raise ArtifactError(f"{folder / MANIFEST}: was edited after it was written; fit the model again")
     return manifest, arrays, frames
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read what an artifact says of itself; its files are not looked at.
+
+    Raises:
+        ArtifactError: not an artifact, or another format.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    except OSError as error:
+        raise ArtifactError(f"{folder}: not a saved model (no {MANIFEST}); make one with 'tastemaker fit'") from error
+    except ValueError as error:
+        raise ArtifactError(f"{folder / MANIFEST}: not valid JSON; fit the model again") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        raise ArtifactError(f"{folder}: format {found!r}, this version reads {FORMAT}; fit the model again")
+    files = manifest.get("files")
+    if not isinstance(files, dict) or ARRAYS not in files:
+        raise ArtifactError(f"{folder / MANIFEST}: lists no files; fit the model again")
+    return manifest
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the SHA-256 of an artifact's manifest, and so of all its content: the manifest has that of each file.
+
+    Raises:
+        ArtifactError: there is no artifact.
+    """
+    try:
+        return _sha256(Path(folder) / MANIFEST)
+    except OSError as error:
+        raise ArtifactError(f"{folder}: not a saved model (no {MANIFEST}); make one with 'tastemaker fit'") from error
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

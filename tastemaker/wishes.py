@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tastemaker.errors import ConfigError
-from tastemaker.text.vocabulary import Vocabulary
+from tastemaker.text.vocabulary import Vocabulary, words_of
 from tastemaker.text.wish_lm import LanguageModelReader
 from tastemaker.text.wish_rules import RuleReader
 
@@ -80,9 +80,23 @@ class WishReader:
         shown = "" if allowed is None else f" ({fitting:,} of {n:,} products fit)"
         remarks.append(f"the wish was understood as: {wish.in_words()}{shown}")
         remarks += [f"wish: {line}" for line in wish.notes]
+        if (strange := self.strange(wish.words)) is not None:
+            remarks.append(strange)
         if wish.words and not self._heeded:
             remarks.append("no stage of this model reads a wish, so its words change nothing; try a text_knn stage")
         return Understood(wish, allowed, fitting, tuple(remarks))
+
+    def strange(self, words: str, *, more: frozenset[str] = frozenset()) -> str | None:
+        """Say that no word of a wish stands in the catalogue; None where one does, or there are none.
+
+        Args:
+            words: that remain of the wish.
+            more: words of products beside the catalogue, see `Vocabulary.words`.
+        """
+        asked = words_of(words)
+        if not asked or asked & self.vocabulary.words or asked & more:
+            return None
+        return f"wish: none of these words is in the catalogue: {words}"
 
     def allowed(self, filters: Filters) -> Bool:
         """Return the products that fit some filters, [n]; they are kept for the next time."""

@@ -44,6 +44,29 @@ def test_refuses_to_replace_what_is_no_artifact(tmp_path):
     assert (tmp_path / "home" / "letter.txt").read_text() == "dear"
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "shop.db", "mine.parquet"])
+def test_refuses_to_replace_what_lies_beside_an_artifact(folder, name):
+    (folder / ".DS_Store").write_bytes(b"")
+    artifact.check_place(folder)
+    (folder / name).write_text("dear")
+    with pytest.raises(ArtifactError, match=f"{name} is no part of the saved model there and would be lost"):
+        artifact.write(folder, {}, {"a": np.zeros(1)})
+    assert (folder / name).read_text() == "dear"
+    assert artifact.read(folder)[0]["model"] == "x"
+
+
+def test_a_folder_whose_manifest_is_another_programs_is_left_alone(folder, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "manifest.json").write_text('{"start_url": "/"}')
+    with pytest.raises(ArtifactError, match="not a saved model; choose another folder"):
+        artifact.check_place(tmp_path / "site")
+    (folder / "manifest.json").write_text("{")
+    artifact.check_place(folder)  # remains of an artifact may be replaced
+    (folder / "index.html").write_text("")
+    with pytest.raises(ArtifactError, match=r"index\.html is no part"):
+        artifact.check_place(folder)
+
+
 def test_a_failed_write_leaves_the_old_artifact(folder):
     with pytest.raises(ValueError):
         artifact.write(folder, {"bad": float("nan")}, {"a": np.zeros(1)})

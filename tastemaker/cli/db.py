@@ -21,9 +21,7 @@ def upgrade(
     store: str | None = STORE_OPTION,
 ) -> None:
     """Bring the schema of a store to that of this release, or back to an older one."""
-    from tastemaker.store import open_store
-
-    with open_store(required(store), create=True, upgrade=to is None, any_schema=to is not None) as target:
+    with opened(store, write=True, create=True, upgrade=to is None, any_schema=to is not None) as target:
         before = target.revision()
         if to is not None:
             target.upgrade(to)
@@ -59,9 +57,7 @@ def check(
     json: bool = JSON_OPTION,
 ) -> None:
     """Look for damage, settings that risk rows, lack of room, an old schema; exit code 1 where there is a fault."""
-    from tastemaker.store import open_store
-
-    with open_store(required(store), create=False, read_only=True, any_schema=True) as source:
+    with opened(store, write=False, any_schema=True) as source:
         problems = source.check(deep=deep)
     if json:
         print_json([plain(problem) for problem in problems])

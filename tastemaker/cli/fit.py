@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tastemaker import artifact, evaluate, saved
-from tastemaker.cli.loading import build_pipeline, read_data, split_data
+from tastemaker import evaluate, saved
+from tastemaker.cli.loading import build_pipeline, check_out, read_data, split_data
 from tastemaker.cli.output import (
     DATA_OPTION,
     FORMAT_OPTION,
@@ -82,7 +82,7 @@ def fit_and_save(
     json: bool,
 ) -> None:
     """Fit a pipeline on data, save it as a folder, and tell of it."""
-    artifact.check_place(out)
+    check_out(out)
     training.check()
     shop, read = read_data(data, format=format, max_bad=max_bad)
     started = time.perf_counter()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tastemaker import config, registry, saved
+from tastemaker import artifact, config, registry, saved
 from tastemaker.cli.output import note
 from tastemaker.data import readers
 from tastemaker.data.columns import KINDS
 from tastemaker.data.split import SPLITS
-from tastemaker.errors import ConfigError, did_you_mean
+from tastemaker.errors import ArtifactError, ConfigError, did_you_mean
 from tastemaker.progress import bar
+from tastemaker.store.folders import in_words, model_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +70,24 @@ def named_columns(pairs: list[str] | None) -> dict[str, str]:
             raise ConfigError(f"--column {pair}: {name} is {named[name]!r} already")
         named[name] = header
     return named
+
+
+def check_out(out: Path) -> None:
+    """Refuse a folder that a saved model cannot take; say what it replaces.
+
+    Raises:
+        ArtifactError: something else stands or lies there.
+    """
+    artifact.check_place(out)
+    try:
+        there = model_in(out, "")
+    except ArtifactError:
+        return
+    moment = datetime.fromtimestamp((out / artifact.MANIFEST).stat().st_mtime, UTC)
+    note(
+        f"note: {out} holds a saved model ({in_words(there)}, {moment:%Y-%m-%d %H:%M} UTC), which will be replaced; "
+        "a service that lists it cannot go back to it then"
+    )
 
 
 def build_pipeline(source: str, overrides: list[str] | None, *, device: str | None = None) -> Pipeline:

@@ -9,7 +9,7 @@ import typer
 from tastemaker import artifact
 from tastemaker.cli.output import JSON_OPTION, note, print_json, print_table
 from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened, plain, when
-from tastemaker.store.records import ModelVersion
+from tastemaker.store.folders import in_words, model_in
 
 app = typer.Typer(help="List, promote and roll back the models of a store.", no_args_is_help=True)
 
@@ -24,10 +24,7 @@ def list_(store: str | None = STORE_OPTION, tenant: str = TENANT_OPTION, json: b
         return
     print_table(
         ["version", "state", "model", "created", "folder"],
-        [
-            [model.version, model.state, model.facts.get("model"), when(model.created_at), model.folder]
-            for model in models
-        ],
+        [[model.version, model.state, in_words(model), when(model.created_at), model.folder] for model in models],
     )
 
 
@@ -42,10 +39,9 @@ def promote(
     folder = Path(model)
     with opened(store, write=True, create=True, upgrade=True) as target:
         if folder.is_dir():
-            manifest, _, _ = artifact.read(folder)
+            artifact.read(folder)  # every file of it
             version = version or folder.resolve().name
-            facts = {"model": manifest.get("model")}
-            target.put_model(tenant, ModelVersion(version, str(folder.resolve()), facts=facts))
+            target.put_model(tenant, model_in(folder, version))
         before = target.activate_model(tenant, version or model)
     note(f"{version or model} answers now" + (f"; before it {before}" if before else ""))
 

@@ -10,7 +10,7 @@ import typer
 
 from tastemaker.cli.loading import read_data
 from tastemaker.cli.output import DATA_OPTION, FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, note, print_json, print_table
-from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened
+from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, URL_OPTION, opened, service_at
 from tastemaker.cli.times import milliseconds, now
 from tastemaker.config import value_of
 from tastemaker.data.problems import counted
@@ -93,20 +93,29 @@ def _attribute(text: str) -> tuple[str, Any]:
 def put_rules(
     file: Path = typer.Argument(metavar="FILE", help="Rules in TOML, or in JSON if the name ends in .json."),
     store: str | None = STORE_OPTION,
+    url: str | None = URL_OPTION,
     tenant: str = TENANT_OPTION,
 ) -> None:
-    """Put rules into a store as its newest version; a running service has its own route for that."""
+    """Put rules in force: into a store as its newest version, or with --url through the service that runs on it."""
     rules = RuleSet.read(file)
-    with opened(store, write=True, create=True, upgrade=True) as kept:
-        version = kept.put_rules(tenant, rules.to_dict(), "command line")
+    if url is not None:
+        with service_at(url) as shop:
+            version = shop.put_rules(rules.to_dict())
+    else:
+        with opened(store, write=True, create=True, upgrade=True) as kept:
+            version = kept.put_rules(tenant, rules.to_dict(), "command line")
     typer.echo(f"version {version}: {counted(len(rules.rules), 'rule')}")
 
 
 @app.command("show")
-def show_rules(store: str | None = STORE_OPTION, tenant: str = TENANT_OPTION) -> None:
-    """Print the newest rules of a store as JSON; what is printed can be checked and put again."""
-    with opened(store, write=False) as kept:
-        version, document = kept.get_rules(tenant)
+def show_rules(store: str | None = STORE_OPTION, url: str | None = URL_OPTION, tenant: str = TENANT_OPTION) -> None:
+    """Print the newest rules of a store or a service as JSON; what is printed can be checked and put again."""
+    if url is not None:
+        with service_at(url) as shop:
+            version, document = shop.rules()
+    else:
+        with opened(store, write=False) as kept:
+            version, document = kept.get_rules(tenant)
     note(f"version {version}")
     print_json(document)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,31 +10,65 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tastemaker.errors import ConfigError, DataError
+from tastemaker.cli.output import note
+from tastemaker.errors import ConfigError, DataError, MissingExtra
 from tastemaker.store import VARIABLE, open_store
+from tastemaker.store.errors import StoreMissing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
+    from tastemaker.serve.client import Client
     from tastemaker.store.store import Store
 
+KEY = "TASTEMAKER_KEY"
+"""Environment variable with the access key of the service that commands ask."""
 STORE_OPTION = typer.Option(
     None, "--store", metavar="URL", envvar=VARIABLE, help="The store: shop.db, or postgresql://user@host/name."
 )
 TENANT_OPTION = typer.Option("default", "--tenant", help="Whose rows.")
+URL_OPTION = typer.Option(
+    None, "--url", metavar="ADDRESS", help=f"The running service instead of its store; its key stands in {KEY}."
+)
 CONSOLE = "-"
 """Stands for stdin and stdout."""
 
 
-def opened(store: str | None, *, write: bool, create: bool = False, upgrade: bool = False) -> Store:
-    """Open the store that an option or the environment names.
+def opened(
+    store: str | None, *, write: bool, create: bool = False, upgrade: bool = False, any_schema: bool = False
+) -> Store:
+    """Open the store that an option or the environment names; where it is made, say so.
 
     Raises:
         ConfigError: neither names one.
-        StoreError: it cannot be opened.
+        StoreError: it cannot be opened, or is not there and not to be made.
     """
-    return open_store(required(store), create=create, upgrade=upgrade, read_only=not write)
+    url = required(store)
+    try:
+        return open_store(url, create=False, upgrade=upgrade, read_only=not write, any_schema=any_schema)
+    except StoreMissing:
+        if not create:
+            raise
+    made = open_store(url, create=True)
+    note(f"note: {made.place}: a new store was made")
+    return made
+
+
+def service_at(url: str) -> Client:
+    """Return a client of a running service, with the key of the environment.
+
+    Raises:
+        ConfigError: the address is none of a service.
+        MissingExtra: httpx2 is not installed.
+    """
+    try:
+        from tastemaker.serve.client import Client
+    except ModuleNotFoundError as error:
+        raise MissingExtra("--url", (error.name or "").partition(".")[0], "http") from error
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"--url {url}: must begin with http:// or https://, such as http://127.0.0.1:8000")
+    return Client(url, key=os.environ.get(KEY, ""))
 
 
 def required(store: str | None) -> str:

@@ -16,7 +16,7 @@ import typer
 
 from tastemaker import artifact, evaluate, saved
 from tastemaker.cli.fit import fit_and_save
-from tastemaker.cli.loading import build_pipeline, read_data, split_data
+from tastemaker.cli.loading import build_pipeline, check_out, read_data, split_data
 from tastemaker.cli.output import (
     DATA_OPTION,
     FORMAT_OPTION,
@@ -171,7 +171,7 @@ def _tunes(model: Recommender) -> bool:
 
 
 def _loaded(model: Path, out: Path, device: str | None) -> saved.SavedModel:
-    artifact.check_place(out)
+    check_out(out)
     if out.resolve() == model.resolve():
         raise ConfigError(f"--out {out}: is the model itself; write the new one elsewhere")
     return saved.load(model, device=device)

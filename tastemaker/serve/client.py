@@ -221,6 +221,15 @@ class Client:
         """Erase a shopper; return the receipt."""
         return self._ask("DELETE", f"/v1/users/{quote(user_id, safe='')}", None)
 
+    def rules(self) -> tuple[int, dict[str, Any]]:
+        """Return the version of the business rules in force, 0 for none, and their document."""
+        found = self._ask("GET", "/v1/rules", None)
+        return int(found["version"]), dict(found["rules"])
+
+    def put_rules(self, document: Mapping[str, Any]) -> int:
+        """Put business rules in force; return their version."""
+        return int(self._ask("PUT", "/v1/rules", {"rules": dict(document)})["version"])
+
     def ready(self) -> bool:
         """Say whether the service is ready; False where it cannot be reached."""
         try:

@@ -198,7 +198,8 @@ class Front:
         if len(body) > most:
             raise Problem(413, f"the body is larger than {most:,} bytes")
         if body:
-            limits.check_json(body, headers.get(b"content-type", b""), depth=self._service.settings.json_depth)
+            kind, depth = headers.get(b"content-type", b""), self._service.settings.json_depth
+            limits.check_body(scope["path"], body, kind, depth=depth)
         return body
 
     async def _problem(self, problem: Problem, caller: Caller, sent: Sent, send: Send) -> None:

@@ -33,7 +33,7 @@ class Jobs:
     def __init__(self, store: Store | None, workers: Workers) -> None:
         self._store, self._workers = store, workers
         self._known: dict[tuple[str, str], Job] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Exception | None]] = set()
 
     async def begin(self, tenant: str, kind: str, work: Callable[[], Awaitable[Any]], *, wait: float = 0.0) -> Job:
         """Begin a job, and wait a while for its end.
@@ -43,6 +43,9 @@ class Jobs:
             kind: what it does.
             work: does it; what it returns, JSON values, is its result.
             wait: seconds.
+
+        Raises:
+            Exception: what the work raised, if it failed while it was waited for; the job tells it as well.
         """
         now = time.time_ns() // 1_000_000
         job = Job(uuid.uuid4().hex, kind, "running", created_at=now, updated_at=now)
@@ -51,6 +54,8 @@ class Jobs:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.wait([task], timeout=wait)
+        if task.done() and (failure := task.result()) is not None:
+            raise failure
         return self._known[(tenant, job.job_id)]
 
     async def get(self, tenant: str, job_id: str) -> Job | None:
@@ -61,18 +66,20 @@ class Jobs:
             return await self._workers.run(lambda: store.get_job(tenant, job_id))
         return known
 
-    async def _run(self, tenant: str, job: Job, work: Callable[[], Awaitable[Any]]) -> None:
+    async def _run(self, tenant: str, job: Job, work: Callable[[], Awaitable[Any]]) -> Exception | None:
         result, error = None, None
+        failure: Exception | None = None
         try:
             result = await work()
-        except TastemakerError as failure:
-            error = str(failure)
-        except Exception as failure:
+        except TastemakerError as known:
+            failure, error = known, str(known)
+        except Exception as unknown:
             log.exception("job %s (%s) failed", job.job_id, job.kind)
-            error = type(failure).__name__
+            failure, error = unknown, type(unknown).__name__
         now = time.time_ns() // 1_000_000
         state = "done" if error is None else "failed"
         await self._note(tenant, Job(job.job_id, job.kind, state, 1.0, result, error, job.created_at, now))
+        return failure
 
     async def _note(self, tenant: str, job: Job) -> None:
         self._known[(tenant, job.job_id)] = job

@@ -20,6 +20,9 @@ LARGE = ("/v1/events", "/v1/items:batch", "/v1/users:batch")
 """Paths whose bodies hold many rows."""
 _TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 """Texts, also one that does not end: it is read once, so that the time grows with the body's length alone."""
+JSON, TOML = b"application/json", b"application/toml"
+DOCUMENTS = frozenset({"/v1/rules"})
+"""Paths whose bodies may be TOML, too: people write them."""
 KEYS = 10_000
 """Keys whose rate is remembered."""
 
@@ -101,15 +104,20 @@ def host_name(host: str) -> str:
     return host.partition(":")[0].lower()
 
 
-def check_json(body: bytes, content_type: bytes, *, depth: int) -> None:
-    """Refuse a body that is not said to be JSON, or is nested too deeply.
+def media_type(content_type: bytes) -> bytes:
+    """Return the type of a Content-Type header, without parameters."""
+    return content_type.partition(b";")[0].strip().lower()
+
+
+def check_body(path: str, body: bytes, content_type: bytes, *, depth: int) -> None:
+    """Refuse a body that is not said to be JSON, or TOML where that is taken, or is nested too deeply.
 
     Raises:
         Problem: 415 or 400.
     """
-    kind = content_type.partition(b";")[0].strip().lower()
-    if kind != b"application/json":
-        raise Problem(415, "send application/json")
+    kind = media_type(content_type)
+    if kind != JSON and (kind != TOML or path not in DOCUMENTS):
+        raise Problem(415, "send application/json" + (" or application/toml" if path in DOCUMENTS else ""))
     if body.count(b"[") + body.count(b"{") <= depth:
         return
     level = 0

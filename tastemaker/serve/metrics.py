@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from tastemaker.serve.engine.asks import Answer
     from tastemaker.serve.shops import Shop
+    from tastemaker.store.health import Condition
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -55,6 +56,14 @@ class Metrics:
         self._breaker = Gauge(
             "tastemaker_breaker_open", "Whether the language model is left alone.", ["tenant"], registry=self.registry
         )
+        self._store = Gauge(
+            "tastemaker_store_fault", "1 for what keeps the store from its work.", ["state"], registry=self.registry
+        )
+        self._lost = Gauge(
+            "tastemaker_traces_lost",
+            "Of lists shown and audit lines, how many could not be stored.",
+            registry=self.registry,
+        )
         started = Gauge("tastemaker_started_seconds", "When the process began, in Unix time.", registry=self.registry)
         started.set_to_current_time()
         self._known: dict[tuple[str, int], tuple[Any, Any]] = {}
@@ -90,6 +99,13 @@ class Metrics:
         """Count events by what became of them."""
         for status, count in Counts(statuses).items():
             self._events.labels(status).inc(count)
+
+    def store(self, condition: Condition, lost: int) -> None:
+        """Note what the store can do, and how much was lost that nobody waits for."""
+        self._store.clear()
+        if condition.state != "ok":
+            self._store.labels(condition.state).set(1)
+        self._lost.set(lost)
 
     def page(self, shops: dict[str, Shop], tenant: str) -> bytes:
         """Return in Prometheus' text format what goes for the process, and of the shops only the tenant's own."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import gc
 import socket
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from tastemaker.errors import ConfigError
 from tastemaker.serve.app import create_app
-from tastemaker.serve.auth import FileKeys, check_bind
+from tastemaker.serve.auth import Accesses, FileKeys, check_bind
+from tastemaker.serve.backing import StoreKeys
 from tastemaker.serve.connections import Connection
-from tastemaker.serve.service import TENANT, Service
+from tastemaker.serve.service import TENANT, Service, load_model
 from tastemaker.store import open_store
+from tastemaker.store.errors import StoreMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from tastemaker.serve.settings import Settings
+    from tastemaker.store.store import Store
 
 
 def run(settings: Settings, model: Path, *, store: str, key_file: Path | None, say: Callable[[str], None]) -> None:
@@ -39,20 +42,32 @@ def run(settings: Settings, model: Path, *, store: str, key_file: Path | None, s
         TastemakerError: model, store or keys cannot be opened, or the address cannot be had.
     """
     keys = [] if key_file is None else [FileKeys(key_file, tenant=TENANT)]
-    kept = nullcontext() if store == "none" else open_store(store)
-    with kept as opened:
-        _serve(settings, Service(settings, store=opened, keys=keys), model, say)
+    with ExitStack() as opened:
+        kept = None if store == "none" else _there(store)
+        if kept is not None:
+            opened.enter_context(kept)
+        kept_keys = [] if kept is None else [StoreKeys(kept)]
+        check_bind(settings.host, Accesses([*keys, *kept_keys], tenant=TENANT))
+        listener = opened.enter_context(closing(_listen(settings)))
+        live = load_model(model)
+        if kept is None and store != "none":
+            kept = opened.enter_context(open_store(store))
+            say(f"note: {kept.place}: a new store was made; events and products are kept there")
+        elif kept is not None:
+            say(f"note: events and products are kept in {kept.place}")
+        service = Service(settings, store=kept, keys=keys)
+        service.add_model(model, live=live)
+        host, port = listener.getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        Server(service, lambda: say(f"serving {live.version} on {address} (stop with Ctrl-C)")).run(sockets=[listener])
 
 
-def _serve(settings: Settings, service: Service, model: Path, say: Callable[[str], None]) -> None:
-    check_bind(settings.host, service.access)
-    live = service.add_model(model)
-    if service.store is not None:
-        say(f"note: events and products are kept in {service.store.place}")
-    listener = _listen(settings)
-    host, port = listener.getsockname()[:2]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    Server(service, lambda: say(f"serving {live.version} on {address} (stop with Ctrl-C)")).run(sockets=[listener])
+def _there(store: str) -> Store | None:
+    """Open a store, None where it is missing: it is made after all else is known to be well."""
+    try:
+        return open_store(store, create=False)
+    except StoreMissing:
+        return None
 
 
 class Server(uvicorn.Server):

@@ -18,7 +18,7 @@ DOCUMENT = 200_000
 LATEST = 253_402_300_799_999
 
 
-def _sound(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def sound(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Return attributes that can be stored.
 
     Raises:
@@ -42,7 +42,7 @@ def _writable(value: str) -> str:
     return value
 
 
-Attributes = Annotated[dict[str, JsonValue], AfterValidator(_sound)]
+Attributes = Annotated[dict[str, JsonValue], AfterValidator(sound)]
 SECONDS_BELOW = 10**11
 """Times of events before 1973 in milliseconds are those of today in seconds."""
 Time = Annotated[int, Field(ge=0, le=LATEST, description="milliseconds since 1970 (UTC)")]
@@ -210,9 +210,36 @@ class ExperimentBody(Body):
 
 
 class RulesBody(Body):
-    """A document of business rules, as `docs/rules.md` describes it."""
+    """A document of business rules, as `docs/rules.md` describes it; an empty one takes all rules away."""
 
     rules: Attributes
+
+
+class RulesDocument(Body):
+    """A document of business rules itself."""
+
+    rule: list[Attributes]
+    timezone: str = "UTC"
+
+
+class StoreOut(BaseModel):
+    """What the store can do, from how its last write and its last read went.
+
+    Attributes:
+        state: "ok"; "full" and "read_only", events are refused and lists go on; "unreachable"; or "damaged", see
+            `tastemaker db check`.
+        since: when that began, in milliseconds since 1970 (UTC).
+    """
+
+    state: Literal["ok", "full", "read_only", "unreachable", "damaged"]
+    since: int | None
+
+
+class ReadyOut(BaseModel):
+    """That requests should come here; `store` is null where nothing is stored."""
+
+    status: Literal["ready"]
+    store: StoreOut | None
 
 
 class ModelBody(Body):

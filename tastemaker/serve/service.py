@@ -20,7 +20,7 @@ from tastemaker.serve.metrics import Metrics
 from tastemaker.serve.problems import Problem
 from tastemaker.serve.recording import Traces
 from tastemaker.serve.shops import Shop
-from tastemaker.store.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull
+from tastemaker.store.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreReadOnly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     from tastemaker.serve.auth import Keys
     from tastemaker.serve.engine.asks import Answer, Ask
     from tastemaker.serve.settings import Settings
+    from tastemaker.store.health import Condition
     from tastemaker.store.store import Store
 
 TENANT = "default"
+TRIED = 0.5
+"""Seconds between two tries of a store that failed, and for which who asks waits for one."""
 log = logging.getLogger("tastemaker.serve")
 
 
@@ -63,15 +66,21 @@ class Service:
         self.jobs = Jobs(store, self.workers)
         self._first: dict[str, tuple[Live, Path]] = {}  # models to be active from the start
         self._tasks: list[asyncio.Task[None]] = []
+        self._trying: asyncio.Future[None] | None = None
 
-    def add_model(self, folder: Path, *, tenant: str = TENANT) -> Live:
+    def add_model(self, folder: Path, *, live: Live | None = None, tenant: str = TENANT) -> Live:
         """Load a saved model that answers for a tenant from the start.
+
+        Args:
+            folder: where it lies.
+            live: the model, if it is loaded already.
+            tenant: the shop.
 
         Raises:
             ArtifactError, ConfigError, MissingExtra: it cannot be loaded.
         """
         folder = Path(folder)
-        live = Live.load(folder, version_of(folder))
+        live = live or load_model(folder)
         self._first[tenant] = (live, folder)
         self.models.setdefault(tenant, folder.resolve().parent)
         return live
@@ -97,15 +106,16 @@ class Service:
                 try:
                     await shop.activate(active.version)
                 except TastemakerError as error:
-                    log.error("a shop's model cannot be loaded: %s", type(error).__name__)
+                    log.error("a shop's model cannot be loaded: %s", error)
         return shop
 
     async def stop(self) -> None:
         """End what goes on beside requests; called after the last one was answered."""
         self.stopping = True
-        for task in self._tasks:
+        tasks = [*self._tasks, *([] if self._trying is None else [self._trying])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self.traces is not None:
             await self.traces.flush()
         if self.store is not None:
@@ -155,18 +165,44 @@ class Service:
             return Problem(503, "the store is busy", retry_after=error.retry_after)
         if isinstance(error, Busy):
             return Problem(503, "too much is under way", retry_after=1)
-        if isinstance(error, StoreFull):
-            return Problem(507, "the disk of the store is full; nothing was stored", retry_after=60)
         if isinstance(error, StoreError):
-            what = "is damaged" if isinstance(error, StoreCorrupt) else "cannot do that now"
             log.error("store: %s", error)
-            return Problem(503, f"the store {what}; what can be read is still answered", retry_after=60)
+            if isinstance(error, StoreFull):
+                return Problem(507, "the disk of the store is full; nothing was stored, lists go on", retry_after=60)
+            what = "cannot be reached"
+            if isinstance(error, StoreCorrupt | StoreReadOnly):
+                what = "is damaged" if isinstance(error, StoreCorrupt) else "cannot be written"
+            return Problem(503, f"the store {what}; nothing was stored, lists go on", retry_after=60)
         return Problem(400, str(error))
+
+    async def condition(self) -> Condition | None:
+        """Return what the store can do, None without one; where it could not do all, it is tried again."""
+        store = self.store
+        if store is None:
+            return None
+        if store.condition.state not in ("ok", "damaged") and self._trying is None:
+            self._trying = asyncio.ensure_future(self._try_again(store))
+        if self._trying is not None:
+            await asyncio.wait([self._trying], timeout=TRIED)
+        return store.condition
+
+    async def _try_again(self, store: Store) -> None:
+        try:
+            await self.workers.run(store.try_again)
+        except TastemakerError:
+            await asyncio.sleep(TRIED)  # not at each question
+        finally:
+            self._trying = None
 
     @property
     def ready(self) -> bool:
         """Whether requests should come here."""
         return not self.stopping and any(shop.engine.views.now is not None for shop in self.shops.values())
+
+
+def load_model(folder: Path) -> Live:
+    """Load a saved model under the version that its folder makes; errors as in `Service.add_model`."""
+    return Live.load(folder, version_of(folder))
 
 
 def version_of(folder: Path) -> str:

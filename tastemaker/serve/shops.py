@@ -16,13 +16,14 @@ from tastemaker.serve.engine.engine import Engine
 from tastemaker.serve.engine.live import Live
 from tastemaker.serve.problems import Problem
 from tastemaker.serve.recording import Events
-from tastemaker.store.records import Item, ModelVersion
+from tastemaker.store.folders import check_folder, model_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tastemaker.serve.engine.asks import Answer, Ask
     from tastemaker.serve.settings import Settings
+    from tastemaker.store.records import Item, ModelVersion
     from tastemaker.store.store import Store
 
 log = logging.getLogger("tastemaker.serve")
@@ -92,9 +93,9 @@ class Shop:
         if active is None or (now is not None and now.live.version == active.version):
             return
         try:
-            live = await self.engine.background.run(lambda: Live.load(Path(active.folder), active.version))
+            live = await self.engine.background.run(lambda: _load(active))
         except TastemakerError as error:
-            log.error("model %s cannot be loaded: %s", active.version, type(error).__name__)
+            log.error("model %s cannot be loaded: %s", active.version, error)
         else:
             await self.engine.activate(live)
 
@@ -143,14 +144,14 @@ class Shop:
 
         Raises:
             DataError: there is no such version.
-            ArtifactError: it cannot be loaded.
+            ArtifactError: it cannot be loaded, or its folder holds another model by now.
         """
         stored = self.needs_store()
         run = self.engine.background.run
         known = {model.version: model for model in await run(lambda: stored.store.list_models(self.tenant))}
         if version not in known:
             raise DataError("there is no such version; see GET /v1/models")
-        live = await run(lambda: Live.load(Path(known[version].folder), version))
+        live = await run(lambda: _load(known[version]))
         await self.engine.activate(live)
         await run(lambda: stored.store.activate_model(self.tenant, version))
 
@@ -168,8 +169,8 @@ class Shop:
         live = self.engine.views.before
         try:
             if live is None or live.version != version:
-                folders = {one.version: one.folder for one in await run(lambda: stored.store.list_models(self.tenant))}
-                live = await run(lambda: Live.load(Path(folders[version]), version))
+                known = {one.version: one for one in await run(lambda: stored.store.list_models(self.tenant))}
+                live = await run(lambda: _load(known[version]))
             await self.engine.activate(live)
         except BaseException:  # the store says what answers, so what answers is noted again
             if answering is not None:
@@ -182,13 +183,18 @@ class Shop:
         await self.engine.activate(live)
         if self.stored is not None:
             store = self.stored.store
-            model = ModelVersion(live.version, str(folder.resolve()), facts=live.facts())
 
             def note() -> None:
-                store.put_model(self.tenant, model)
+                store.put_model(self.tenant, model_in(folder, live.version))
                 store.activate_model(self.tenant, live.version)
 
             await self.engine.background.run(note)
+
+
+def _load(model: ModelVersion) -> Live:
+    """Load a version that the store lists, if its folder still holds the model that was listed."""
+    check_folder(model)
+    return Live.load(Path(model.folder), model.version)
 
 
 def _experiments(documents: Mapping[str, Mapping[str, Any]]) -> list[Experiment]:

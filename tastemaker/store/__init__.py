@@ -38,12 +38,13 @@ def open_store(
     Raises:
         StoreBusy: another process writes to this SQLite file.
         StoreReadOnly: it cannot be written, and `read_only` was not asked for.
-        StoreError: it is missing, cannot be reached, is not ours, or its schema is not the newest.
+        StoreMissing: there is none, and none is to be made.
+        StoreError: it cannot be reached, is not ours, or its schema is not the newest.
         MissingExtra: SQLAlchemy or psycopg is not installed.
     """
     _require_sqlalchemy()
     from tastemaker.store import migrating, schema
-    from tastemaker.store.errors import StoreError
+    from tastemaker.store.errors import MAKE, StoreError, StoreMissing
     from tastemaker.store.store import Store
 
     database = _database(url, create=create, read_only=read_only)
@@ -52,7 +53,7 @@ def open_store(
         if here is None and not read_only and create:
             migrating.migrate(database)
         elif here is None:
-            raise StoreError(f"{database.place}: there is no store; check the address, or add one event to make it")
+            raise StoreMissing(f"{database.place}: there is no store; {MAKE}")
         elif here != schema.REVISION and not any_schema:
             if read_only or not upgrade:
                 raise StoreError(

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
-from tastemaker.store.errors import StoreReadOnly
+from tastemaker.store.errors import StoreError, StoreReadOnly
 from tastemaker.store.faults import translated
+from tastemaker.store.health import Health
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -36,6 +37,9 @@ class Database(ABC):
         writing: None where it is open for reading only.
         reading: connections that cannot write; each statement sees the newest commit.
 
+    Attributes:
+        health: how the last write and the last read went.
+
     Class attributes:
         exclusive: whether no other process can write while this one has it open for writing.
     """
@@ -46,6 +50,7 @@ class Database(ABC):
         self.place = place
         self.reading = reading
         self._writing = writing
+        self.health = Health()
 
     @property
     def writing(self) -> Engine:
@@ -66,8 +71,13 @@ class Database(ABC):
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection for reading."""
-        with translated(self.place), self.reading.connect() as connection:
-            yield connection
+        try:
+            with translated(self.place), self.reading.connect() as connection:
+                yield connection
+        except StoreError as error:
+            self.health.failed("reading", error)
+            raise
+        self.health.went_well("reading")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

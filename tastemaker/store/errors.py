@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from tastemaker.errors import TastemakerError
 
+MAKE = "check the address; `tastemaker db upgrade`, or the first event, makes one"
+"""What to do where there is no store."""
+
 
 class StoreError(TastemakerError):
     """The store cannot do what was asked; the message names place, reason and cure."""
+
+
+class StoreMissing(StoreError):
+    """There is no store at the address, and none was to be made."""
 
 
 class StoreBusy(StoreError):

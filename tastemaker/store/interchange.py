@@ -40,6 +40,8 @@ AS_THEY_ARE: dict[str, Table] = {
 }
 """Kinds of lines that hold the columns of a table; keys with the hash of their secret, so that they still open."""
 JSON_COLUMNS = ("document", "facts")
+ADDED: dict[str, frozenset[str]] = {"model": frozenset({"digest"})}
+"""Kind -> columns that lines written by older releases lack; they stay empty."""
 COUNTED = {"rules": (schema.rules.c.version, "rules"), "model": (schema.models.c.activation, "activations")}
 """Kind -> the column whose numbers a counter gives, and the counter."""
 
@@ -191,13 +193,14 @@ def _audit(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> i
 def _as_they_are(connection: Connection, tenant: str, kind: str, batch: list[tuple[str, dict[str, Any]]]) -> int:
     table = AS_THEY_ARE[kind]
     names = {column.name for column in table.c} - {"tenant"}
+    since = ADDED.get(kind, frozenset())
     sql.salt(connection, tenant)
     rows = []
     for place, value in batch:
-        if set(value) != names:
-            wrong = ", ".join(sorted(set(value) ^ names))
-            raise DataError(f"{place}: a line of kind {kind!r} needs exactly the fields of the table; see {wrong}")
-        row = {"tenant": tenant, **value}
+        if wrong := set(value) - names or names - since - set(value):
+            fields = ", ".join(sorted(wrong))
+            raise DataError(f"{place}: a line of kind {kind!r} needs exactly the fields of the table; see {fields}")
+        row = {"tenant": tenant, **dict.fromkeys(since), **value}
         row |= {name: json.dumps(row[name], ensure_ascii=False) for name in JSON_COLUMNS if name in row}
         if kind == "model" and row["state"] == "active" and _has_active(connection, tenant, row["version"]):
             row["state"] = "retired"

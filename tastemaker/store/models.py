@@ -9,14 +9,15 @@ from sqlalchemy import Row, select, update
 
 from tastemaker.errors import DataError
 from tastemaker.store import schema, sql
-from tastemaker.store.fields import as_document, check_id, check_text, check_time
+from tastemaker.store.fields import as_document, check_id, check_optional_id, check_text, check_time
+from tastemaker.store.folders import changed, check_folder
 from tastemaker.store.part import Part, check_tenant
 from tastemaker.store.records import ModelVersion, now
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-COLUMNS = [schema.models.c[name] for name in ("version", "folder", "state", "created_at", "facts")]
+COLUMNS = [schema.models.c[name] for name in ("version", "folder", "state", "created_at", "facts", "digest")]
 TABLE = schema.models
 
 
@@ -27,7 +28,7 @@ class Models(Part):
         """Make a version known; its state is "ready" until `activate_model`. The same version again changes nothing.
 
         Raises:
-            DataError: a field cannot be stored, or the version is known with another folder.
+            DataError: a field cannot be stored, or the version is known with another folder or other content of it.
         """
         check_tenant(tenant)
         row = {
@@ -37,6 +38,7 @@ class Models(Part):
             "state": "ready",
             "created_at": check_time(model.created_at, "created_at") or now(),
             "facts": as_document(dict(model.facts), "facts"),
+            "digest": check_optional_id(model.digest, "digest"),
         }
 
         def store(connection: Connection) -> None:
@@ -48,6 +50,10 @@ class Models(Part):
                 raise DataError(
                     f"model {model.version!r} lies in {there.folder}, not in {model.folder}; give it another version"
                 )
+            elif there.digest is None and model.digest is not None:
+                _change(connection, tenant, model.version, digest=model.digest)
+            elif model.digest is not None and model.digest != there.digest:
+                raise DataError(changed(there, model.digest))
 
         self._write(store)
 
@@ -68,12 +74,15 @@ class Models(Part):
 
         Raises:
             DataError: the version is unknown.
+            ArtifactError: its folder holds another model by now, or none; see `folders.check_folder`.
         """
         check_id(version, "version")
 
         def activate(connection: Connection) -> str | None:
-            if _get(connection, tenant, version) is None:
+            model = _get(connection, tenant, version)
+            if model is None:
                 raise DataError(f"model {version!r} is unknown; put it first, or see `tastemaker model list`")
+            check_folder(model)
             before = connection.execute(_active(tenant)).first()
             if before is not None and before.version == version:
                 return version
@@ -91,22 +100,25 @@ class Models(Part):
 
         Raises:
             DataError: there is none.
+            ArtifactError: its folder holds another model by now, or none; see `folders.check_folder`.
         """
 
         def roll_back(connection: Connection) -> str:
             active = connection.execute(_active(tenant)).first()
             before = (
-                select(TABLE.c.version)
+                select(*COLUMNS)
                 .where(TABLE.c.tenant == tenant, TABLE.c.activation < (active.activation if active else 0))
                 .order_by(TABLE.c.activation.desc())
                 .limit(1)
             )
-            version = connection.scalar(before)
-            if active is None or version is None:
+            found = connection.execute(before).first()
+            if active is None or found is None:
                 raise DataError("there is no model to roll back to; see `tastemaker model list`")
+            model = _model(found)
+            check_folder(model)
             _change(connection, tenant, active.version, state="retired", activation=None)
-            _change(connection, tenant, version, state="active")
-            return str(version)
+            _change(connection, tenant, model.version, state="active")
+            return model.version
 
         return self._write(roll_back)
 
@@ -125,4 +137,4 @@ def _change(connection: Connection, tenant: str, version: str, **values: object)
 
 
 def _model(row: Row[Any]) -> ModelVersion:
-    return ModelVersion(row.version, row.folder, row.state, row.created_at, json.loads(row.facts))
+    return ModelVersion(row.version, row.folder, row.state, row.created_at, json.loads(row.facts), row.digest)

@@ -129,6 +129,7 @@ class ModelVersion:
         state: "ready" before it was ever active, "retired" after.
         created_at: when it was put; 0 means now.
         facts: anything to tell about it, as JSON values.
+        digest: what the folder held when the version was put, see `artifact.fingerprint`; None where nobody knows.
     """
 
     version: str
@@ -136,6 +137,7 @@ class ModelVersion:
     state: ModelState = "ready"
     created_at: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

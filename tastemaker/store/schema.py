@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; a test compares it with those that are packaged."""
 
 metadata = MetaData()
@@ -95,6 +95,7 @@ models = _table(
     Column("activation", BigInteger),
     _needed("created_at", BigInteger),
     _needed("facts"),
+    Column("digest", Text),
 )
 jobs = _table(
     "jobs",

@@ -17,7 +17,7 @@ from sqlalchemy import QueuePool, create_engine, event
 
 from tastemaker.store import remains, wal_reset
 from tastemaker.store.database import Database
-from tastemaker.store.errors import StoreBusy, StoreCorrupt, StoreError, StoreReadOnly
+from tastemaker.store.errors import MAKE, StoreBusy, StoreCorrupt, StoreError, StoreMissing, StoreReadOnly
 from tastemaker.store.faults import translated
 from tastemaker.store.lock import WriterLock
 from tastemaker.store.records import Problem
@@ -62,7 +62,8 @@ class SqliteDatabase(Database):
     Raises:
         StoreBusy: another process writes to it.
         StoreReadOnly: it cannot be written, and `read_only` was not asked for.
-        StoreError: it is missing, no store of ours, or this SQLite is too old.
+        StoreMissing: there is none, and none is to be made.
+        StoreError: it is no store of ours, or this SQLite is too old.
     """
 
     exclusive = True
@@ -76,7 +77,7 @@ class SqliteDatabase(Database):
             if path.exists():
                 raise StoreError(f"{place}: not a file")
             if read_only or not create:
-                raise StoreError(f"{place}: there is no such store; check the path, or add one event to make it")
+                raise StoreMissing(f"{place}: there is no such store; {MAKE}")
         writing = None if read_only else _engine(self._connect_writing, size=1)
         if writing is not None:
             event.listen(writing, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -119,7 +120,9 @@ class SqliteDatabase(Database):
                 tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
             if mark == APPLICATION:
                 return
-            if mark or tables or self.read_only or not create:
+            if not mark and not tables and (self.read_only or not create):
+                raise StoreMissing(f"{self.place}: an empty database, no store; {MAKE}")
+            if mark or tables:
                 raise StoreError(f"{self.place}: not a store of tastemaker; name another file")
             with self._alone() as connection:
                 connection.execute(f"PRAGMA application_id = {APPLICATION}")

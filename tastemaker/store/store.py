@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import select
 
-from tastemaker.store import migrating, schema
+from tastemaker.store import migrating, schema, sql
 from tastemaker.store.erasure import Erasure
 from tastemaker.store.errors import StoreError
 from tastemaker.store.events import Events
@@ -14,7 +14,7 @@ from tastemaker.store.interchange import Interchange
 from tastemaker.store.items import Items
 from tastemaker.store.keys import Keys
 from tastemaker.store.models import Models
-from tastemaker.store.records import Problem
+from tastemaker.store.records import Problem, now
 from tastemaker.store.settings import Settings
 from tastemaker.store.traces import Traces
 from tastemaker.store.users import Users
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tastemaker.store.database import Database
+    from tastemaker.store.health import Condition
 
 
 class Store(Events, Items, Users, Erasure, Keys, Models, Settings, Traces, Interchange):
@@ -53,6 +54,21 @@ class Store(Events, Items, Users, Erasure, Keys, Models, Settings, Traces, Inter
     def lost(self) -> int:
         """Impressions and audit lines that could not be written since it was opened."""
         return 0 if self._writer is None else self._writer.lost
+
+    @property
+    def condition(self) -> Condition:
+        """What the store can do, from how its last write and its last read went."""
+        return self._database.health.now
+
+    def try_again(self) -> None:
+        """Write and read a row of no meaning, so that `condition` says how it is now.
+
+        Raises:
+            StoreError: it is no better.
+        """
+        row = {"tenant": "", "name": "tried", "value": now()}
+        self._write(lambda connection: sql.put(connection, schema.counters, [row]))
+        self.tenants()
 
     def tenants(self) -> list[str]:
         """Return all tenants that have, or had, a row."""

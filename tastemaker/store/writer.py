@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import DBAPIError
+
 from tastemaker.store.errors import StoreBusy, StoreError
+from tastemaker.store.faults import translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,11 +178,40 @@ class Writer:
         outcomes: list[list[Any] | Exception] = []
         try:
             with self._database.write() as connection:
-                outcomes += [_outcomes(connection, run, alone=len(runs) == 1) for run in runs]
+                outcomes += [self._outcomes(connection, run, alone=len(runs) == 1) for run in runs]
         except Exception as error:  # whatever it is, the callers hear of it and the thread lives on
             outcomes = [error] * len(runs)
+        health = self._database.health
+        if not all(isinstance(outcome, Exception) for outcome in outcomes):
+            health.went_well("writing")
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                health.failed("writing", outcome)
         for run, outcome in zip(runs, outcomes, strict=True):
             self._tell(run, outcome)
+
+    def _outcomes(self, connection: Connection, run: list[_Waiting], *, alone: bool) -> list[Any] | Exception:
+        """Do one piece of work for all that share it; where others are in the transaction, a failure stays its own.
+
+        Raises:
+            StoreError: the database gave the whole transaction up, as it does where the disk is full.
+        """
+        work, payloads = run[0].work, [waiting.payload for waiting in run]
+        assert work is not None
+        if alone:
+            return work(connection, payloads)
+        point = connection.begin_nested()
+        try:
+            with translated(self._database.place):
+                outcomes = work(connection, payloads)
+        except Exception as error:  # told to its callers, after the savepoint is undone
+            try:
+                point.rollback()
+            except DBAPIError:
+                raise error from None
+            return error
+        point.commit()
+        return outcomes
 
     def _tell(self, run: list[_Waiting], outcome: list[Any] | Exception) -> None:
         for place, waiting in enumerate(run):
@@ -189,22 +221,6 @@ class Writer:
                 waiting.future.set_exception(outcome)
             else:
                 waiting.future.set_result(outcome[place])
-
-
-def _outcomes(connection: Connection, run: list[_Waiting], *, alone: bool) -> list[Any] | Exception:
-    """Do one piece of work for all that share it; where others are in the transaction, a failure stays its own."""
-    work, payloads = run[0].work, [waiting.payload for waiting in run]
-    assert work is not None
-    if alone:
-        return work(connection, payloads)
-    point = connection.begin_nested()
-    try:
-        outcomes = work(connection, payloads)
-    except Exception as error:  # told to its callers, after the savepoint is undone
-        point.rollback()
-        return error
-    point.commit()
-    return outcomes
 
 
 def _run_alone(waiting: _Waiting) -> None:

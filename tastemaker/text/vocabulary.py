@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tastemaker.text.wish import Filters
     from tastemaker.types import Bool
 
+_WORDS = re.compile(r"\w+")
 LEAST_NAME = 2
 """Characters of a brand or a category that can be found in a wish."""
 
@@ -96,6 +98,14 @@ class Vocabulary:
             if all(one.end <= other.start or other.end <= one.start for other in kept):
                 kept.append(one)
         return sorted(kept, key=lambda mention: mention.start)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Every word of the products' titles, brands, categories and descriptions, see `words_of`."""
+        columns = [self._brands, *(_strings(self.items.frame, name) for name in ("title", "description"))]
+        texts = [text for column in columns for text in column if text]
+        texts += [name for row in self._categories for name in row]
+        return frozenset(word for text in set(texts) for word in words_of(text))
 
     def is_distinct(self, brand: str) -> bool:
         """Say whether a brand is no ordinary word: no product of another brand has it in its title."""
@@ -174,6 +184,13 @@ class Vocabulary:
     @cached_property
     def _longest(self) -> int:
         return max(map(len, (*self._brand_forms, *self._category_forms)), default=0)
+
+
+def words_of(text: str) -> set[str]:
+    """Return the words of a text in lower case, without accents and the plural's s."""
+    parts = unicodedata.normalize("NFKD", text)
+    plain = "".join(letter for letter in parts if not unicodedata.combining(letter)).casefold()
+    return {word.removesuffix("s") or word for word in _WORDS.findall(plain)}
 
 
 def _ends(text: str, start: int, longest: int) -> list[int]:

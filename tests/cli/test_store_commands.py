@@ -8,6 +8,7 @@ import pytest
 
 from tastemaker.store import open_store
 from tastemaker.store.records import Event, Item, ModelVersion, User
+from tastemaker.store.schema import REVISION
 
 
 @pytest.fixture
@@ -124,11 +125,29 @@ def test_models_are_promoted_and_rolled_back(tastemaker, refused, filled, shop, 
     assert listed[0]["folder"] == str((tmp_path / "first").resolve())
     assert "first answers again" in tastemaker("model", "rollback").err
     assert "autumn answers now" in tastemaker("model", "promote", "autumn").err
-    assert "active" in tastemaker("model", "list").out
+    shown = tastemaker("model", "list").out
+    assert "active" in shown
+    assert "popular, 40 products" in shown
     assert "not a saved model" in refused("model", "promote", tmp_path)
     assert "model 'unknown' is unknown" in refused("model", "promote", "unknown")
     with open_store(filled, read_only=True) as store:
         assert isinstance(store.active_model("default"), ModelVersion)
+
+
+def test_a_model_that_was_fitted_anew_needs_a_name_of_its_own(tastemaker, refused, place, shop, tmp_path):
+    for name in ("first", "second"):
+        tastemaker("fit", "popular", "--data", shop, "--out", tmp_path / name)
+        tastemaker("model", "promote", tmp_path / name)
+    tastemaker("fit", "transitions", "--data", shop, "--out", tmp_path / "first")
+    for words in (["promote", tmp_path / "first"], ["promote", "first"], ["rollback"]):
+        said = refused("model", *words)
+        assert f"model 'first': {tmp_path / 'first'} was fitted anew since it got this name" in said
+        assert "--version" in said
+    with open_store(place, read_only=True) as store:
+        assert store.active_model("default").version == "second"
+    assert "spring answers now" in tastemaker("model", "promote", tmp_path / "first", "--version", "spring").err
+    tastemaker("fit", "transitions", "--data", shop, "--out", tmp_path / "first")
+    assert "spring answers now" in tastemaker("model", "promote", "spring").err, "the same model again is the same"
 
 
 def test_a_store_is_checked_backed_up_restored_and_compacted(tastemaker, refused, filled, tmp_path):
@@ -151,10 +170,10 @@ def test_a_store_is_checked_backed_up_restored_and_compacted(tastemaker, refused
 
 
 def test_the_schema_goes_down_and_up(tastemaker, refused, place):
-    assert "schema 0001" in tastemaker("db", "upgrade").err
-    assert "schema None, was 0001" in tastemaker("db", "upgrade", "--to", "base").err
+    assert f"schema {REVISION}" in tastemaker("db", "upgrade").err
+    assert f"schema None, was {REVISION}" in tastemaker("db", "upgrade", "--to", "base").err
     assert "there is no store" in refused("events", "tail")
-    assert "schema 0001" in tastemaker("db", "upgrade").err
+    assert f"schema {REVISION}" in tastemaker("db", "upgrade").err
     assert "'7' is unknown" in refused("db", "upgrade", "--to", "7")
 
 

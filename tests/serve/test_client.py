@@ -40,6 +40,15 @@ def test_the_round_of_a_visit(shop):
     assert shop.erase_user("u001")["counts"]["events"] == 1
 
 
+def test_rules_are_put_and_shown(shop):
+    assert shop.rules() == (0, {})
+    document = {"rule": [{"name": "x", "hide": {"items": ["i001"]}}]}
+    assert shop.put_rules(document) == 1
+    assert shop.rules() == (1, document)
+    with pytest.raises(ServiceError, match=r"HTTP 400: rules\.rule\[0\]"):
+        shop.put_rules({"rule": [{"name": "x"}]})
+
+
 def test_a_refusal_says_why_and_a_busy_service_is_asked_again(shop):
     with pytest.raises(ServiceError, match=r"HTTP 422: .*n: ") as refused:
         shop.recommend(n=1000)

@@ -46,6 +46,20 @@ def test_session_and_context_count_and_are_not_listed(serve, folder):
     assert not {*session, context} & {*listed}
 
 
+def test_a_wish_of_words_that_no_product_has_says_so(serve, text_folder, store):
+    client = serve(text_folder, store=store)
+
+    def notes(wish):
+        answer = client.post("/v1/recommend", json={"user_id": "u001", "n": 3, "wish": wish, "budget_ms": 5000})
+        assert len(ids(answer)) == 3
+        return answer.json()["notes"]
+
+    assert notes("zxqv blorp") == ["wish: none of these words is in the catalogue: zxqv blorp"]
+    assert notes("SOAPS zxqv") == notes("under 100") == notes("") == []
+    client.put("/v1/items/new", json={"title": "Blörps"})
+    assert notes("zxqv blorp") == []
+
+
 def test_what_is_excluded_or_does_not_fit_is_not_listed(serve, folder):
     client = serve(folder)
     first = ids(client.post("/v1/recommend", json={"user_id": "u001", "n": 10}))

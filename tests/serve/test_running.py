@@ -148,8 +148,27 @@ def test_an_address_in_use_and_a_missing_model_are_one_line(folder, tmp_path):
         Process(tmp_path / "no-model", "--store", "none")
 
 
+def test_a_start_that_is_refused_leaves_no_store(folder, tmp_path):
+    store = tmp_path / "kept" / "shop.db"
+    for words, said in (
+        ([tmp_path / "no-model"], "no-model"),
+        ([folder, "--host", "0.0.0.0"], "make a key first"),
+        ([folder, "--host", "203.0.113.7"], "make a key first"),
+    ):
+        with pytest.raises(AssertionError, match=f"error: .*{said}"):
+            Process(*words, "--store", store)
+        assert not store.parent.exists(), words
+    with Process(folder, "--store", store) as service:
+        assert f"{store}: a new store was made" in "".join(service.lines)
+        with pytest.raises(AssertionError, match="cannot listen"):
+            TakenPort(folder, service.url.rsplit(":", 1)[1], tmp_path / "other.db")
+    assert not (tmp_path / "other.db").exists()
+    with Process(folder, "--store", store) as service:
+        assert f"are kept in {store}" in "".join(service.lines)
+
+
 class TakenPort(Process):
     """A second service on a port that is taken."""
 
-    def __init__(self, folder, port):
-        super().__init__(folder, "--store", "none", "--port", port)
+    def __init__(self, folder, port, store="none"):
+        super().__init__(folder, "--store", store, "--port", port)

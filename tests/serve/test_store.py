@@ -49,6 +49,14 @@ def test_events_know_what_became_of_each(serve, folder, store):
     assert [one["status"] for one in answer["results"]] == ["accepted", "invalid", "accepted"]
     assert answer["accepted"] == 2
     assert "item_id" in answer["results"][1]["error"]
+    _, answer = send(client, good, {"event_id": "x", "user_id": "u"}, event("u", "", event_id="y"), "z", [], None)
+    assert [(one["event_id"], one["status"]) for one in answer["results"]] == [
+        *(("a", "duplicate"), ("x", "invalid"), ("y", "invalid"), (None, "invalid"), (None, "invalid")),
+        (None, "invalid"),
+    ]
+    for wrong in (7, "", "i" * 300, "a\u0000", {"a": 1}):
+        _, answer = send(client, good, event("u", "i001", event_id=wrong))
+        assert answer["results"][1]["event_id"] is None, wrong
     _, answer = send(client, event("u", "i002", event_id="s", timestamp=1_795_710_613))
     assert "looks like seconds" in str(answer)
     assert send(client, {"user_id": "u"})[0] == 422
@@ -170,6 +178,78 @@ def test_business_rules_hold_and_leave_lines(serve, folder, store):
     assert client.put("/v1/rules", json={"rules": {"rule": [{"name": "x", "hide": {}}]}}).status_code == 400
     client.put("/v1/rules", json={"rules": {}})
     assert listed(client, user_id="u001") == first
+
+
+TOML = {"content-type": "application/toml"}
+
+
+def test_rules_come_as_people_write_them(serve, folder, store):
+    client = serve(folder, store=store)
+    [first, *_] = listed(client, user_id="u001")
+    text = f'timezone = "Europe/Berlin"\n[[rule]]\nname = "x"\nwhen = {{ since = 2026-01-31 }}\nhide = {{ items = ["{first}"] }}\n'
+    assert client.put("/v1/rules", content=text, headers=TOML).json() == {"version": 1}
+    assert first not in listed(client, user_id="u001")
+    told = client.get("/v1/rules").json()["rules"]
+    assert told["rule"][0]["when"] == {"since": "2026-01-31"}
+    assert client.put("/v1/rules", json=told).json() == {"version": 2}, "the document itself"
+    assert client.put("/v1/rules", json={"rules": told}).json() == {"version": 3}
+    assert client.get("/v1/rules").json() == {"version": 3, "rules": told}
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "words"),
+    [
+        (b"[[rule]]\nname = ", 422, "not valid TOML"),
+        (b"\xff", 422, "not valid TOML"),
+        (b"", 422, "takes all rules away"),
+        (b'[[rule]]\nname = "a"\nhyde = {}\n', 400, "did you mean 'hide'"),
+        (b'rule = "x"\n', 400, "must be a list of rules"),
+        (b'[[rule]]\nname = "a"\nboost = { factor = nan }\n', 422, "numbers finite"),
+        (b"x = " + b"[" * 1000 + b"]" * 1000, 400, "levels deep"),
+        (b"a." * 20_000 + b"b = 1", 422, ""),
+    ],
+)
+def test_toml_that_is_no_rules_is_refused(serve, folder, store, content, status, words):
+    client = serve(folder, store=store)
+    answer = client.put("/v1/rules", content=content, headers=TOML)
+    assert (answer.status_code, words in answer.json()["detail"]) == (status, True), answer.text
+    assert store.get_rules("default")[0] == 0
+    assert client.post("/v1/recommend", content=b"n = 3", headers=TOML).status_code == 415
+
+
+@pytest.mark.parametrize("body", [{}, [], 7, {"rules": 7}, {"rules": {}, "more": 1}, {"rule": [{}]}])
+def test_json_that_is_no_rules_is_refused(serve, folder, store, body):
+    assert serve(folder, store=store).put("/v1/rules", json=body).status_code in (400, 422)
+    assert store.get_rules("default")[0] == 0
+
+
+def test_what_is_popular_goes_before_a_rules_fallback_and_keeps_to_caps(serve, folder, store):
+    client = serve(folder, store=store)
+    popular = client.post("/v1/recommend", json={"user_id": "nobody", "n": 40}).json()["items"]
+    assert {item["source"] for item in popular} == {"popular"}
+    ids = [item["item_id"] for item in popular]
+    brands = {item["item_id"]: item["brand"] for item in popular}
+    spare = {"name": "spare", "fallback": {"items": [ids[-1], ids[-2]]}}
+
+    def shown(*rules, **body):
+        assert client.put("/v1/rules", json={"rule": [*rules]}).status_code == 200
+        answer = client.post("/v1/recommend", json={"user_id": "nobody", "n": 6, **body})
+        return [(item["item_id"], item["source"]) for item in answer.json()["items"]]
+
+    assert shown(spare) == [(one, "popular") for one in ids[:6]]
+    few = {"name": "few", "keep": {"items": [ids[0], ids[-1]]}}
+    assert shown(spare, few) == [(ids[0], "popular"), (ids[-1], "popular")]
+    new = {"name": "unknown to the model", "fallback": {"items": ["new"]}}
+    client.put("/v1/items/new", json={"title": "tea"})
+    assert shown(new, few) == [(ids[0], "popular"), (ids[-1], "popular")]
+    also = {"name": "few", "keep": {"items": [ids[0], "new"]}}
+    assert shown(new, also) == [(ids[0], "popular"), ("new", "rule:fallback")]
+    capped = shown({"name": "one brand", "cap": {"by": "brand", "at_most": 1}}, spare, n=20)
+    assert len({brands[one] for one, _ in capped}) == len(capped) == len(set(brands.values()))
+    boosted = shown({"name": "up", "boost": {"items": [ids[5]], "places": 5}})
+    assert [one for one, _ in boosted] == [ids[5], *ids[:5]]
+    asked = {"strategy": "popular", "n": 3}
+    assert [one for one, _ in shown({"name": "up", "boost": {"items": [ids[2]], "places": 2}}, **asked)][0] == ids[2]
 
 
 def test_a_rule_for_one_place_holds_there_alone(serve, folder, store):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from itertools import count
 
 import pytest
+from disks import damage, mounted
 
 from tastemaker.store import open_store
 from tastemaker.store.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreReadOnly
@@ -17,18 +17,6 @@ from tastemaker.store.records import Event, Item
 
 def events(numbers, **changes):
     return [Event(f"e{number}", f"u{number % 9}", "i" * 200, "view", number, **changes) for number in numbers]
-
-
-@contextmanager
-def mounted(*words):
-    """Mount for one block, or skip where this user may not."""
-    done = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"mount: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(words[-1])], check=True)
 
 
 def fill_up(store):
@@ -97,16 +85,6 @@ def test_a_file_that_may_not_grow_is_a_full_disk(sqlite_path):
     assert name == "StoreFull"
     with open_store(sqlite_path) as store:
         assert len(store.events_after("t", 0, limit=10**6)) == int(acknowledged) + 1
-
-
-def damage(path, table):
-    """Overwrite the first page of a table."""
-    with open_store(path, read_only=True) as store, store._database.read() as connection:
-        page = connection.exec_driver_sql(f"SELECT rootpage FROM sqlite_master WHERE name = '{table}'").scalar_one()
-        size = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
-    with path.open("r+b") as file:
-        file.seek((page - 1) * size)
-        file.write(b"\xab" * size)
 
 
 def test_a_damaged_page_is_named_and_the_rest_can_be_read_and_written(sqlite_path):

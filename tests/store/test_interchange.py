@@ -83,6 +83,12 @@ def test_an_unknown_tenant_has_no_lines(store):
     assert list(store.export_tenant("nobody")) == []
 
 
+def test_models_of_a_release_that_kept_no_digest_come_in(store):
+    line = {"kind": "model", "version": "v", "folder": "/v", "state": "active", "activation": 1, "created_at": 1}
+    assert store.import_tenant("t", [("file:1", {**line, "facts": {}})]) == {"model": 1}
+    assert store.active_model("t") == ModelVersion("v", "/v", "active", 1)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
-from tastemaker.errors import DataError
+from tastemaker import artifact
+from tastemaker.errors import ArtifactError, DataError
+from tastemaker.store.folders import model_in, outline
 from tastemaker.store.records import (
     AuditLine,
     Deleted,
@@ -225,6 +228,27 @@ def test_rolling_back_leads_to_the_model_that_answered_before_and_never_to_a_bad
     assert store.active_model("t").version == "v1", "put again, it still answers"
     with pytest.raises(DataError, match="another version"):
         store.put_model("t", ModelVersion("v1", "/elsewhere"))
+
+
+def test_a_version_stands_for_what_its_folder_held_when_it_was_put(store, tmp_path):
+    for name in ("a", "b"):
+        artifact.write(tmp_path / name, {"model": {"stage": [{"model": "popular"}]}}, {"x": np.zeros(1)})
+        store.put_model("t", ModelVersion(name, str(tmp_path / name)))
+        store.activate_model("t", name)
+    a, b = model_in(tmp_path / "a", "a"), model_in(tmp_path / "b", "b")
+    store.put_model("t", a)
+    store.put_model("t", b)
+    assert [one.digest for one in store.list_models("t")] == [a.digest, b.digest], "taken over by a row without one"
+    assert outline(a)["stages"] == ["popular"]
+    artifact.write(tmp_path / "a", {"model": "another"}, {"x": np.ones(1)})
+    with pytest.raises(DataError, match=f"model 'a': .*fitted anew .*manifest .*, was {a.digest[:10]}.*--version"):
+        store.put_model("t", model_in(tmp_path / "a", "a"))
+    for change in (lambda: store.activate_model("t", "a"), lambda: store.rollback_model("t")):
+        with pytest.raises(ArtifactError, match="register it as a new version"):
+            change()
+        assert store.active_model("t").version == "b"
+    artifact.write(tmp_path / "a", {"model": {"stage": [{"model": "popular"}]}}, {"x": np.zeros(1)})
+    assert store.rollback_model("t") == "a"
 
 
 def test_rules_keep_every_version(store):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tastemaker.data.ranking import Ranking
-from tastemaker.errors import DataError
+from tastemaker.errors import DataError, TastemakerError
 from tastemaker.serve.engine import business, explaining, listing
 from tastemaker.serve.engine.asked import Asked
 from tastemaker.serve.engine.asks import Answer, Ask
@@ -146,6 +146,9 @@ class Engine:
             except Busy:
                 asked.answer.degraded.append("history: the store is busy")
                 return
+            except TastemakerError:
+                asked.answer.degraded.append("history: the store cannot be read")
+                return
         view = asked.view
         if shopper.seen_by is not view.shelf:
             shopper.derive(user_id, view.live.model, view.shelf)
@@ -163,24 +166,27 @@ class Engine:
         """
         live, shelf, ask = asked.view.live, asked.view.shelf, asked.ask
 
-        def read() -> tuple[dict[str, object] | None, str, list[Bool]]:
+        def read() -> tuple[dict[str, object] | None, str, list[Bool], str | None]:
             allowed = []
             if ask.filters is not None and not ask.filters.empty:
                 allowed.append(shelf.fitting(live.wishes.allowed(ask.filters), ask.filters))
             if not ask.wish:
-                return None, "", allowed
+                return None, "", allowed, None
             understood = live.wishes.read(ask.wish)
             if understood.allowed is not None:
                 allowed.append(shelf.fitting(understood.allowed, understood.wish.filters))
-            return understood.to_dict(), understood.wish.words, allowed
+            words = understood.wish.words
+            return understood.to_dict(), words, allowed, live.wishes.strange(words, more=shelf.words_put)
 
         try:
-            asked.answer.wish, asked.words, allowed = await self._explaining.run(read, within=asked.left())
+            asked.answer.wish, asked.words, allowed, strange = await self._explaining.run(read, within=asked.left())
         except (TimeoutError, Busy):
             if ask.filters is not None and not ask.filters.empty:
                 raise DataError("filters: no time to apply them; ask for a larger budget_ms") from None
             asked.answer.degraded.append("wish: not read in time")
             return
+        if strange is not None:
+            asked.answer.notes.append(strange)
         for mask in allowed:
             asked.restrict(mask)
         if asked.words:

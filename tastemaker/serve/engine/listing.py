@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,11 +50,10 @@ def put_together(asked: Asked, ranking: Ranking, source: str, *, by_texts: bool,
         pool = _with_new(asked, pool, by_texts=by_texts, most=math.ceil(ask.n * new_items / 10))
     if ask.diversity > 0 and len(pool) > 1:
         pool = _varied(asked, pool)
-    if asked.plan is not None and not ask.as_given:
-        pool = _ruled(asked, pool)
-    asked.answer.items = pool[: ask.n]
-    if len(asked.answer.items) < ask.n:
-        _fill(asked)
+    if ask.as_given or asked.plan is None:
+        asked.answer.items = [*pool[: ask.n], *_filling(asked, pool, ask.n - len(pool))]
+    else:  # rules arrange what fills the list, too: caps hold for it, and it goes before their own fallback
+        asked.answer.items = _ruled(asked, [*pool, *_filling(asked, pool, width_for(asked) - len(pool))])
 
 
 def _with_new(asked: Asked, pool: list[Listed], *, by_texts: bool, most: int) -> list[Listed]:
@@ -131,25 +131,22 @@ def _ruled(asked: Asked, pool: list[Listed]) -> list[Listed]:
     return found
 
 
-def _fill(asked: Asked) -> None:
-    """Fill a short list: with the caller's candidates in their order, or with what is popular."""
-    ask, answer, view = asked.ask, asked.answer, asked.view
+def _filling(asked: Asked, pool: Sequence[Listed], most: int) -> list[Listed]:
+    """Return what fills a list that is short: the caller's candidates in their order, or what is popular."""
+    if most <= 0:
+        return []
+    ask, view = asked.ask, asked.view
     if ask.offered is not None:
         numbers, _ = view.shelf.numbers(list(dict.fromkeys(ask.offered)))
         filler, source, seen = numbers.tolist(), "caller", frozenset[int]()
     else:
         filler, source = view.live.popular.tolist(), "popular"
         seen = frozenset() if ask.seen else frozenset(asked.history.tolist())
-    listed = {one.number for one in answer.items}
-    score = min((one.score for one in answer.items), default=0.0)
+    listed = {one.number for one in pool}
+    score = min((one.score for one in pool), default=0.0)
     step = max(1.0, abs(score)) * 1e-3
-    for number in filler:
-        if len(answer.items) >= ask.n:
-            return
-        if number not in listed and number not in seen and not asked.barred(number):
-            score -= step
-            answer.items.append(Listed(number, score, source))
-            listed.add(number)
+    fit = (one for one in filler if one not in listed and one not in seen and not asked.barred(one))
+    return [Listed(number, score - place * step, source) for place, number in enumerate(islice(fit, most), start=1)]
 
 
 def _arrays(pool: Sequence[Listed]) -> tuple[Int32, Float32]:

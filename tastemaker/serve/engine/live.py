@@ -125,7 +125,6 @@ class Live:
             "users": len(self.model.users),
             "language_model": bool(self.asking or self.retriever_asks),
             "index_recall": None if index is None else index.recall,
-            "fitted": self.model.facts,
         }
 
 

@@ -193,6 +193,11 @@ class Shelf:
         return fits
 
     @property
+    def words_put(self) -> frozenset[str]:
+        """Every word of the products that were put since."""
+        return self._put[1].words if self._changed else frozenset()
+
+    @property
     def changed(self) -> Mapping[int, Mapping[str, Any]]:
         """What is known of the products that were put since, by number."""
         return self._changed

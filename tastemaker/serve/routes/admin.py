@@ -7,19 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from tastemaker import artifact
+from tastemaker.errors import ArtifactError, ConfigError, DataError, MissingExtra
 from tastemaker.experiments import Experiment, check_together
-from tastemaker.rules import RuleSet
 from tastemaker.serve.engine.asks import as_json
+from tastemaker.serve.limits import media_type
 from tastemaker.serve.problems import Problem
 from tastemaker.serve.routes.base import PROBLEMS, caller_of, needs, service_of
+from tastemaker.serve.routes.documents import RULES_BODY, rules_in
 from tastemaker.serve.schemas import Id
-from tastemaker.serve.schemas_data import ExperimentBody, ModelBody, RulesBody
+from tastemaker.serve.schemas_data import ExperimentBody, ModelBody
 from tastemaker.serve.service import version_of
 from tastemaker.serve.trials import check_settings
-from tastemaker.store.records import AuditLine, Job, ModelVersion, now
+from tastemaker.store.folders import model_in, outline
+from tastemaker.store.records import AuditLine, now
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tastemaker.serve.shops import Shop
+    from tastemaker.store.records import Job, ModelVersion
 
 router = APIRouter(tags=["operations"], responses=PROBLEMS)
 Wait = Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the end of the job.")]
@@ -28,26 +35,39 @@ Version = Annotated[Id, Path(description="As `GET /v1/models` lists it.")]
 
 @router.get("/v1/models", summary="Versions of the model", dependencies=[needs("read")])
 async def models(request: Request) -> Response:
-    """Return all versions, which one answers, and which folders could be added."""
+    """Return all versions in a few words, which one answers, and which folders there are.
+
+    `addable` are those that hold a model which is no version yet. `GET /v1/models/{version}` says all of one.
+    """
     service, shop = service_of(request), _shop(request)
-    stored, view = shop.stored, shop.engine.views.now
-    known: list[dict[str, Any]] = []
-    if stored is not None:
-        versions = await shop.engine.background.run(lambda: stored.store.list_models(shop.tenant))
-        known = [{key: value for key, value in dataclasses.asdict(one).items() if key != "folder"} for one in versions]
+    stored, view, run = shop.stored, shop.engine.views.now, shop.engine.background.run
+    versions = [] if stored is None else await run(lambda: stored.store.list_models(shop.tenant))
     answering = None if view is None else {"version": view.live.version, **view.live.facts()}
+    folders = await run(lambda: _folders(service.models.get(shop.tenant)))
+    known = {version.digest for version in versions}
     breaker = shop.engine.language_model.breaker
     return _json(
         {
             "active": answering,
-            "models": known,
+            "models": [_outlined(version) for version in versions],
             "language_model": {
                 "breaker": None if breaker is None else breaker.state,
                 "calls": dict(shop.engine.language_model.counts),
             },
-            "folders": _folders(service.models.get(shop.tenant)),
+            "folders": sorted(folders),
+            "addable": sorted(name for name, digest in folders.items() if digest not in known),
         }
     )
+
+
+@router.get("/v1/models/{version}", summary="A version of the model", dependencies=[needs("read")])
+async def model(version: Version, request: Request) -> Response:
+    """Return all that is known of a version: its settings, what it was fitted with, and how."""
+    shop = _shop(request)
+    found = await _version(shop, version)
+    view = shop.engine.views.now
+    answers = None if view is None or view.live.version != version else view.live.facts()
+    return _json({**_outlined(found), "answers": answers, "facts": found.facts})
 
 
 @router.post("/v1/models", summary="Make a saved model known", dependencies=[needs("admin")])
@@ -60,8 +80,7 @@ async def add_model(body: ModelBody, request: Request) -> Response:
         raise Problem(404, "there is no saved model of this name beside the first one")
     folder = place / body.folder
     version = await shop.engine.background.run(lambda: version_of(folder))
-    model = ModelVersion(version, str(folder))
-    await shop.engine.background.run(lambda: stored.store.put_model(shop.tenant, model))
+    await shop.engine.background.run(lambda: stored.store.put_model(shop.tenant, model_in(folder, version)))
     _audit(request, "model.add", version)
     return _json({"version": version})
 
@@ -70,16 +89,13 @@ async def add_model(body: ModelBody, request: Request) -> Response:
 async def activate(version: Version, request: Request, wait_seconds: Wait = 30.0) -> Response:
     """Load a version beside the one that answers, then exchange them between two answers."""
     shop = _shop(request)
-    stored = shop.needs_store()
-    versions = await shop.engine.background.run(lambda: stored.store.list_models(shop.tenant))
-    if version not in {one.version for one in versions}:
-        raise Problem(404, "there is no such version; see GET /v1/models")
+    await _version(shop, version)
 
     async def work() -> dict[str, str]:
         await shop.activate(version)
         return {"version": version}
 
-    job = await service_of(request).jobs.begin(shop.tenant, "activate", work, wait=wait_seconds)
+    job = await _begin(request, "activate", work, wait_seconds)
     _audit(request, "model.activate", version)
     return _job(job)
 
@@ -88,11 +104,12 @@ async def activate(version: Version, request: Request, wait_seconds: Wait = 30.0
 async def rollback(request: Request, wait_seconds: Wait = 30.0) -> Response:
     """Go back to the version that answered before the active one."""
     shop = _shop(request)
+    shop.needs_store()
 
     async def work() -> dict[str, str]:
         return {"version": await shop.roll_back()}
 
-    job = await service_of(request).jobs.begin(shop.tenant, "rollback", work, wait=wait_seconds)
+    job = await _begin(request, "rollback", work, wait_seconds)
     _audit(request, "model.rollback", "model")
     return _job(job)
 
@@ -115,13 +132,17 @@ async def get_rules(request: Request) -> Response:
     return _json({"version": version, "rules": document})
 
 
-@router.put("/v1/rules", summary="Put business rules", dependencies=[needs("admin")])
-async def put_rules(body: RulesBody, request: Request) -> Response:
-    """Check a document of rules as a whole and put it in force; earlier versions stay in the store."""
+@router.put("/v1/rules", summary="Put business rules", dependencies=[needs("admin")], openapi_extra=RULES_BODY)
+async def put_rules(request: Request) -> Response:
+    """Check a document of rules as a whole and put it in force; earlier versions stay in the store.
+
+    The body is the document, as TOML or JSON, or `{"rules": DOCUMENT}`; `{"rules": {}}` takes all rules away.
+    """
     shop = _shop(request)
     stored, actor = shop.needs_store(), caller_of(request).actor
-    RuleSet.parse(body.rules)
-    version = await shop.engine.background.run(lambda: stored.store.put_rules(shop.tenant, body.rules, actor))
+    body, kind = await request.body(), media_type(request.headers.get("content-type", "").encode())
+    document = await shop.engine.background.run(lambda: rules_in(body, kind))
+    version = await shop.engine.background.run(lambda: stored.store.put_rules(shop.tenant, document, actor))
     _audit(request, "rules.put", str(version))
     await shop.follow()
     return _json({"version": version})
@@ -163,13 +184,41 @@ def _shop(request: Request) -> Shop:
     return service_of(request).shop(caller_of(request).tenant)
 
 
-def _folders(models: Any) -> list[str]:  # noqa: ANN401  # a path
-    """Return the names of the saved models in a folder."""
-    from tastemaker import artifact
+async def _version(shop: Shop, version: str) -> ModelVersion:
+    """Return a version that is listed.
 
+    Raises:
+        Problem: 404, there is none; 409, nothing is stored.
+    """
+    stored = shop.needs_store()
+    for one in await shop.engine.background.run(lambda: stored.store.list_models(shop.tenant)):
+        if one.version == version:
+            return one
+    raise Problem(404, "there is no such version; see GET /v1/models")
+
+
+async def _begin(request: Request, kind: str, work: Callable[[], Awaitable[dict[str, str]]], wait: float) -> Job:
+    """Begin a job that changes which model answers.
+
+    Raises:
+        Problem: 409, the model cannot be had; what answered before still does.
+    """
+    try:
+        return await service_of(request).jobs.begin(caller_of(request).tenant, kind, work, wait=wait)
+    except (ArtifactError, ConfigError, DataError, MissingExtra) as error:
+        raise Problem(409, str(error)) from error
+
+
+def _outlined(version: ModelVersion) -> dict[str, Any]:
+    own = {name: getattr(version, name) for name in ("version", "state", "created_at", "digest")}
+    return {**own, **outline(version)}
+
+
+def _folders(models: Any) -> dict[str, str]:  # noqa: ANN401  # a path
+    """Return the saved models in a folder: name and digest of each."""
     if models is None:
-        return []
-    return sorted(path.name for path in models.iterdir() if (path / artifact.MANIFEST).is_file())
+        return {}
+    return {path.name: artifact.fingerprint(path) for path in models.iterdir() if (path / artifact.MANIFEST).is_file()}
 
 
 def _audit(request: Request, action: str, subject: str) -> None:

@@ -24,7 +24,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     415: {**_PROBLEM, "description": "The body is not JSON."},
     422: {**_PROBLEM, "description": "A value does not fit."},
     429: {**_PROBLEM, "description": "This key asks too often."},
-    503: {**_PROBLEM, "description": "Busy; Retry-After says for how long."},
+    503: {**_PROBLEM, "description": "Busy, or the store cannot do it; Retry-After says for how long."},
+    507: {**_PROBLEM, "description": "The disk of the store is full; nothing was stored."},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
@@ -12,6 +13,7 @@ from pydantic_core import from_json
 from tastemaker.serve.engine.asks import as_json
 from tastemaker.serve.problems import Problem, wrong_places
 from tastemaker.serve.routes.base import PROBLEMS, caller_of, needs, service_of
+from tastemaker.serve.schemas import Id
 from tastemaker.serve.schemas_data import EVENTS, EventBody, EventsBody, EventsOut
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["events"], responses=PROBLEMS)
 _WHOLE = TypeAdapter(EventsBody)
+_ID: TypeAdapter[str | None] = TypeAdapter(Id | None)
 
 
 @router.post(
@@ -54,7 +57,15 @@ async def events_now(service: Service, caller: Caller, body: bytes) -> bytes:
     return await _store(service, caller, list(whole.events), whole.validate_only)
 
 
-def _row_by_row(body: bytes, error: ValidationError) -> tuple[list[EventBody | str], bool]:
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """An event that does not fit: its id, where that could be read, and what is wrong with it."""
+
+    event_id: str | None
+    error: str
+
+
+def _row_by_row(body: bytes, error: ValidationError) -> tuple[list[EventBody | Unfit], bool]:
     """Return each event that fits, and what is wrong with each that does not.
 
     Raises:
@@ -71,19 +82,30 @@ def _row_by_row(body: bytes, error: ValidationError) -> tuple[list[EventBody | s
         raise refusal
     if set(value) - {"events", "validate_only"}:
         raise refusal
-    rows: list[EventBody | str] = []
+    rows: list[EventBody | Unfit] = []
     for one in given:
         try:
             rows.append(EventBody.model_validate(one))
         except ValidationError as fault:
             places = wrong_places(fault.errors(include_input=False))
-            rows.append("; ".join(f"{place['place']}: {place['message']}" for place in places))
-    if all(isinstance(row, str) for row in rows):
+            words = "; ".join(f"{place['place']}: {place['message']}" for place in places)
+            rows.append(Unfit(_id_of(one), words))
+    if all(isinstance(row, Unfit) for row in rows):
         raise refusal
     return rows, only
 
 
-async def _store(service: Service, caller: Caller, rows: list[EventBody | str] | list[EventBody], only: bool) -> bytes:
+def _id_of(given: Any) -> str | None:  # noqa: ANN401  # any JSON value
+    """Return the id of an event as it was given, None where it is none that the answer can repeat."""
+    try:
+        return _ID.validate_python(given["event_id"]) if isinstance(given, dict) and "event_id" in given else None
+    except ValidationError:
+        return None
+
+
+async def _store(
+    service: Service, caller: Caller, rows: list[EventBody | Unfit] | list[EventBody], only: bool
+) -> bytes:
     shop = service.shop(caller.tenant)
     shop.needs_store()
     kept: list[Event] = [row.event(uuid.uuid4().hex) for row in rows if isinstance(row, EventBody)]
@@ -98,6 +120,6 @@ async def _store(service: Service, caller: Caller, rows: list[EventBody | str] |
             event, status = next(told)
             results.append({"event_id": event.event_id, "status": status})
         else:
-            results.append({"event_id": None, "status": "invalid", "error": row})
+            results.append({"event_id": row.event_id, "status": "invalid", "error": row.error})
     accepted = statuses.count("accepted")
     return as_json({"request_id": caller.request_id, "accepted": accepted, "results": results})

@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 import tastemaker
 from tastemaker.serve.problems import Problem
 from tastemaker.serve.routes.base import PROBLEMS, caller_of, needs, service_of
+from tastemaker.serve.schemas_data import ReadyOut, StoreOut
 
 router = APIRouter(tags=["service"])
 
@@ -20,12 +21,22 @@ async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
-@router.get("/health/ready", summary="Whether requests should come here", responses={503: PROBLEMS[503]})
-async def ready(request: Request) -> dict[str, str]:
-    """Say whether a model is active and the service is not about to stop."""
-    if not service_of(request).ready:
-        raise Problem(503, "not ready", retry_after=1)
-    return {"status": "ready"}
+@router.get(
+    "/health/ready",
+    summary="Whether requests should come here",
+    response_model=ReadyOut,
+    responses={503: PROBLEMS[503]},
+)
+async def ready(request: Request) -> ReadyOut:
+    """Say whether a model is active and the service is not about to stop, and what the store can do.
+
+    Lists are answered from memory, so the service stays ready where its store takes no writes.
+    """
+    service = service_of(request)
+    if not service.ready:
+        raise Problem(503, "stopping" if service.stopping else "no model is active", retry_after=1)
+    found = await service.condition()
+    return ReadyOut(status="ready", store=None if found is None else StoreOut(state=found.state, since=found.since))
 
 
 @router.get(
@@ -34,6 +45,8 @@ async def ready(request: Request) -> dict[str, str]:
 async def metrics(request: Request) -> Response:
     """Return them in Prometheus' text format; of shops, those of the key's own."""
     service = service_of(request)
+    if service.store is not None and service.traces is not None:
+        service.metrics.store(service.store.condition, service.store.lost + service.traces.dropped)
     page = service.metrics.page(service.shops, caller_of(request).tenant)
     return Response(page, media_type=CONTENT_TYPE_LATEST)
 

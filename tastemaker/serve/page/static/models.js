@@ -22,8 +22,7 @@ export async function models() {
 }
 
 function show(box, told) {
-  const { active, models: known, language_model: lm, folders } = told;
-  const waiting = folders.filter((folder) => !known.some((one) => one.version.startsWith(`${folder}-`)));
+  const { active, models: known, language_model: lm, addable: waiting } = told;
   box.replaceChildren(
     active
       ? h(

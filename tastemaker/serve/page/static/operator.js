@@ -12,6 +12,12 @@ import { clean } from "./text.js";
 import { traffic } from "./traffic.js";
 
 const EVERY = 5000;
+const FAULTS = new Map([
+  ["full", "nothing is stored: the disk is full"],
+  ["read_only", "nothing is stored: the store cannot be written"],
+  ["unreachable", "the store cannot be reached"],
+  ["damaged", "the store is damaged: see tastemaker db check"],
+]);
 let said = "";
 
 function state(words, good) {
@@ -24,8 +30,9 @@ function state(words, good) {
 
 async function ready() {
   try {
-    await ask("GET", "/health/ready");
-    state("Ready", true);
+    const told = await ask("GET", "/health/ready");
+    const fault = FAULTS.get(told.store?.state);
+    state(fault ? `Ready, but ${fault}` : "Ready", !fault);
   } catch (error) {
     state(error.status === 503 ? "Not ready: no model answers" : clean(error.message), false);
   }
