@@ -186,7 +186,8 @@ TOML = {"content-type": "application/toml"}
 def test_rules_come_as_people_write_them(serve, folder, store):
     client = serve(folder, store=store)
     [first, *_] = listed(client, user_id="u001")
-    text = f'timezone = "Europe/Berlin"\n[[rule]]\nname = "x"\nwhen = {{ since = 2026-01-31 }}\nhide = {{ items = ["{first}"] }}\n'
+    rule = f'name = "x"\nwhen = {{ since = 2026-01-31 }}\nhide = {{ items = ["{first}"] }}\n'
+    text = f'timezone = "Europe/Berlin"\n[[rule]]\n{rule}'
     assert client.put("/v1/rules", content=text, headers=TOML).json() == {"version": 1}
     assert first not in listed(client, user_id="u001")
     told = client.get("/v1/rules").json()["rules"]
@@ -249,7 +250,7 @@ def test_what_is_popular_goes_before_a_rules_fallback_and_keeps_to_caps(serve, f
     boosted = shown({"name": "up", "boost": {"items": [ids[5]], "places": 5}})
     assert [one for one, _ in boosted] == [ids[5], *ids[:5]]
     asked = {"strategy": "popular", "n": 3}
-    assert [one for one, _ in shown({"name": "up", "boost": {"items": [ids[2]], "places": 2}}, **asked)][0] == ids[2]
+    assert shown({"name": "up", "boost": {"items": [ids[2]], "places": 2}}, **asked)[0] == (ids[2], "popular")
 
 
 def test_a_rule_for_one_place_holds_there_alone(serve, folder, store):
