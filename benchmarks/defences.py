@@ -29,8 +29,8 @@ from tastemaker.data.split import leave_one_out
 from tastemaker.defences import undefended
 from tastemaker.models.collaborative.transitions import Transitions
 from tastemaker.models.content.text_knn import TextKNN
-from tastemaker.models.mixing import mixed, try_weights
-from tastemaker.models.reranking import ranks_of
+from tastemaker.models.parts.reranking.mixing import mixed, try_weights
+from tastemaker.models.parts.reranking.reranker import ranks_of
 
 if TYPE_CHECKING:
     from tastemaker.data.ranking import Ranking

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from tastemaker.data.queries import Queries
     from tastemaker.data.ranking import Ranking
-    from tastemaker.models.sequence import SequenceModel
+    from tastemaker.models.parts.sequential.sequence_model import SequenceModel
     from tastemaker.types import Float32
 
 RESULTS = Path(__file__).parent / "results" / "retrieval_speed.json"

@@ -1,4 +1,8 @@
-"""Models by name: a folder listing, entry points of other packages, and recommenders built from plain settings."""
+"""Models by name: a folder listing, entry points of other packages, and recommenders built from plain settings.
+
+A shipped model is a module models/GROUP/NAME.py, its group any package of `models` but `parts`, which holds what models
+are made of.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,9 @@ from tastemaker.recommender import Recommender
 
 ENTRY_POINT_GROUP = "tastemaker.models"
 
+PARTS = "parts"
+"""The package beside the groups in which no module is a model."""
+
 KEYS = frozenset({"stage", "encoder", "lm", "fallback"})
 """What a configuration may hold."""
 
@@ -34,10 +41,10 @@ EXTRA_OF_MODULE = {
 
 @cache
 def _locations() -> dict[str, str]:
-    """Module of each shipped model: models/GROUP/NAME.py; listing them imports none."""
+    """Module of each shipped model: models/GROUP/NAME.py, PARTS left out; listing them imports none."""
     found = {}
     for group in pkgutil.iter_modules(models.__path__, "tastemaker.models."):
-        if group.ispkg:
+        if group.ispkg and group.name.rpartition(".")[2] != PARTS:
             package = importlib.import_module(group.name)
             for module in pkgutil.iter_modules(package.__path__):
                 found[module.name] = f"{group.name}.{module.name}"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tastemaker
+from tastemaker import registry
 
 ROOT = Path(tastemaker.__file__).parent
 
@@ -89,12 +90,25 @@ def test_imports_point_left(path):
         assert LEVEL[other] < LEVEL[part], f"{part} must not import {other}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "models").glob("*/*.py")), ids=lambda path: path.name)
+MODELS = [path for path in sorted((ROOT / "models").glob("*/*.py")) if path.stem != "__init__"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "models").rglob("*.py")), ids=lambda path: path.name)
 def test_no_model_knows_another_model(path):
-    siblings = {other.stem for other in (ROOT / "models").glob("*/*.py")} - {"__init__", path.stem}
+    """What a model shares with others lies in models/parts, which knows no model either."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tastemaker.models."):
-            assert node.module.split(".")[-1] not in siblings, f"{path.name} imports {node.module}"
+            start = node.module.removeprefix("tastemaker.models.")
+            assert start.split(".")[0] == "parts", f"{path.name} imports {node.module}"
+
+
+def test_every_module_of_models_is_a_model_or_a_part():
+    """Models lie in models/GROUP, all else in models/parts, which the registry skips."""
+    shipped = {path.stem: path.parent.name for path in MODELS}
+    groups = {name: registry.group_of(name) for name in registry.names()}
+    assert {name: group for name, group in groups.items() if group != "plug-in"} == shipped
+    for folder in (ROOT / "models", ROOT / "models" / "parts"):
+        assert [path.name for path in folder.glob("*.py")] == ["__init__.py"]
 
 
 HEAVY = ["torch", "transformers", "sentence_transformers", "implicit", "httpx2", "matplotlib", "pandas"]

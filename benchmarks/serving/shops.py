@@ -12,7 +12,7 @@ from tastemaker.data.entities import Entities
 from tastemaker.data.queries import Queries
 from tastemaker.encoders.tfidf import TfidfEncoder
 from tastemaker.models.content.text_knn import TextKNN
-from tastemaker.models.similarity import on_grid
+from tastemaker.models.parts.matrices.similarity import on_grid
 from tastemaker.pipeline import Pipeline, Stage
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tastemaker.models.text_vectors import item_vectors, mean_vectors
+from tastemaker.models.parts.texts.text_vectors import item_vectors, mean_vectors
 from tastemaker.progress import Progress, silent
 from tastemaker.text.render import item_names
 

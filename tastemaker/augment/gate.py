@@ -2,8 +2,8 @@
 
 A configuration is fitted on the training part without and with each kind of augmentation, and judged on the same
 validation questions. A kind is kept if its paired gain in NDCG@10 exceeds 2.8 standard errors, the rule by which a
-re-ranker's weight is chosen (`tastemaker.models.mixing`). Kinds that help each alone are then judged together; where
-they do not help together, the best one alone is kept.
+re-ranker's weight is chosen (`tastemaker.models.parts.reranking.mixing`). Kinds that help each alone are then judged
+together; where they do not help together, the best one alone is kept.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tastemaker import metrics, registry
-from tastemaker.models.mixing import CERTAINTY
+from tastemaker.models.parts.reranking.mixing import CERTAINTY
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Aids
 

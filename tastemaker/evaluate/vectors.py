@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tastemaker.models.text_vectors import encoder_or_default, item_vectors
+from tastemaker.models.parts.texts.text_vectors import encoder_or_default, item_vectors
 from tastemaker.progress import silent
 from tastemaker.text.render import item_texts
 

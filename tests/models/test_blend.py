@@ -14,9 +14,9 @@ from tastemaker.data.split import SPLITS, leave_one_out
 from tastemaker.errors import ConfigError, DataError, MissingExtra
 from tastemaker.explain import Explainer
 from tastemaker.metrics import per_query
-from tastemaker.models import blending, boosting
-from tastemaker.models.blending import FORMS, Opinions, _comparable
 from tastemaker.models.ensemble.blend import Blend
+from tastemaker.models.parts.ensemble import blending, boosting
+from tastemaker.models.parts.ensemble.blending import FORMS, Opinions, _comparable
 from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.recommender import Aids
 from tastemaker.saved import SavedModel

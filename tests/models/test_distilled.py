@@ -10,11 +10,11 @@ from tastemaker.data import Queries, Ranking
 from tastemaker.data.split import leave_one_out
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.lm.scripted import ScriptedChoiceLM
-from tastemaker.models.candidate_facts import NAMES, CandidateFacts
 from tastemaker.models.collaborative.popular import Popular
 from tastemaker.models.ensemble import distilled
 from tastemaker.models.ensemble.distilled import Distilled
 from tastemaker.models.llm.pointwise import Pointwise
+from tastemaker.models.parts.ensemble.candidate_facts import NAMES, CandidateFacts
 from tastemaker.progress import silent
 from tastemaker.testing import HashEncoder, tiny_shop
 

@@ -18,8 +18,8 @@ from tastemaker.lm.scripted import ScriptedLM
 from tastemaker.lm.trunk import trunk_of
 from tastemaker.models.collaborative.transitions import Transitions
 from tastemaker.models.llm.hybrid import BEFORE, BETWEEN, Hybrid
-from tastemaker.models.practice import practise
-from tastemaker.models.trained_reranker import drawn, question_batch
+from tastemaker.models.parts.reranking.practice import practise
+from tastemaker.models.parts.reranking.trained_reranker import drawn, question_batch
 from tastemaker.neural.candidates import Asked, Tables
 from tastemaker.neural.soft_tokens import SoftTokenRanker
 from tastemaker.recommender import Aids

@@ -12,10 +12,10 @@ from tastemaker.data import Queries, Ranking
 from tastemaker.data.split import leave_one_out
 from tastemaker.errors import ConfigError, LanguageModelError, NotFitted
 from tastemaker.lm.scripted import GARBLED, ScriptedChoiceLM, ScriptedLM
-from tastemaker.models.choosing import Question, letter_prior
 from tastemaker.models.collaborative.transitions import Transitions
 from tastemaker.models.llm.listwise import Listwise
-from tastemaker.models.reranking import ranks_of
+from tastemaker.models.parts.llm.choosing import Question, letter_prior
+from tastemaker.models.parts.reranking.reranker import ranks_of
 from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.testing import checkerboard, tiny_shop
 

@@ -149,7 +149,7 @@ def test_a_blocks_questions_are_asked_together(monkeypatch):
     monkeypatch.setattr(
         lm, "next_token", lambda prompts, choices: calls.append(len(prompts)) or next_token(prompts, choices)
     )
-    monkeypatch.setattr("tastemaker.models.llm_ranking.BLOCK", 4)
+    monkeypatch.setattr("tastemaker.models.parts.llm.llm_ranking.BLOCK", 4)
     model = Pointwise(lm=lm, weight=1.0).fit(tiny_shop())
     model.rank(Queries.from_lists([[1]] * 6), 3, candidates=candidates_of([7, 8, 9], 6))
     assert calls == [12, 6]

@@ -12,7 +12,7 @@ from tastemaker.data.ranking import sort_lists
 from tastemaker.defences import undefended
 from tastemaker.lm.scripted import ScriptedChoiceLM, ScriptedLM
 from tastemaker.models.llm.listwise import Listwise
-from tastemaker.models.mixing import capped, mixed, try_weights
+from tastemaker.models.parts.reranking.mixing import capped, mixed, try_weights
 from tastemaker.testing import tiny_shop
 
 

@@ -17,9 +17,9 @@ pytest.importorskip("transformers", reason="needs the extra 'lm'")
 import torch
 
 from tastemaker.models.generative.p5 import P5
-from tastemaker.models.task_lessons import MAX_TOKENS, lessons_of
-from tastemaker.models.text_codec import END, PAD, TextCodec, identifiers
-from tastemaker.models.text_to_text import TextToText, task_of
+from tastemaker.models.parts.generative.task_lessons import MAX_TOKENS, lessons_of
+from tastemaker.models.parts.generative.text_codec import END, PAD, TextCodec, identifiers
+from tastemaker.models.parts.generative.text_to_text import TextToText, task_of
 from tastemaker.text.clean import clean
 
 SMALL = {"dim": 16, "layers": 1, "heads": 2, "vocabulary": 400, "dropout": 0.0, "learning_rate": 0.01, "batch_size": 64}

@@ -10,8 +10,8 @@ from tastemaker.data import Queries
 from tastemaker.data.dataset import Dataset
 from tastemaker.errors import DataError
 from tastemaker.models.collaborative.transitions import Transitions
-from tastemaker.models.cooccurrence import axes, placed, transition_table, vectors
-from tastemaker.models.practice import Knowledge, log_shares, practise, shortened
+from tastemaker.models.parts.matrices.cooccurrence import axes, placed, transition_table, vectors
+from tastemaker.models.parts.reranking.practice import Knowledge, log_shares, practise, shortened
 from tastemaker.testing import tiny_shop
 
 SHOP = tiny_shop(users=80, seed=3)

@@ -14,13 +14,13 @@ from tastemaker.data import Dataset, Queries, Ranking
 from tastemaker.data.split import leave_one_out
 from tastemaker.errors import ConfigError, LanguageModelError, LeakError
 from tastemaker.lm.scripted import GARBLED, ScriptedChoiceLM, ScriptedLM
-from tastemaker.models.choosing import Question
 from tastemaker.models.collaborative.popular import Popular
-from tastemaker.models.demonstrations import Demonstrations
 from tastemaker.models.llm.listwise import Listwise
 from tastemaker.models.llm.pairwise import Pairwise
 from tastemaker.models.llm.pointwise import Pointwise
-from tastemaker.models.windows import slide
+from tastemaker.models.parts.llm.choosing import Question
+from tastemaker.models.parts.llm.demonstrations import Demonstrations
+from tastemaker.models.parts.llm.windows import slide
 from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.testing import checkerboard, tiny_shop
 from tastemaker.text.intent import IntentWriter

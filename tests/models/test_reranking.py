@@ -8,7 +8,7 @@ import pytest
 from tastemaker.data import Queries, Ranking
 from tastemaker.data.holdout import Holdout
 from tastemaker.errors import ConfigError, DataError
-from tastemaker.models.reranking import Reranker, without_history
+from tastemaker.models.parts.reranking.reranker import Reranker, without_history
 from tastemaker.testing import RecommenderContract, tiny_shop
 
 

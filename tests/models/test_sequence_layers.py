@@ -10,8 +10,8 @@ import torch
 
 from tastemaker import registry
 from tastemaker.data import Queries
-from tastemaker.models import cooccurrence
-from tastemaker.models.sequence_network import AttentiveConfig
+from tastemaker.models.parts.matrices import cooccurrence
+from tastemaker.models.parts.sequential.sequence_network import AttentiveConfig
 from tastemaker.models.sequential.bsarec import Filter
 from tastemaker.models.sequential.hstu import PointwiseAttention
 

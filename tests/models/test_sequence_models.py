@@ -11,7 +11,7 @@ from tastemaker import evaluate, registry
 from tastemaker.data import Dataset, Queries
 from tastemaker.data.split import Holdout, leave_one_out
 from tastemaker.errors import ConfigError, DataError, NotFitted, TrainingFailed
-from tastemaker.models import sequence_ranker
+from tastemaker.models.parts.sequential import sequence_ranker
 from tastemaker.models.sequential.bert4rec import cloze
 from tastemaker.neural import losses
 from tastemaker.neural.batches import batch_of

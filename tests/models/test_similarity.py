@@ -17,7 +17,7 @@ from tastemaker import recommender
 from tastemaker.data.dataset import Dataset
 from tastemaker.data.queries import Queries
 from tastemaker.errors import DataError
-from tastemaker.models import similarity
+from tastemaker.models.parts.matrices import similarity
 
 TABLES = st.integers(1, 6).flatmap(
     lambda width: st.tuples(

@@ -25,9 +25,9 @@ from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.encoders.tuned_weights import export
 from tastemaker.models.content.text_knn import TextKNN
 from tastemaker.models.content.two_tower import TwoTower
-from tastemaker.models.text_maps import Maps, Whitened
-from tastemaker.models.text_pairs import Step, steps, titles_of
-from tastemaker.models.text_towers import Towers
+from tastemaker.models.parts.texts.text_maps import Maps, Whitened
+from tastemaker.models.parts.texts.text_pairs import Step, steps, titles_of
+from tastemaker.models.parts.texts.text_towers import Towers
 from tastemaker.neural import training
 from tastemaker.neural.sentence_tuning import SentenceLayers
 

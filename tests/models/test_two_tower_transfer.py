@@ -21,7 +21,7 @@ from printer_shop import KINDS, MAKERS, QUICK, as_entities, kinds_listed
 from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.models.content.text_knn import TextKNN
 from tastemaker.models.content.two_tower import TwoTower
-from tastemaker.models.text_pairs import steps, titles_of
+from tastemaker.models.parts.texts.text_pairs import steps, titles_of
 
 
 @pytest.mark.parametrize("tuned_layers", [0, 2])

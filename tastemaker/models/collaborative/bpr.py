@@ -26,8 +26,8 @@ from scipy.sparse import csr_matrix
 
 from tastemaker import configurable
 from tastemaker.errors import ConfigError
-from tastemaker.models.factors import FactorModel
-from tastemaker.models.similarity import age_weights, on_grid
+from tastemaker.models.parts.matrices.factors import FactorModel
+from tastemaker.models.parts.matrices.similarity import age_weights, on_grid
 
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset

@@ -23,8 +23,8 @@ from scipy.sparse import csr_array
 from tastemaker import configurable
 from tastemaker.data.ranking import top_k
 from tastemaker.errors import DataError
-from tastemaker.models.similarity import age_weights
-from tastemaker.models.sparse import arrays_of, matrix_of
+from tastemaker.models.parts.matrices.similarity import age_weights
+from tastemaker.models.parts.matrices.sparse import arrays_of, matrix_of
 from tastemaker.recommender import Recommender
 
 if TYPE_CHECKING:

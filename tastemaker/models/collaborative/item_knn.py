@@ -26,11 +26,11 @@ from pydantic import Field, model_validator
 from scipy.sparse import csr_array, vstack
 
 from tastemaker.errors import ConfigError, DataError
-from tastemaker.models import similarity
-from tastemaker.models.neighbours import NeighbourConfig, NeighbourModel
-from tastemaker.models.rating_table import RatingTable, first_known, neighbour_means
-from tastemaker.models.sparse import arrays_of, matrix_of
-from tastemaker.models.text_vectors import encoder_or_default, item_vectors
+from tastemaker.models.parts.matrices import similarity
+from tastemaker.models.parts.matrices.neighbours import NeighbourConfig, NeighbourModel
+from tastemaker.models.parts.matrices.rating_table import RatingTable, first_known, neighbour_means
+from tastemaker.models.parts.matrices.sparse import arrays_of, matrix_of
+from tastemaker.models.parts.texts.text_vectors import encoder_or_default, item_vectors
 from tastemaker.recommender import chunks
 
 if TYPE_CHECKING:

@@ -32,9 +32,9 @@ from torch.utils.checkpoint import checkpoint
 from tastemaker.configurable import array_text, text_array
 from tastemaker.data.queries import Queries
 from tastemaker.errors import DataError
-from tastemaker.models import cooccurrence
-from tastemaker.models.similarity import on_grid, products, with_data
-from tastemaker.models.text_vectors import encoder_or_default, item_vectors
+from tastemaker.models.parts.matrices import cooccurrence
+from tastemaker.models.parts.matrices.similarity import on_grid, products, with_data
+from tastemaker.models.parts.texts.text_vectors import encoder_or_default, item_vectors
 from tastemaker.neural import losses, training
 from tastemaker.neural.blocks import initialise
 from tastemaker.neural.identity import training_identity

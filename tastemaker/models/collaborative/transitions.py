@@ -18,9 +18,9 @@ from pydantic import Field
 from scipy.sparse import csr_array
 
 from tastemaker import configurable
-from tastemaker.models.cooccurrence import transition_table
-from tastemaker.models.similarity import age_weights
-from tastemaker.models.sparse import arrays_of, matrix_of
+from tastemaker.models.parts.matrices.cooccurrence import transition_table
+from tastemaker.models.parts.matrices.similarity import age_weights
+from tastemaker.models.parts.matrices.sparse import arrays_of, matrix_of
 from tastemaker.recommender import SparseRecommender
 
 if TYPE_CHECKING:

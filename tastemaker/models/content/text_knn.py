@@ -17,8 +17,14 @@ from pydantic import Field
 
 from tastemaker import configurable
 from tastemaker.configurable import under
-from tastemaker.models.similarity import age_weights, products
-from tastemaker.models.text_vectors import blended, encoded_items, encoder_or_default, item_vectors, mean_vectors
+from tastemaker.models.parts.matrices.similarity import age_weights, products
+from tastemaker.models.parts.texts.text_vectors import (
+    blended,
+    encoded_items,
+    encoder_or_default,
+    item_vectors,
+    mean_vectors,
+)
 from tastemaker.progress import silent
 from tastemaker.recommender import Recommender
 

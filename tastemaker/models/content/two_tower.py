@@ -6,9 +6,10 @@ on (history, next product). A product's vector $v_j$ is the encoder's of its tex
 $h = M \sum_a w_a v_{j_a}$ over its newest products, with a learnt weight for each step back and a map M from what was
 bought to what is next (without it, a printer asks for printers before paper). The score is $\cos(h, v_j)$.
 
-Training begins as `text_knn` on whitened texts (`tastemaker.models.text_maps`), so it learns what to change in that,
-and where validation is no better for it, changes nothing. Nobody need have bought j, and another shop's catalogue is
-ranked by the same encoder, whitened by its own statistics; what was learnt holds there by `transfer_strength`.
+Training begins as `text_knn` on whitened texts (`tastemaker.models.parts.texts.text_maps`), so it learns what to change
+in that, and where validation is no better for it, changes nothing. Nobody need have bought j, and another shop's
+catalogue is ranked by the same encoder, whitened by its own statistics; what was learnt holds there by
+`transfer_strength`.
 
 The loss is cross-entropy of $\cos / \tau$ over a step's products: those of all its histories, its targets, and random
 ones of the catalogue. Not taken as negatives are the shopper's own other products and those with the target's text.
@@ -33,11 +34,11 @@ from tastemaker.encoders import tuned_weights
 from tastemaker.encoders.cache import CachedEncoder
 from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.errors import ConfigError
-from tastemaker.models.similarity import products
-from tastemaker.models.text_maps import Maps, Whitened, Whitening
-from tastemaker.models.text_pairs import Step, Titles, steps, titles_of
-from tastemaker.models.text_towers import Towers, profiles_of, scorer_of
-from tastemaker.models.text_vectors import blended, encoder_or_default
+from tastemaker.models.parts.matrices.similarity import products
+from tastemaker.models.parts.texts.text_maps import Maps, Whitened, Whitening
+from tastemaker.models.parts.texts.text_pairs import Step, Titles, steps, titles_of
+from tastemaker.models.parts.texts.text_towers import Towers, profiles_of, scorer_of
+from tastemaker.models.parts.texts.text_vectors import blended, encoder_or_default
 from tastemaker.neural import training
 from tastemaker.neural.identity import training_identity
 from tastemaker.neural.judging import Jury

@@ -1,10 +1,10 @@
 """Recommenders in parallel: what several members say, put together with weights or trees learnt on validation.
 
 Members that err differently help each other, counts and networks above all. Each member gives its best `pool`
-candidates; which form of what it says (`tastemaker.models.blending`) and which weights is chosen by NDCG@10 on
-validation questions, one coordinate at a time from the best single member, so a member that does not help gets the
-weight 0. With combine = "trees", boosted trees (`tastemaker.models.boosting`) then put the best candidates in order,
-where they prove better than the weights on validation questions that they did not learn from.
+candidates; which form of what it says (`tastemaker.models.parts.ensemble.blending`) and which weights is chosen by
+NDCG@10 on validation questions, one coordinate at a time from the best single member, so a member that does not help
+gets the weight 0. With combine = "trees", boosted trees (`tastemaker.models.parts.ensemble.boosting`) then put the best
+candidates in order, where they prove better than the weights on validation questions that they did not learn from.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tastemaker import configurable
 from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.ranking import Ranking, sort_lists
 from tastemaker.errors import ConfigError, DataError
-from tastemaker.models import blending, boosting
-from tastemaker.models.blending import CHOSEN_AT, Form, Opinions
-from tastemaker.models.boosting import Asked, Lists
+from tastemaker.models.parts.ensemble import blending, boosting
+from tastemaker.models.parts.ensemble.blending import CHOSEN_AT, Form, Opinions
+from tastemaker.models.parts.ensemble.boosting import Asked, Lists
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Recommender, check_queries, chunks
 

@@ -30,9 +30,9 @@ from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import Ranking
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.lm.base import describe
-from tastemaker.models.candidate_facts import CandidateFacts
-from tastemaker.models.reranking import Purpose, Reranker, RerankerConfig
-from tastemaker.models.text_vectors import encoder_or_default
+from tastemaker.models.parts.ensemble.candidate_facts import CandidateFacts
+from tastemaker.models.parts.reranking.reranker import Purpose, Reranker, RerankerConfig
+from tastemaker.models.parts.texts.text_vectors import encoder_or_default
 from tastemaker.progress import Progress, silent
 from tastemaker.text.affinity import Affinity
 from tastemaker.text.examples import ExampleConfig, draw_examples

@@ -28,10 +28,26 @@ from pydantic import Field, model_validator
 from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.ranking import Ranking, top_k
 from tastemaker.errors import DataError
-from tastemaker.models.identifiers import IdentifierConfig, Identifiers, found, judged, likelihoods, made, trie_of
-from tastemaker.models.task_lessons import ANSWER_TOKENS, MAX_TOKENS, RANKED_BY, FamilyConfig, Lessons, lessons_of, who
-from tastemaker.models.text_codec import Packed, TextCodec, identifiers
-from tastemaker.models.text_to_text import Task, TextToText, task_of
+from tastemaker.models.parts.generative.identifiers import (
+    IdentifierConfig,
+    Identifiers,
+    found,
+    judged,
+    likelihoods,
+    made,
+    trie_of,
+)
+from tastemaker.models.parts.generative.task_lessons import (
+    ANSWER_TOKENS,
+    MAX_TOKENS,
+    RANKED_BY,
+    FamilyConfig,
+    Lessons,
+    lessons_of,
+    who,
+)
+from tastemaker.models.parts.generative.text_codec import Packed, TextCodec, identifiers
+from tastemaker.models.parts.generative.text_to_text import Task, TextToText, task_of
 from tastemaker.neural import training
 from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.batches import by_length

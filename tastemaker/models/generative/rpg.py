@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tastemaker.data.ranking import Ranking, top_k
-from tastemaker.models.code_model import CodeModel, CodeModelConfig, shifted
+from tastemaker.models.parts.generative.code_model import CodeModel, CodeModelConfig, shifted
 from tastemaker.neural.batches import batch_of, by_length
 from tastemaker.neural.blocks import transformer
 from tastemaker.neural.indexing.collisions import Policy

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tastemaker.data.ranking import Ranking, sort_lists
-from tastemaker.models.code_model import CodeModel, CodeModelConfig, seen_of, shifted
+from tastemaker.models.parts.generative.code_model import CodeModel, CodeModelConfig, seen_of, shifted
 from tastemaker.neural import devices
 from tastemaker.neural.batches import Batch, batch_of, by_length
 from tastemaker.neural.code_decoder import Decoder, Encoder, sees_until

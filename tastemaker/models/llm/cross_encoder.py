@@ -3,7 +3,7 @@
 Each pair of a history's titles, newest first, and a candidate's title goes through the encoder as one text, so words
 are compared with words; what the encoder says is added to the evidence (the retriever's place, co-occurrence,
 popularity, likeness). It is trained on the last purchases in the training part, asked with what was known before them
-(`tastemaker.models.practice`), by the cross-entropy over each question's candidates.
+(`tastemaker.models.parts.reranking.practice`), by the cross-entropy over each question's candidates.
 
 Sources: Nogueira and Cho, arXiv 1901.04085 (pairs through BERT); the listwise softmax of Cao et al., ICML 2007.
 Deviations: the score is read from the first state and the mean over the candidate's words; evidence takes part.
@@ -18,7 +18,7 @@ from pydantic import Field
 from tastemaker.encoders.cache import CachedEncoder
 from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.errors import ConfigError
-from tastemaker.models.trained_reranker import TrainedReranker, TrainedRerankerConfig
+from tastemaker.models.parts.reranking.trained_reranker import TrainedReranker, TrainedRerankerConfig
 from tastemaker.neural.schedules import Shape
 from tastemaker.neural.text_pair_ranker import PairRanker, Words
 from tastemaker.text.render import item_texts

@@ -25,13 +25,13 @@ from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.ranking import Ranking, sort_lists, top_k
 from tastemaker.errors import ConfigError, DataError, LanguageModelError
 from tastemaker.lm.base import describe
-from tastemaker.models.cooccurrence import transition_table
-from tastemaker.models.mixing import CHOSEN_AT
-from tastemaker.models.practice import RECENCY
-from tastemaker.models.reranking import LEAST_QUESTIONS, without_history
-from tastemaker.models.similarity import on_grid, products
-from tastemaker.models.sparse import arrays_of, matrix_of
-from tastemaker.models.text_vectors import encoder_or_default
+from tastemaker.models.parts.matrices.cooccurrence import transition_table
+from tastemaker.models.parts.matrices.similarity import on_grid, products
+from tastemaker.models.parts.matrices.sparse import arrays_of, matrix_of
+from tastemaker.models.parts.reranking.mixing import CHOSEN_AT
+from tastemaker.models.parts.reranking.practice import RECENCY
+from tastemaker.models.parts.reranking.reranker import LEAST_QUESTIONS, without_history
+from tastemaker.models.parts.texts.text_vectors import encoder_or_default
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Recommender
 from tastemaker.text import parse

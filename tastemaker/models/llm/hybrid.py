@@ -7,9 +7,9 @@ has a text and so a token.
 
 The maps are trained, and the language model as `tuned` says: not at all, by low-rank adapters, or whole; `lm_layers`
 takes its first layers only, which a processor can train in minutes. What is learnt from are the last purchases in the
-training part, asked with what was known before them (`tastemaker.models.practice`). A question whose answer the
-co-occurrence table lists is asked with the table's places and scores; of the others as many are asked without, so that
-tokens must tell. The loss is the cross-entropy over the candidates of a question.
+training part, asked with what was known before them (`tastemaker.models.parts.reranking.practice`). A question whose
+answer the co-occurrence table lists is asked with the table's places and scores; of the others as many are asked
+without, so that tokens must tell. The loss is the cross-entropy over the candidates of a question.
 
 Sources: CoLLM, arXiv 2310.19488 (collaborative vectors mapped to tokens); LLaRA, arXiv 2312.02445 (beside texts, over
 candidates); E4SRec, arXiv 2312.02443 (one token a product, scores in one pass). Deviations: text enters as the
@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from tastemaker.lm.trunk import Tuned, identity_of, local_of, trunk_of
-from tastemaker.models.text_vectors import encoder_or_default
-from tastemaker.models.trained_reranker import TrainedReranker, TrainedRerankerConfig
+from tastemaker.models.parts.reranking.trained_reranker import TrainedReranker, TrainedRerankerConfig
+from tastemaker.models.parts.texts.text_vectors import encoder_or_default
 from tastemaker.neural.schedules import Shape
 from tastemaker.neural.soft_tokens import SoftTokenRanker
 

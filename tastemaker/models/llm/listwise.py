@@ -28,10 +28,10 @@ import numpy as np
 from pydantic import Field
 
 from tastemaker.errors import ConfigError
-from tastemaker.models.choosing import Answer, TitleLikelihoods, ask_likelihoods, ask_lists, letter_prior
-from tastemaker.models.llm_ranking import LanguageModelRanker, RankingConfig, blocks
-from tastemaker.models.reranking import LEAST_QUESTIONS
-from tastemaker.models.windows import slide
+from tastemaker.models.parts.llm.choosing import Answer, TitleLikelihoods, ask_likelihoods, ask_lists, letter_prior
+from tastemaker.models.parts.llm.llm_ranking import LanguageModelRanker, RankingConfig, blocks
+from tastemaker.models.parts.llm.windows import slide
+from tastemaker.models.parts.reranking.reranker import LEAST_QUESTIONS
 from tastemaker.text.prompts import LETTERS
 from tastemaker.text.wordings import template_of
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.lm.base import LanguageModel, Prompt
-    from tastemaker.models.choosing import Question
+    from tastemaker.models.parts.llm.choosing import Question
     from tastemaker.progress import Progress
     from tastemaker.text.prompts import Template
     from tastemaker.types import Float32

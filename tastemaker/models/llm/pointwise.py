@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from tastemaker.models.choosing import ask_choices
-from tastemaker.models.llm_ranking import LanguageModelRanker, RankingConfig
-from tastemaker.models.reranking import LEAST_QUESTIONS
+from tastemaker.models.parts.llm.choosing import ask_choices
+from tastemaker.models.parts.llm.llm_ranking import LanguageModelRanker, RankingConfig
+from tastemaker.models.parts.reranking.reranker import LEAST_QUESTIONS
 from tastemaker.text.prompts import YES_OR_NO, yes_no
 from tastemaker.text.wordings import WORDINGS
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tastemaker.lm.base import Prompt
-    from tastemaker.models.choosing import Question
+    from tastemaker.models.parts.llm.choosing import Question
     from tastemaker.text.prompts import Template
     from tastemaker.types import Float32
 

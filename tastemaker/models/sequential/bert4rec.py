@@ -17,8 +17,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from tastemaker.models.sequence import SequenceModel
-from tastemaker.models.sequence_network import AttentiveConfig, SequenceNetwork
+from tastemaker.models.parts.sequential.sequence_model import SequenceModel
+from tastemaker.models.parts.sequential.sequence_network import AttentiveConfig, SequenceNetwork
 from tastemaker.neural.batches import HIDDEN, batch_of
 from tastemaker.neural.blocks import Bidirectional
 

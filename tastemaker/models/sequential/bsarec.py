@@ -13,8 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from tastemaker.models.sequence import SequenceModel
-from tastemaker.models.sequence_network import AttentiveConfig
+from tastemaker.models.parts.sequential.sequence_model import SequenceModel
+from tastemaker.models.parts.sequential.sequence_network import AttentiveConfig
 from tastemaker.neural.blocks import Attention, FeedForward, Residual
 
 

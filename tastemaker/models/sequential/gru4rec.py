@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from tastemaker.models.sequence import SequenceModel
-from tastemaker.models.sequence_network import SequenceConfig
+from tastemaker.models.parts.sequential.sequence_model import SequenceModel
+from tastemaker.models.parts.sequential.sequence_network import SequenceConfig
 
 if TYPE_CHECKING:
     from torch import Tensor

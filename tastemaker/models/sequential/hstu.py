@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tastemaker.models.sequence import SequenceModel
-from tastemaker.models.sequence_network import AttentiveConfig
+from tastemaker.models.parts.sequential.sequence_model import SequenceModel
+from tastemaker.models.parts.sequential.sequence_network import AttentiveConfig
 from tastemaker.neural.blocks import Residual
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tastemaker.models.sequence import SequenceModel
-from tastemaker.models.sequence_network import AttentiveConfig
+from tastemaker.models.parts.sequential.sequence_model import SequenceModel
+from tastemaker.models.parts.sequential.sequence_network import AttentiveConfig
 from tastemaker.neural.blocks import transformer
 
 if TYPE_CHECKING:

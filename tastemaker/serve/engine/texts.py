@@ -18,7 +18,7 @@ from tastemaker.data.queries import Queries
 from tastemaker.errors import DataError
 from tastemaker.explain import Explainer
 from tastemaker.models.content.text_knn import TextKNN
-from tastemaker.models.text_vectors import encoded_items
+from tastemaker.models.parts.texts.text_vectors import encoded_items
 from tastemaker.progress import silent
 from tastemaker.serve.engine.retrieval import Retriever, Vector
 

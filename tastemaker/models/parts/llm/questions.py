@@ -15,9 +15,9 @@ import numpy as np
 from pydantic import Field
 
 from tastemaker.lm.base import LikelihoodModel
-from tastemaker.models.choosing import Question
-from tastemaker.models.demonstrations import Demonstrations
-from tastemaker.models.reranking import RerankerConfig
+from tastemaker.models.parts.llm.choosing import Question
+from tastemaker.models.parts.llm.demonstrations import Demonstrations
+from tastemaker.models.parts.reranking.reranker import RerankerConfig
 from tastemaker.redaction import redact
 from tastemaker.text.intent import IntentWriter
 from tastemaker.text.profile import ProfileWriter

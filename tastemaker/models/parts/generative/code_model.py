@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from tastemaker.configurable import array_text, text_array, under
 from tastemaker.errors import ConfigError, DataError
-from tastemaker.models import cooccurrence
-from tastemaker.models.item_codes import ItemCodeConfig, ItemCodes
-from tastemaker.models.text_vectors import encoder_or_default
+from tastemaker.models.parts.generative.item_codes import ItemCodeConfig, ItemCodes
+from tastemaker.models.parts.matrices import cooccurrence
+from tastemaker.models.parts.texts.text_vectors import encoder_or_default
 from tastemaker.neural import devices, training
 from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.batches import Batch, batch_of, by_length

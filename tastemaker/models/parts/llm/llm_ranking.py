@@ -13,8 +13,8 @@ from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.queries import Queries
 from tastemaker.errors import ConfigError, LanguageModelError
 from tastemaker.lm.base import describe
-from tastemaker.models.llm_tuning import RankerTuner, RankerTuning
-from tastemaker.models.questions import (
+from tastemaker.models.parts.llm.llm_tuning import RankerTuner, RankerTuning
+from tastemaker.models.parts.llm.questions import (
     NOTHING_WENT_WRONG,
     AskingConfig,
     QuestionWriter,
@@ -24,7 +24,7 @@ from tastemaker.models.questions import (
     restored_demonstrations,
     shortened,
 )
-from tastemaker.models.reranking import Purpose, Reranker
+from tastemaker.models.parts.reranking.reranker import Purpose, Reranker
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Aids, check_tuning
 from tastemaker.text.wordings import WORDINGS
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from tastemaker.data.ranking import Ranking
     from tastemaker.lm.adapting import Adapter
     from tastemaker.lm.base import LanguageModel, Prompt
-    from tastemaker.models.choosing import Question
-    from tastemaker.models.demonstrations import Demonstrations
+    from tastemaker.models.parts.llm.choosing import Question
+    from tastemaker.models.parts.llm.demonstrations import Demonstrations
     from tastemaker.text.prompts import Template
     from tastemaker.text.tasks import Task
     from tastemaker.types import Float32, Int32

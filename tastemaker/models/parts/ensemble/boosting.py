@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tastemaker.errors import MissingExtra
-from tastemaker.models.blending import CHOSEN_AT, FORMS, Opinions, hits
+from tastemaker.models.parts.ensemble.blending import CHOSEN_AT, FORMS, Opinions, hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,8 +16,8 @@ from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import Ranking, top_k
 from tastemaker.errors import ConfigError
-from tastemaker.models.sequence_network import SequenceConfig, SequenceNetwork
-from tastemaker.models.text_vectors import encoder_or_default
+from tastemaker.models.parts.sequential.sequence_network import SequenceConfig, SequenceNetwork
+from tastemaker.models.parts.texts.text_vectors import encoder_or_default
 from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.batches import batch_of, blank_of, by_length
 from tastemaker.neural.item_inputs import ItemInputs

@@ -16,14 +16,14 @@ from pydantic import Field
 from torch import Tensor
 
 from tastemaker import configurable
-from tastemaker.models import cooccurrence
+from tastemaker.models.parts.matrices import cooccurrence
 from tastemaker.progress import silent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.models.text_to_text import Task, TextToText
+    from tastemaker.models.parts.generative.text_to_text import Task, TextToText
     from tastemaker.neural.indexing.trie import CodeTrie
     from tastemaker.types import Bool, Float32, Int32, Int64
 
@@ -101,7 +101,10 @@ def made(train: Dataset, config: IdentifierConfig, *, dim: int, seed: int) -> tu
         vectors = cooccurrence.vectors(train.queries(), n, dim, seed=seed)
     if config.indexing == "single":
         return Identifiers(np.arange(n, dtype=np.int32)[:, None], (n,)), vectors
-    from tastemaker.models.item_codes import ItemCodeConfig, ItemCodes  # brings faiss, which one token does not need
+    from tastemaker.models.parts.generative.item_codes import (  # brings faiss, which one token does not need
+        ItemCodeConfig,
+        ItemCodes,
+    )
     from tastemaker.neural.indexing.starts import code_means
 
     wanted = ItemCodeConfig(scheme=config.indexing, levels=config.levels, codes=config.codes)

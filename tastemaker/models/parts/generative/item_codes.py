@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 from tastemaker import configurable
 from tastemaker.configurable import under
 from tastemaker.errors import ConfigError
-from tastemaker.models import cooccurrence
-from tastemaker.models.text_vectors import encoded_items, item_vectors
+from tastemaker.models.parts.matrices import cooccurrence
+from tastemaker.models.parts.texts.text_vectors import encoded_items, item_vectors
 from tastemaker.neural import adapters
 from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.indexing import quantisers, semantic_ids

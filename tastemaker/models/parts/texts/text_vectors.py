@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tastemaker.errors import DataError
-from tastemaker.models.similarity import on_grid
+from tastemaker.models.parts.matrices.similarity import on_grid
 from tastemaker.text.render import item_texts
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tastemaker.models.similarity import sums_by, with_data
+from tastemaker.models.parts.matrices.similarity import sums_by, with_data
 from tastemaker.recommender import chunks
 
 if TYPE_CHECKING:

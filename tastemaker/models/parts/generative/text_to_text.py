@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from transformers import T5Config, T5Model
 from transformers.models.t5.modeling_t5 import T5Attention, T5DenseActDense
 
-from tastemaker.models.text_codec import END, PAD
+from tastemaker.models.parts.generative.text_codec import END, PAD
 from tastemaker.neural.losses import full_softmax
 
 if TYPE_CHECKING:
-    from tastemaker.models.text_codec import Packed
+    from tastemaker.models.parts.generative.text_codec import Packed
     from tastemaker.types import Int64
 
 WORDS = 256

@@ -13,10 +13,10 @@ from pydantic import Field
 from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.ranking import Ranking, top_k_sparse
 from tastemaker.errors import ConfigError
-from tastemaker.models.practice import Knowledge, Practice, log_shares, practise
-from tastemaker.models.reranking import Purpose, Reranker, RerankerConfig
-from tastemaker.models.sparse import arrays_of, matrix_of
-from tastemaker.models.text_vectors import item_vectors
+from tastemaker.models.parts.matrices.sparse import arrays_of, matrix_of
+from tastemaker.models.parts.reranking.practice import Knowledge, Practice, log_shares, practise
+from tastemaker.models.parts.reranking.reranker import Purpose, Reranker, RerankerConfig
+from tastemaker.models.parts.texts.text_vectors import item_vectors
 from tastemaker.neural import devices, training
 from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.batches import batch_of, by_length

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import Ranking, top_k_sparse
 from tastemaker.errors import DataError
-from tastemaker.models.cooccurrence import axes, placed, transition_table
+from tastemaker.models.parts.matrices.cooccurrence import axes, placed, transition_table
 from tastemaker.recommender import chunks
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from tastemaker.neural.batches import by_length
 from tastemaker.text.task_templates import FAMILIES
 
 if TYPE_CHECKING:
-    from tastemaker.models.text_codec import Packed, TextCodec
+    from tastemaker.models.parts.generative.text_codec import Packed, TextCodec
     from tastemaker.text.task_families import TaskWriter
     from tastemaker.text.tasks import InstructionPair
     from tastemaker.types import Int32, Int64

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from tastemaker.models.choosing import Question
+    from tastemaker.models.parts.llm.choosing import Question
     from tastemaker.types import Float32
 
     Ask = Callable[[Sequence[Question]], list[Float32 | None]]

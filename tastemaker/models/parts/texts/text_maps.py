@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tastemaker.encoders.base import unit_rows
-from tastemaker.models.similarity import on_grid, products
+from tastemaker.models.parts.matrices.similarity import on_grid, products
 from tastemaker.neural.text_transforms import TextTransform
 
 if TYPE_CHECKING:

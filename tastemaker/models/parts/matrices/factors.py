@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tastemaker.models.similarity import products
+from tastemaker.models.parts.matrices.similarity import products
 from tastemaker.recommender import Recommender
 
 if TYPE_CHECKING:

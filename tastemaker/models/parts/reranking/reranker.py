@@ -1,8 +1,9 @@
 """What all re-rankers share: they look at a retriever's first candidates, and a weight decides how much they say.
 
-The weight is chosen on validation questions (`tastemaker.models.mixing`), and is zero unless the model helps there for
-certain, so a re-ranker cannot make lists worse in silence. Where it has no opinion, the retriever's order stands. What
-it says lifts a candidate by a stated number of places at most, whatever a product's text may have talked it into.
+The weight is chosen on validation questions (`tastemaker.models.parts.reranking.mixing`), and is zero unless the model
+helps there for certain, so a re-ranker cannot make lists worse in silence. Where it has no opinion, the retriever's
+order stands. What it says lifts a candidate by a stated number of places at most, whatever a product's text may have
+talked it into.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tastemaker import configurable
 from tastemaker.configurable import array_text, text_array
 from tastemaker.data.ranking import Ranking, sort_lists
 from tastemaker.errors import ConfigError, DataError
-from tastemaker.models.mixing import best_weight, mixed, try_weights
+from tastemaker.models.parts.reranking.mixing import best_weight, mixed, try_weights
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Recommender, check_queries
 

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from tastemaker.data.queries import Queries
 from tastemaker.errors import ConfigError, DataError
-from tastemaker.models import cooccurrence
-from tastemaker.models.sequence_ranker import SequenceRanker
-from tastemaker.models.shopper_texts import shopper_vectors
-from tastemaker.models.text_vectors import encoded_items, item_vectors
+from tastemaker.models.parts.matrices import cooccurrence
+from tastemaker.models.parts.sequential.sequence_ranker import SequenceRanker
+from tastemaker.models.parts.texts.shopper_texts import shopper_vectors
+from tastemaker.models.parts.texts.text_vectors import encoded_items, item_vectors
 from tastemaker.neural import losses, objectives, training
 from tastemaker.neural.batches import Batch, batch_of, blank_of, by_length
 from tastemaker.neural.blocks import initialise

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from tastemaker.models.cooccurrence import ordered_pairs
-from tastemaker.models.sparse import arrays_of, matrix_of
+from tastemaker.models.parts.matrices.cooccurrence import ordered_pairs
+from tastemaker.models.parts.matrices.sparse import arrays_of, matrix_of
 from tastemaker.text.render import item_texts
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from tastemaker.encoders.base import unit_rows
-from tastemaker.models.similarity import on_grid, products
-from tastemaker.models.text_maps import Maps
-from tastemaker.models.text_vectors import mean_vectors
+from tastemaker.models.parts.matrices.similarity import on_grid, products
+from tastemaker.models.parts.texts.text_maps import Maps
+from tastemaker.models.parts.texts.text_vectors import mean_vectors
 
 if TYPE_CHECKING:
     from tastemaker.data.queries import Queries
-    from tastemaker.models.text_maps import Whitened
-    from tastemaker.models.text_pairs import Step, Titles
+    from tastemaker.models.parts.texts.text_maps import Whitened
+    from tastemaker.models.parts.texts.text_pairs import Step, Titles
     from tastemaker.neural.judging import Scores
     from tastemaker.neural.sentence_tuning import SentenceLayers
     from tastemaker.types import Float32, Int64

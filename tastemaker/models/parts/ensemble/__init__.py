@@ -1,0 +1,1 @@
+"""Several models together: weights, boosted trees, and the plain facts of candidates."""

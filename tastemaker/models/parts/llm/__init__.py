@@ -1,0 +1,1 @@
+"""Rankers that ask a language model: questions, demonstrations, answers, tuning."""

@@ -1,0 +1,1 @@
+"""Interaction matrices: co-occurrence, similarities, neighbours, ratings, factors."""

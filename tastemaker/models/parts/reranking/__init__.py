@@ -1,0 +1,1 @@
+"""Re-rankers: what they practise on, how they are trained, and how much they may say."""

@@ -1,0 +1,1 @@
+"""Sequence models: their network, training on histories, and what a trained one answers."""

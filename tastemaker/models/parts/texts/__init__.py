@@ -1,0 +1,1 @@
+"""Texts of products and shoppers as vectors: whitened, mapped, and read by two towers."""
