@@ -25,7 +25,7 @@ import numpy as np
 
 from tastemaker import metrics
 from tastemaker.data import readers
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.defences import undefended
 from tastemaker.models.collaborative.transitions import Transitions
 from tastemaker.models.content.text_knn import TextKNN
@@ -34,7 +34,7 @@ from tastemaker.models.parts.reranking.reranker import ranks_of
 
 if TYPE_CHECKING:
     from tastemaker.data.ranking import Ranking
-    from tastemaker.data.split import Holdout, Split
+    from tastemaker.data.splits import Holdout, Split
     from tastemaker.types import Float32, Int32
 
 MEASURE, OFFERED = "ndcg@10", 50

@@ -20,7 +20,7 @@ from pathlib import Path
 import tastemaker
 from tastemaker import evaluate, registry
 from tastemaker.data import readers
-from tastemaker.data.split import SPLITS
+from tastemaker.data.splits import SPLITS
 
 RESULTS = Path(__file__).parent / "results" / "floor.json"
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tastemaker.data import readers
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.explain import CONNECTING, Explainer
 from tastemaker.lm.build import build
 from tastemaker.metrics import bootstrap_interval

@@ -24,11 +24,11 @@ from implicit.nearest_neighbours import TFIDFRecommender
 from scipy.sparse import csr_matrix
 
 from tastemaker.data.dataset import Dataset
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.models.collaborative.item_knn import ItemKNN
 
 if TYPE_CHECKING:
-    from tastemaker.data.split import Split
+    from tastemaker.data.splits import Split
     from tastemaker.types import Int32
 
 K = 10

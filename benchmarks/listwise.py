@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tastemaker import evaluate, registry
 from tastemaker.data import readers
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 
 RESULTS = Path(__file__).parent / "results" / "listwise.json"
 DATA, SAMPLE = "amazon-beauty-2014", 200

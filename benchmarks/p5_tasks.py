@@ -32,7 +32,7 @@ import polars as pl
 from tastemaker.data import readers
 from tastemaker.data.dataset import Dataset
 from tastemaker.data.entities import Entities
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.models.generative.p5 import P5
 from tastemaker.progress import bar
 from tastemaker.recommender import Aids
@@ -40,7 +40,7 @@ from tastemaker.text.render import item_names
 from tastemaker.text.task_families import TaskWriter
 
 if TYPE_CHECKING:
-    from tastemaker.data.split import Split
+    from tastemaker.data.splits import Split
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results" / "p5_tasks.json"

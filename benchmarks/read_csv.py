@@ -34,7 +34,7 @@ TASKS = {
     "polars.read_csv": ("import polars as pl", "rows = pl.read_csv(path).height"),
     "tastemaker.read": ("from tastemaker.data.readers import read", "rows = len(read(path)[0])"),
     "tastemaker.convert": (
-        "from tastemaker.data.readers import read; from tastemaker.data.write import write",
+        "from tastemaker.data.readers import read; from tastemaker.data.writers.canonical import write",
         "data, _ = read(path); write(data, path + '.out', overwrite=True); rows = len(data)",
     ),
 }

@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 import tastemaker
 from tastemaker import registry
 from tastemaker.data import readers
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.evaluate.cost import peak_mib
 
 if TYPE_CHECKING:

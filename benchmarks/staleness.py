@@ -24,8 +24,7 @@ import polars as pl
 import tastemaker
 from tastemaker import registry
 from tastemaker.data import Dataset, Entities, readers
-from tastemaker.data.cold import item_cold
-from tastemaker.data.holdout import Holdout
+from tastemaker.data.splits import Holdout, item_cold
 from tastemaker.neural.indexing.usage import staleness, usage
 from tastemaker.recommender import Aids
 

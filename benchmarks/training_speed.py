@@ -44,14 +44,14 @@ import torch
 
 from tastemaker import registry
 from tastemaker.data import readers
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.recommender import Aids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.split import Split
+    from tastemaker.data.splits import Split
     from tastemaker.types import Int32
 
 HERE = Path(__file__).parent

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.entities import Entities
-    from tastemaker.data.holdout import Holdout
     from tastemaker.data.queries import Queries
     from tastemaker.data.ranking import Ranking
+    from tastemaker.data.splits import Holdout
     from tastemaker.recommender import Aids, Recommender
     from tastemaker.types import Bool, Float32, Int32
 

@@ -11,7 +11,7 @@ import numpy as np
 from tastemaker import evaluate, registry
 from tastemaker.data import readers
 from tastemaker.data.filters import k_core, without_repeats
-from tastemaker.data.split import temporal
+from tastemaker.data.splits import temporal
 from tastemaker.explain import Explainer
 from tastemaker.progress import Progress, silent
 from tastemaker.text.profile import ProfileWriter
@@ -19,7 +19,7 @@ from tastemaker.text.render import item_names
 
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.split import Split
+    from tastemaker.data.splits import Split
     from tastemaker.evaluate import Evaluation
     from tastemaker.explain import Reason
     from tastemaker.pipeline import Pipeline

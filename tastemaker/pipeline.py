@@ -11,7 +11,7 @@ import numpy as np
 from tastemaker import configurable
 from tastemaker.abilities import Calibrated, Telling, Transferable, Tunable
 from tastemaker.data.ranking import Ranking
-from tastemaker.data.split import Holdout
+from tastemaker.data.splits import Holdout
 from tastemaker.errors import ConfigError
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Aids, Recommender, check_queries, check_tuning

@@ -15,7 +15,7 @@ from walks import plan_of, walks
 from tastemaker import compare as comparing
 from tastemaker.compare import Source, store
 from tastemaker.data import Dataset
-from tastemaker.data.write import write
+from tastemaker.data.writers.canonical import write
 from tastemaker.errors import ConfigError, DataError, LeakError
 from tastemaker.evaluate import Options
 from tastemaker.report import comparison_csv, comparison_page

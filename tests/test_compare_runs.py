@@ -18,7 +18,7 @@ from tastemaker.cli import compare as cli
 from tastemaker.compare import Source, maps, shared, store, worker
 from tastemaker.compare import run as running
 from tastemaker.data import Dataset
-from tastemaker.data.write import write
+from tastemaker.data.writers.canonical import write
 from tastemaker.errors import DataError, LeakError, TastemakerError
 from tastemaker.evaluate import Options
 from tastemaker.report import comparison_page

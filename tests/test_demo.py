@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tastemaker import demo, evaluate, registry, report, weights
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import TastemakerError
 from tastemaker.explain import Explainer
 from tastemaker.testing import tiny_shop

@@ -7,7 +7,7 @@ import pytest
 
 from tastemaker import evaluate, metrics, registry
 from tastemaker.data import Dataset
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.models.collaborative.popular import Popular
 from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.recommender import Recommender

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tastemaker import evaluate, registry
-from tastemaker.data.split import leave_one_out
-from tastemaker.data.variants import of_shoppers
+from tastemaker.data.splits import leave_one_out
+from tastemaker.data.splits.variants import of_shoppers
 from tastemaker.errors import ConfigError, DataError, LeakError
 from tastemaker.evaluate import Adaptation, Options, Variant
 from tastemaker.recommender import Aids

@@ -8,7 +8,7 @@ import pytest
 
 from tastemaker import evaluate, registry
 from tastemaker.data import Dataset
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import LanguageModelError
 from tastemaker.evaluate import Options, Variant, cost, trust
 from tastemaker.evaluate.lists import with_newest

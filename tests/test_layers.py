@@ -144,7 +144,7 @@ def run_without(packages: list[str], arguments: list[str]) -> subprocess.Complet
 
 def test_core_works_without_optional_packages(tmp_path):
     """The command line fits and recommends with nothing but the core installed."""
-    from tastemaker.data.write import write
+    from tastemaker.data.writers.canonical import write
     from tastemaker.testing import checkerboard
 
     write(checkerboard(), tmp_path / "shop")
@@ -179,7 +179,7 @@ def test_core_works_without_optional_packages(tmp_path):
     ],
 )
 def test_a_missing_extra_says_what_to_install(tmp_path, packages, arguments, extra):
-    from tastemaker.data.write import write
+    from tastemaker.data.writers.canonical import write
     from tastemaker.testing import checkerboard
 
     write(checkerboard(), tmp_path / "shop")

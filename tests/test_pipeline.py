@@ -12,7 +12,7 @@ import pytest
 from tastemaker.abilities import Transferable
 from tastemaker.data import Dataset, Queries, Ranking
 from tastemaker.data.entities import Entities
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import ConfigError, DataError, NotFitted
 from tastemaker.lm.scripted import ScriptedChoiceLM
 from tastemaker.models.collaborative.popular import Popular

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tastemaker.data import readers
-from tastemaker.data.fetch import sources
-from tastemaker.data.split import SPLITS
+from tastemaker.data.fetching.fetch import sources
+from tastemaker.data.splits import SPLITS
 from tastemaker.errors import ConfigError
 from tastemaker.published import as_json, as_markdown, benchmarks, check_data, figures, joined
 from tastemaker.published.figures import parse

@@ -31,7 +31,7 @@ from run import Table, made_by
 from tastemaker import evaluate, registry
 from tastemaker.data import readers
 from tastemaker.data.ranking import Ranking
-from tastemaker.data.split import Holdout, Split, item_cold, leave_one_out
+from tastemaker.data.splits import Holdout, Split, item_cold, leave_one_out
 from tastemaker.metrics import per_query
 from tastemaker.metrics.summary import summarise
 from tastemaker.pipeline import Pipeline

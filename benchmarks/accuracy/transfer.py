@@ -27,8 +27,8 @@ from tastemaker import config, evaluate, guards, registry, saved
 from tastemaker.data import readers
 from tastemaker.data.join import join
 from tastemaker.data.origins import origin
-from tastemaker.data.split import leave_one_out
-from tastemaker.data.variants import of_shoppers
+from tastemaker.data.splits import leave_one_out
+from tastemaker.data.splits.variants import of_shoppers
 from tastemaker.evaluate import Adaptation, Options, Variant
 from tastemaker.evaluate.cost import peak_mib
 from tastemaker.progress import bar
@@ -37,7 +37,7 @@ from tastemaker.recommender import Aids
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tastemaker.data.split import Split
+    from tastemaker.data.splits import Split
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER.parent / "results" / "transfer.json"

@@ -22,7 +22,7 @@ from tastemaker.cli.output import (
     print_json,
     print_table,
 )
-from tastemaker.data.write import write
+from tastemaker.data.writers.canonical import write
 from tastemaker.progress import bar
 
 

@@ -19,15 +19,15 @@ from tastemaker.cli.output import (
     print_json,
     print_table,
 )
-from tastemaker.data import fetch as fetching
 from tastemaker.data import readers
+from tastemaker.data.checks.problems import counted
 from tastemaker.data.describe import describe as describe_data
 from tastemaker.data.example import SHOPPERS, write_example
+from tastemaker.data.fetching import fetch as fetching
 from tastemaker.data.filters import of_events
-from tastemaker.data.gorse import write_gorse
 from tastemaker.data.join import join as join_shops
-from tastemaker.data.problems import counted
-from tastemaker.data.write import Notation, risky_cells_of, write
+from tastemaker.data.writers.canonical import Notation, risky_cells_of, write
+from tastemaker.data.writers.gorse import write_gorse
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.progress import bar
 from tastemaker.text.render import suspicious

@@ -27,7 +27,7 @@ from tastemaker.cli.output import (
     print_table,
     write_text,
 )
-from tastemaker.data.variants import of_shoppers
+from tastemaker.data.splits.variants import of_shoppers
 from tastemaker.errors import ConfigError
 from tastemaker.evaluate import Variant
 from tastemaker.progress import bar

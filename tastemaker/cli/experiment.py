@@ -14,7 +14,7 @@ from tastemaker.cli.output import JSON_OPTION, SEED_OPTION, note, print_json, pr
 from tastemaker.cli.protocol import MOVE_OPTION, check_device
 from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened
 from tastemaker.cli.times import milliseconds, now
-from tastemaker.data.problems import counted
+from tastemaker.data.checks.problems import counted
 from tastemaker.documents import read_document
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.experiments import Experiment, assign, check_together

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tastemaker import artifact, config, registry, saved
 from tastemaker.cli.output import note
 from tastemaker.data import readers
-from tastemaker.data.columns import KINDS
-from tastemaker.data.split import SPLITS
+from tastemaker.data.checks.columns import KINDS
+from tastemaker.data.splits import SPLITS
 from tastemaker.errors import ArtifactError, ConfigError, did_you_mean
 from tastemaker.progress import bar
 from tastemaker.store.folders import in_words, model_in
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.split import Split
+    from tastemaker.data.splits import Split
     from tastemaker.pipeline import Pipeline
     from tastemaker.saved import SavedModel
 

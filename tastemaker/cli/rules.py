@@ -13,7 +13,7 @@ from tastemaker.cli.output import DATA_OPTION, FORMAT_OPTION, JSON_OPTION, MAX_B
 from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, URL_OPTION, opened, service_at
 from tastemaker.cli.times import milliseconds, now
 from tastemaker.config import value_of
-from tastemaker.data.problems import counted
+from tastemaker.data.checks.problems import counted
 from tastemaker.errors import ConfigError
 from tastemaker.rules import CatalogueColumns, Context, RuleSet, Shopper, plan
 from tastemaker.rules.check import Checked, check

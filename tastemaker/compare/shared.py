@@ -14,9 +14,9 @@ from tastemaker.metrics import Catalogue
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tastemaker.data.checks.problems import Report
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.problems import Report
-    from tastemaker.data.split import Holdout, Split
+    from tastemaker.data.splits import Holdout, Split
     from tastemaker.progress import Progress
     from tastemaker.types import Float32
 

@@ -24,7 +24,7 @@ from tastemaker.explain import Explainer
 from tastemaker.progress import bar, silent
 
 if TYPE_CHECKING:
-    from tastemaker.data.split import Split
+    from tastemaker.data.splits import Split
     from tastemaker.evaluate import Evaluation
     from tastemaker.pipeline import Pipeline
 

@@ -4,6 +4,6 @@ from tastemaker.data.dataset import Dataset
 from tastemaker.data.entities import Entities
 from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import Ranking, top_k
-from tastemaker.data.split import Holdout, Split
+from tastemaker.data.splits import Holdout, Split
 
 __all__ = ["Dataset", "Entities", "Holdout", "Queries", "Ranking", "Split", "top_k"]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.holdout import Split
+    from tastemaker.data.splits.holdout import Split
     from tastemaker.types import Int32
 
 S = TypeVar("S", bound="Callable[..., Split]")

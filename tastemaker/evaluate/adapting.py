@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tastemaker import guards
 from tastemaker.data import origins
-from tastemaker.data.variants import of_shoppers
+from tastemaker.data.splits.variants import of_shoppers
 from tastemaker.errors import DataError, LeakError
 from tastemaker.evaluate.fitting import timed
 from tastemaker.evaluate.protocol import chosen_on
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.split import Split
+    from tastemaker.data.splits import Split
     from tastemaker.pipeline import Pipeline
 
 ADAPTED = "transfer and tuning"

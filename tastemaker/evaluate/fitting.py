@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tastemaker import guards
 from tastemaker.abilities import Tunable
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import CHECKPOINT, Aids
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.split import Holdout, Split
+    from tastemaker.data.splits import Holdout, Split
     from tastemaker.pipeline import Pipeline
 
 FIRST, CHOICES, AGAIN = "fit on train", "choices on validation", "fit on train + validation"

@@ -16,7 +16,7 @@ from tastemaker.progress import Progress, silent
 
 if TYPE_CHECKING:
     from tastemaker.data.queries import Queries
-    from tastemaker.data.split import Holdout
+    from tastemaker.data.splits import Holdout
     from tastemaker.pipeline import Pipeline
 
 BLOCK = 256

@@ -14,7 +14,7 @@ from tastemaker.progress import Progress, silent
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tastemaker.data.split import Holdout, Split
+    from tastemaker.data.splits import Holdout, Split
     from tastemaker.evaluate.lists import Lists
     from tastemaker.evaluate.protocol import Options
     from tastemaker.metrics import Catalogue, Groups, Measured

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tastemaker.abilities import Calibrated
-from tastemaker.data import variants
-from tastemaker.data.split import SPLITS
+from tastemaker.data.splits import SPLITS, variants
 from tastemaker.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.split import Holdout, Split
+    from tastemaker.data.splits import Holdout, Split
     from tastemaker.pipeline import Pipeline
 
 Ties = Literal["file", "shuffled"]

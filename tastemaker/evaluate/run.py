@@ -20,7 +20,7 @@ from tastemaker.recommender import Aids
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tastemaker.data.split import Holdout, Split
+    from tastemaker.data.splits import Holdout, Split
     from tastemaker.evaluate.adapting import Adaptation
     from tastemaker.metrics import Groups
     from tastemaker.pipeline import Pipeline

@@ -18,7 +18,7 @@ from tastemaker.evaluate.lists import latency
 from tastemaker.explain import Explainer
 
 if TYPE_CHECKING:
-    from tastemaker.data.split import Holdout
+    from tastemaker.data.splits import Holdout
     from tastemaker.evaluate.lists import Lists
     from tastemaker.evaluate.protocol import Options, Variant
     from tastemaker.pipeline import Pipeline

@@ -16,7 +16,7 @@ from tastemaker.guards.prompts import check_prompts
 from tastemaker.guards.texts import check_texts
 
 if TYPE_CHECKING:
-    from tastemaker.data.split import Split
+    from tastemaker.data.splits import Split
     from tastemaker.pipeline import Pipeline
 
 __all__ = [

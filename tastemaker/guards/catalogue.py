@@ -13,7 +13,7 @@ from tastemaker.guards.chance import beyond_chance
 
 if TYPE_CHECKING:
     from tastemaker.data.entities import Entities
-    from tastemaker.data.holdout import Split
+    from tastemaker.data.splits import Split
     from tastemaker.types import Bool, Int64
 
 _NUMBERED = re.compile(r"(.*\D)?(\d{1,18})")
@@ -161,7 +161,7 @@ def _check_sides(split: Split, groups: Int64) -> None:
             raise LeakError(
                 f"held-out products have near-duplicates in {name}",
                 [" ~ ".join(f"item {id_!r}" for id_ in split.train.items.ids(pair)) for pair in pairs],
-                "Put near-duplicates on the same side, as tastemaker.data.cold.item_cold does",
+                "Put near-duplicates on the same side, as tastemaker.data.splits.item_cold does",
             )
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from tastemaker.data.variants import in_history
+from tastemaker.data.splits.variants import in_history
 from tastemaker.errors import LeakError
 from tastemaker.guards.repeats import Purchases, copies, count, shared
 from tastemaker.guards.rows import in_words
 
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.holdout import Holdout, Split
+    from tastemaker.data.splits import Holdout, Split
     from tastemaker.types import Int32, Int64
 
 CHOICE = "Choices would be made on what is to be measured: make validation questions from what comes before test"

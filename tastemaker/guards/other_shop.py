@@ -12,7 +12,7 @@ from tastemaker.errors import LeakError
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.entities import Entities
-    from tastemaker.data.holdout import Holdout, Split
+    from tastemaker.data.splits import Holdout, Split
 
 
 def check_other_shop(source: Split, split: Split) -> None:

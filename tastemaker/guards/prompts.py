@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tastemaker.data.entities import Entities
-    from tastemaker.data.holdout import Holdout, Split
+    from tastemaker.data.splits import Holdout, Split
     from tastemaker.pipeline import Pipeline
     from tastemaker.recommender import Recommender
     from tastemaker.types import Float32, Int32

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from tastemaker.data.holdout import Split
+    from tastemaker.data.splits import Split
     from tastemaker.types import Int32, Int64
 
 

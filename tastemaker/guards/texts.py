@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tastemaker.data import cells
-from tastemaker.data.variants import in_history
+from tastemaker.data.splits.variants import in_history
 from tastemaker.errors import LeakError
 from tastemaker.guards.chance import beyond_chance
 from tastemaker.guards.names import ItemNames, Text
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.holdout import Holdout, Split
+    from tastemaker.data.splits import Holdout, Split
     from tastemaker.guards.names import Known
     from tastemaker.types import Bool, Int32, Int64
 

@@ -17,7 +17,7 @@ from tastemaker.metrics.statistics import Ratio, intervals, mean, used
 
 if TYPE_CHECKING:
     from tastemaker.data.ranking import Ranking
-    from tastemaker.data.split import Holdout
+    from tastemaker.data.splits import Holdout
     from tastemaker.metrics.catalogue import Catalogue
     from tastemaker.types import Float32
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-    from tastemaker.data.split import Holdout
+    from tastemaker.data.splits import Holdout
 
 
 def training_identity(*facts: object, network: nn.Module, validation: Holdout | None) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.queries import Queries
-    from tastemaker.data.split import Holdout
+    from tastemaker.data.splits import Holdout
     from tastemaker.types import Int64
 
     Scores = Callable[[Queries, Int64], Tensor]

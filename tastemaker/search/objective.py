@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tastemaker import metrics, registry
-from tastemaker.data import variants
+from tastemaker.data.splits import variants
 from tastemaker.errors import ConfigError, DataError, did_you_mean
 from tastemaker.evaluate import prepare
 from tastemaker.recommender import Aids
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.split import Holdout
+    from tastemaker.data.splits import Holdout
     from tastemaker.evaluate.protocol import Repeats
 
 LEAST_QUESTIONS = 20

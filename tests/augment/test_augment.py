@@ -13,8 +13,8 @@ from tastemaker.augment.edges import propose
 from tastemaker.augment.settings import AugmentConfig
 from tastemaker.data import Dataset, Entities, readers
 from tastemaker.data.dataset import WRITTEN_FROM
-from tastemaker.data.split import item_cold, leave_one_out, temporal
-from tastemaker.data.write import write
+from tastemaker.data.splits import item_cold, leave_one_out, temporal
+from tastemaker.data.writers.canonical import write
 from tastemaker.encoders.tfidf import TfidfEncoder
 from tastemaker.errors import ConfigError, DataError, LanguageModelError
 from tastemaker.lm.scripted import GARBLED, ScriptedLM

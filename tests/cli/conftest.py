@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tastemaker.cli.main import run
-from tastemaker.data.write import write
+from tastemaker.data.writers.canonical import write
 from tastemaker.testing import tiny_shop
 
 

@@ -10,7 +10,7 @@ import pytest
 from tastemaker import config
 from tastemaker.augment import run
 from tastemaker.data import readers
-from tastemaker.data.write import write
+from tastemaker.data.writers.canonical import write
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.testing import tiny_shop
 

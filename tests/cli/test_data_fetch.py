@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from tastemaker.data import fetch as module
-from tastemaker.data.download import sha256_of
-from tastemaker.data.fetch import sources
+from tastemaker.data.fetching import fetch as module
+from tastemaker.data.fetching.download import sha256_of
+from tastemaker.data.fetching.fetch import sources
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import tiny_models
 
 from tastemaker.data import readers
 from tastemaker.data.example import NAMED, SHOPPERS, UNSOLD
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.models.parts.reranking.reranker import LEAST_QUESTIONS
 
 ROOT = Path(__file__).parent.parent.parent

@@ -12,7 +12,7 @@ from tastemaker import registry, saved
 from tastemaker.cli.loading import build_pipeline
 from tastemaker.compare import entries
 from tastemaker.data.dataset import Dataset
-from tastemaker.data.write import write
+from tastemaker.data.writers.canonical import write
 from tastemaker.errors import TrainingFailed
 from tastemaker.neural import training
 

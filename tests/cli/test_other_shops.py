@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from tastemaker.cli.tune import _to_tune
-from tastemaker.data.write import write
+from tastemaker.data.writers.canonical import write
 from tastemaker.testing import tiny_shop
 
 SMALL = ("--set", "stage.0.dim=8", "--set", "stage.0.layers=1", "--set", "stage.0.epochs=2")

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tastemaker.data import Dataset, Entities
-from tastemaker.data.write import write
+from tastemaker.data.writers.canonical import write
 from tastemaker.testing import tiny_shop
 from tastemaker.text.filled import Filler
 from tastemaker.text.prompt_list import places_of, templates

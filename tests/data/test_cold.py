@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data import Dataset, Entities, cold
-from tastemaker.data.cold import item_cold, user_cold
+from tastemaker.data import Dataset, Entities
+from tastemaker.data.splits import cold, item_cold, user_cold
 from tastemaker.errors import DataError
 from tastemaker.testing import tiny_shop
 

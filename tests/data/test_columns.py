@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from tastemaker.data import Dataset
+from tastemaker.data.checks.timestamps import to_seconds
 from tastemaker.data.readers import read, validate
-from tastemaker.data.timestamps import to_seconds
-from tastemaker.data.write import write
+from tastemaker.data.writers.canonical import write
 from tastemaker.errors import DataError
 
 PAIRS = {"user_id": ["u", "u", "v"], "item_id": ["a", "b", "a"]}

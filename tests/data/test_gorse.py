@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tastemaker.data import Dataset
-from tastemaker.data.gorse import write_gorse
 from tastemaker.data.readers import read
+from tastemaker.data.writers.gorse import write_gorse
 from tastemaker.errors import DataError
 
 SAMPLE = Path(__file__).parent / "samples" / "gorse"

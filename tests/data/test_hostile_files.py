@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tastemaker.data import Dataset
 from tastemaker.data.readers import FORMATS, detect, read, read_items, text, validate
 from tastemaker.data.readers.feeds import xml
-from tastemaker.data.write import write
+from tastemaker.data.writers.canonical import write
 from tastemaker.errors import DataError
 
 SAMPLES = Path(__file__).parent / "samples"

@@ -8,7 +8,7 @@ import pytest
 from tastemaker.data import readers
 from tastemaker.data.dataset import Dataset
 from tastemaker.data.join import join
-from tastemaker.data.write import write
+from tastemaker.data.writers.canonical import write
 from tastemaker.errors import DataError
 
 

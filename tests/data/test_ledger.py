@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tastemaker.data.ledger import LEDGER, Download, Entry, read_entry, write_entry
+from tastemaker.data.fetching.ledger import LEDGER, Download, Entry, read_entry, write_entry
 from tastemaker.errors import DataError
 
 SUM = "0" * 64
@@ -27,7 +27,7 @@ def test_entries_come_back_and_leave_others_alone(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from tastemaker.data.ledger import Entry, write_entry
+from tastemaker.data.fetching.ledger import Entry, write_entry
 sys.stdin.readline()
 for number in range(40):
     write_entry(Path(sys.argv[1]), f"{sys.argv[2]}{number}", Entry())

@@ -16,7 +16,7 @@ from tastemaker.characters import strip_hostile
 from tastemaker.data import Dataset
 from tastemaker.data.readers import detect, read, validate
 from tastemaker.data.readers.canonical import DTYPES
-from tastemaker.data.write import to_frames, write
+from tastemaker.data.writers.canonical import to_frames, write
 from tastemaker.errors import DataError
 
 NOTATIONS = [("parquet", False), *((name, packed) for name in ("csv", "tsv", "jsonl") for packed in (False, True))]

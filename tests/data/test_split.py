@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tastemaker.data import Dataset, Queries
-from tastemaker.data.split import SPLITS, Holdout, as_given, leave_one_out, temporal
+from tastemaker.data.splits import SPLITS, Holdout, as_given, leave_one_out, temporal
 from tastemaker.errors import DataError
 
 

@@ -10,9 +10,9 @@ import torch
 from tastemaker import evaluate, guards
 from tastemaker.data import Dataset, readers
 from tastemaker.data.dataset import PROVENANCE
-from tastemaker.data.split import SPLITS, leave_one_out
+from tastemaker.data.splits import SPLITS, leave_one_out
 from tastemaker.data.synthetic import behind, synthetic_rows, train_digest
-from tastemaker.data.write import write
+from tastemaker.data.writers.canonical import write
 from tastemaker.errors import DataError
 from tastemaker.metrics import Catalogue
 from tastemaker.models.collaborative.als import ALS

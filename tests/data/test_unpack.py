@@ -7,8 +7,8 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import pytest
 
-from tastemaker.data import unpack
-from tastemaker.data.unpack import MOST_MEMBERS, check_gzip, check_zip, unpack_zip
+from tastemaker.data.fetching import unpack
+from tastemaker.data.fetching.unpack import MOST_MEMBERS, check_gzip, check_zip, unpack_zip
 from tastemaker.errors import DataError
 
 LIMIT = 1 << 30

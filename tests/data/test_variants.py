@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tastemaker.data import Dataset, Queries
-from tastemaker.data.split import as_given, leave_one_out
-from tastemaker.data.variants import novel_targets, renumbered, shuffled_ties, without_repeats
+from tastemaker.data.splits import as_given, leave_one_out
+from tastemaker.data.splits.variants import novel_targets, renumbered, shuffled_ties, without_repeats
 from tastemaker.errors import DataError
 from tastemaker.testing import tiny_shop
 

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from tastemaker.data import Dataset, Entities
-from tastemaker.data.split import as_given
-from tastemaker.data.variants import without_repeats
+from tastemaker.data.splits import as_given
+from tastemaker.data.splits.variants import without_repeats
 from tastemaker.testing import tiny_shop
 
 

@@ -13,8 +13,8 @@ from guard_shops import (
 
 from tastemaker import guards
 from tastemaker.data import Dataset, Entities, readers
-from tastemaker.data.split import SPLITS, leave_one_out
-from tastemaker.data.variants import renumbered
+from tastemaker.data.splits import SPLITS, leave_one_out
+from tastemaker.data.splits.variants import renumbered
 from tastemaker.errors import LeakError
 from tastemaker.models.collaborative.popular import Popular
 from tastemaker.pipeline import Pipeline, Stage

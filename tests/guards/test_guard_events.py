@@ -23,8 +23,8 @@ from tastemaker import guards
 from tastemaker.abilities import Traceable
 from tastemaker.data import Dataset, Entities, Queries
 from tastemaker.data.join import join
-from tastemaker.data.split import SPLITS, Holdout, leave_one_out
-from tastemaker.data.variants import novel_targets, shuffled_ties, without_repeats
+from tastemaker.data.splits import SPLITS, Holdout, leave_one_out
+from tastemaker.data.splits.variants import novel_targets, shuffled_ties, without_repeats
 from tastemaker.errors import DataError, LeakError
 from tastemaker.models.collaborative.popular import Popular
 from tastemaker.pipeline import Pipeline, Stage

@@ -14,8 +14,8 @@ from guard_shops import (
 
 from tastemaker import guards
 from tastemaker.data import Dataset, Entities
-from tastemaker.data.split import leave_one_out
-from tastemaker.data.variants import renumbered, without_repeats
+from tastemaker.data.splits import leave_one_out
+from tastemaker.data.splits.variants import renumbered, without_repeats
 from tastemaker.errors import DataError, LeakError
 from tastemaker.lm.base import Prompt
 from tastemaker.models.collaborative.popular import Popular

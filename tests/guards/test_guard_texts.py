@@ -16,8 +16,8 @@ from guard_shops import (
 
 from tastemaker import guards
 from tastemaker.data import Dataset, Entities
-from tastemaker.data.split import SPLITS, leave_one_out
-from tastemaker.data.variants import without_repeats
+from tastemaker.data.splits import SPLITS, leave_one_out
+from tastemaker.data.splits.variants import without_repeats
 from tastemaker.errors import LeakError
 from tastemaker.testing import tiny_shop
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tastemaker import evaluate, registry, saved
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.lm.base import Prompt
 from tastemaker.lm.build import innermost
 from tastemaker.lm.http import HttpChoiceLM

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tastemaker.cli.main import run
-from tastemaker.data.write import write
+from tastemaker.data.writers.canonical import write
 from tastemaker.testing import tiny_shop
 
 CONFIG = """

@@ -9,7 +9,7 @@ import pytest
 
 from tastemaker import evaluate, guards, registry, saved
 from tastemaker.data import Queries, Ranking
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import ArtifactError, ConfigError, LeakError
 from tastemaker.lm.build import innermost
 from tastemaker.lm.cache import CachedLM

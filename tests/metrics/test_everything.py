@@ -12,7 +12,7 @@ import pytest
 
 from tastemaker import metrics
 from tastemaker.data import Dataset, Holdout, Queries
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import DataError
 from tastemaker.metrics import Catalogue
 from tastemaker.models.collaborative.popular import Popular

@@ -10,7 +10,7 @@ import pytest
 
 from tastemaker import evaluate, registry, saved
 from tastemaker.data import Dataset, Queries
-from tastemaker.data.split import SPLITS, leave_one_out
+from tastemaker.data.splits import SPLITS, leave_one_out
 from tastemaker.errors import ConfigError, DataError, MissingExtra
 from tastemaker.explain import Explainer
 from tastemaker.metrics import per_query

@@ -14,7 +14,7 @@ from tastemaker.abilities import Traceable, Transferable
 from tastemaker.data import Dataset, Queries
 from tastemaker.data.entities import Entities
 from tastemaker.data.ranking import Ranking
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.neural.batches import batch_of
 from tastemaker.neural.code_decoder import sees_until

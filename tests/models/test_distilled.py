@@ -7,7 +7,7 @@ import pytest
 
 from tastemaker import registry, saved
 from tastemaker.data import Queries, Ranking
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.lm.scripted import ScriptedChoiceLM
 from tastemaker.models.collaborative.popular import Popular

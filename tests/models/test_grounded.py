@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tastemaker.data import Queries, Ranking
-from tastemaker.data.holdout import Holdout
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import Holdout, leave_one_out
 from tastemaker.encoders.base import unit_rows
 from tastemaker.errors import ConfigError, DataError, LanguageModelError
 from tastemaker.lm.scripted import GARBLED, ScriptedLM

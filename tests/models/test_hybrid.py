@@ -11,7 +11,7 @@ import torch
 from tastemaker import artifact
 from tastemaker.data import Queries, Ranking
 from tastemaker.data.dataset import Dataset
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import ArtifactError, ConfigError
 from tastemaker.lm.local import LocalLM
 from tastemaker.lm.scripted import ScriptedLM

@@ -7,9 +7,8 @@ import polars as pl
 import pytest
 
 from tastemaker.data.dataset import Dataset
-from tastemaker.data.holdout import Holdout
 from tastemaker.data.queries import Queries
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import Holdout, leave_one_out
 from tastemaker.errors import DataError, TrainingFailed
 from tastemaker.recommender import Aids
 from tastemaker.testing import HashEncoder, checkerboard, tiny_shop

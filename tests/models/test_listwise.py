@@ -9,7 +9,7 @@ import pytest
 
 from tastemaker import evaluate, probes, registry
 from tastemaker.data import Queries, Ranking
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import ConfigError, LanguageModelError, NotFitted
 from tastemaker.lm.scripted import GARBLED, ScriptedChoiceLM, ScriptedLM
 from tastemaker.models.collaborative.transitions import Transitions

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tastemaker.data import Dataset, Queries, Ranking
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.recommender import Aids
 from tastemaker.testing import tiny_shop

@@ -11,7 +11,7 @@ import pytest
 
 from tastemaker import guards
 from tastemaker.data import Dataset, Queries, Ranking
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import ConfigError, LanguageModelError, LeakError
 from tastemaker.lm.scripted import GARBLED, ScriptedChoiceLM, ScriptedLM
 from tastemaker.models.collaborative.popular import Popular

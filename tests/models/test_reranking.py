@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tastemaker.data import Queries, Ranking
-from tastemaker.data.holdout import Holdout
+from tastemaker.data.splits import Holdout
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.models.parts.reranking.reranker import Reranker, without_history
 from tastemaker.testing import RecommenderContract, tiny_shop

@@ -9,7 +9,7 @@ import torch
 
 from tastemaker import evaluate, registry
 from tastemaker.data import Dataset, Queries
-from tastemaker.data.split import Holdout, leave_one_out
+from tastemaker.data.splits import Holdout, leave_one_out
 from tastemaker.errors import ConfigError, DataError, NotFitted, TrainingFailed
 from tastemaker.models.parts.sequential import sequence_ranker
 from tastemaker.models.sequential.bert4rec import cloze

@@ -10,7 +10,7 @@ import pytest
 
 from tastemaker.abilities import Transferable, Tunable
 from tastemaker.data import Dataset, Entities, Queries
-from tastemaker.data.split import Holdout
+from tastemaker.data.splits import Holdout
 from tastemaker.encoders.tfidf import TfidfEncoder
 from tastemaker.errors import ConfigError, DataError, NotFitted, TrainingFailed
 from tastemaker.models.sequential.bert4rec import BERT4Rec

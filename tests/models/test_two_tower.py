@@ -9,9 +9,8 @@ import pytest
 from tastemaker import artifact
 from tastemaker.data.dataset import Dataset
 from tastemaker.data.entities import Entities
-from tastemaker.data.holdout import Holdout
 from tastemaker.data.queries import Queries
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import Holdout, leave_one_out
 from tastemaker.errors import ArtifactError, ConfigError, DataError
 from tastemaker.recommender import Aids
 from tastemaker.testing import HashEncoder, tiny_shop

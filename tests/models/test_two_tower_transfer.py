@@ -7,9 +7,9 @@ import pytest
 
 from tastemaker.data.dataset import Dataset
 from tastemaker.data.entities import Entities
-from tastemaker.data.holdout import Holdout
 from tastemaker.data.join import join
 from tastemaker.data.queries import Queries
+from tastemaker.data.splits import Holdout
 from tastemaker.errors import DataError
 from tastemaker.recommender import Aids
 from tastemaker.testing import HashEncoder, tiny_shop

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from tastemaker import metrics, registry
-from tastemaker.data.holdout import Holdout
 from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import top_k
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import Holdout, leave_one_out
 from tastemaker.neural.judging import Jury
 from tastemaker.recommender import Aids
 from tastemaker.testing import HashEncoder, tiny_shop

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tastemaker import config, evaluate, registry
-from tastemaker.data.split import Holdout, leave_one_out
+from tastemaker.data.splits import Holdout, leave_one_out
 from tastemaker.errors import ConfigError, DataError, LeakError, TrainingFailed
 from tastemaker.models.ensemble.blend import Blend
 from tastemaker.recommender import Aids

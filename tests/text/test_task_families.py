@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tastemaker.data.dataset import Dataset
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import ConfigError
 from tastemaker.testing import tiny_shop
 from tastemaker.text.task_families import CANDIDATES, TaskWriter, prompt

@@ -10,7 +10,7 @@ import pytest
 
 from tastemaker.data import Queries, Ranking
 from tastemaker.data.dataset import Dataset
-from tastemaker.data.split import leave_one_out
+from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import DataError
 from tastemaker.testing import checkerboard, tiny_shop
 from tastemaker.text.affinity import COLUMN_POWER, RECENCY, ROW_POWER, Affinity

@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tastemaker.data.checks.validate import check
 from tastemaker.data.dataset import Dataset, free_names
 from tastemaker.data.entities import Entities
 from tastemaker.data.readers import amazon, canonical, complete_journey, ga4, gorse, metarank, movielens, recbole
 from tastemaker.data.readers.catalogue import combine
 from tastemaker.data.readers.feeds import merchant, shopify, woocommerce
 from tastemaker.data.readers.text import read_bytes
-from tastemaker.data.validate import check
 from tastemaker.errors import DataError, did_you_mean
 from tastemaker.progress import silent
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
 
-    from tastemaker.data.problems import Report
+    from tastemaker.data.checks.problems import Report
+    from tastemaker.data.checks.validate import Checked
     from tastemaker.data.readers.table import Tables
-    from tastemaker.data.validate import Checked
     from tastemaker.progress import Progress
 
 # In the order in which they are tried, behind folders with a file called interactions: the most particular first.

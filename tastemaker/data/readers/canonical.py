@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from tastemaker.data.columns import ID, KINDS
+from tastemaker.data.checks.columns import ID, KINDS
 from tastemaker.data.dataset import free_names
-from tastemaker.data.formulas import restored
 from tastemaker.data.readers.delimited import SEPARATORS, read_delimited
 from tastemaker.data.readers.json_lines import no_ids, read_json_lines
 from tastemaker.data.readers.table import (
@@ -28,6 +27,7 @@ from tastemaker.data.readers.table import (
     rename_columns,
     table_suffix,
 )
+from tastemaker.data.writers.formulas import restored
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:

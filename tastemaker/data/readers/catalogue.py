@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tastemaker.data.columns import is_text
-from tastemaker.data.problems import counted
+from tastemaker.data.checks.columns import is_text
+from tastemaker.data.checks.problems import counted
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tastemaker.data.problems import counted
+from tastemaker.data.checks.problems import counted
 from tastemaker.data.readers.records import bad_quotes, index_records
 from tastemaker.data.readers.table import Table, broken_lines, row_problems
 from tastemaker.data.readers.text import blank, decode, read_bytes

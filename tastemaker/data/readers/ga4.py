@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from tastemaker.data.problems import counted
+from tastemaker.data.checks.problems import counted
 from tastemaker.data.readers.json_lines import first_objects, parse_json_lines, tabulate
 from tastemaker.data.readers.table import Table, Tables, row_problems
 from tastemaker.errors import DataError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import polars as pl
 
-from tastemaker.data.problems import problem_table
+from tastemaker.data.checks.problems import problem_table
 from tastemaker.data.readers.table import Table, broken_lines, row_problems
 from tastemaker.data.readers.text import decode, peek, read_bytes
 from tastemaker.errors import DataError

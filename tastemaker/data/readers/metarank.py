@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from tastemaker.data.columns import KINDS
-from tastemaker.data.problems import counted, no_problems
+from tastemaker.data.checks.columns import KINDS
+from tastemaker.data.checks.problems import counted, no_problems
 from tastemaker.data.readers.canonical import canonical_names
 from tastemaker.data.readers.json_lines import first_objects, parse_json_lines, tabulate
 from tastemaker.data.readers.table import Table, Tables, row_problems

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from tastemaker.data.problems import problem_table
+from tastemaker.data.checks.problems import problem_table
 
 SIGNS = {
     **{"$": "USD", "US$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "￥": "JPY", "₹": "INR", "₩": "KRW", "zł": "PLN"},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tastemaker.data.problems import no_problems, problem_table
+from tastemaker.data.checks.problems import no_problems, problem_table
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from tastemaker.data.unpack import BLOCK, MOST_GROWTH, SMALL
+from tastemaker.data.fetching.unpack import BLOCK, MOST_GROWTH, SMALL
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:

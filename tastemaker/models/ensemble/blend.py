@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.entities import Entities
     from tastemaker.data.queries import Queries
-    from tastemaker.data.split import Holdout
+    from tastemaker.data.splits import Holdout
     from tastemaker.types import Int32
 
 LEAST = 20

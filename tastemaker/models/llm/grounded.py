@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.entities import Entities
     from tastemaker.data.queries import Queries
-    from tastemaker.data.split import Holdout
+    from tastemaker.data.splits import Holdout
     from tastemaker.encoders.base import Encoder
     from tastemaker.lm.base import LanguageModel, Prompt
     from tastemaker.types import Float32, Float64

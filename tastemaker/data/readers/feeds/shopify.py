@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tastemaker.data.problems import problem_table
+from tastemaker.data.checks.problems import problem_table
 from tastemaker.data.readers.delimited import read_delimited
 from tastemaker.data.readers.feeds.variants import (
     aliases,

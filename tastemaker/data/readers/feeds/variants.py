@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tastemaker.data.problems import counted, problem_table
+from tastemaker.data.checks.problems import counted, problem_table
+from tastemaker.data.checks.rules import DUPLICATE
 from tastemaker.data.readers.markup import page_text
 from tastemaker.data.readers.prices import parse_prices
-from tastemaker.data.rules import DUPLICATE
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import polars as pl
 from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.expatreader import create_parser  # type: ignore[import-untyped]
 
-from tastemaker.data.problems import counted
+from tastemaker.data.checks.problems import counted
 from tastemaker.data.readers.table import Table
 from tastemaker.data.readers.text import peek, read_blocks
 from tastemaker.errors import DataError

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tastemaker.data.queries import Queries
-    from tastemaker.data.split import Holdout
+    from tastemaker.data.splits import Holdout
     from tastemaker.encoders.base import Encoder
     from tastemaker.lm.base import LanguageModel
     from tastemaker.types import Bool, Float32, Int32

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.queries import Queries
-    from tastemaker.data.split import Holdout
+    from tastemaker.data.splits import Holdout
     from tastemaker.encoders.base import Encoder
     from tastemaker.types import Float32, Int32, Int64
 

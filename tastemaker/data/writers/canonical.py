@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from tastemaker.data.columns import KINDS, parse_categories
-from tastemaker.data.formulas import neutralised, risky_cells
+from tastemaker.data.checks.columns import KINDS, parse_categories
 from tastemaker.data.readers.canonical import (
     DTYPES,
     NEUTRALISED_VERSION,
@@ -25,6 +24,7 @@ from tastemaker.data.readers.canonical import (
 )
 from tastemaker.data.readers.delimited import SEPARATORS
 from tastemaker.data.readers.table import DATETIME_TEXT
+from tastemaker.data.writers.formulas import neutralised, risky_cells
 from tastemaker.drafts import draft
 from tastemaker.errors import DataError
 
@@ -54,7 +54,7 @@ def write(
     Each interaction has its position in the user's history, so the order survives where times do not tell it. Text
     notations get `schema.json`, which names the types of the columns that are not canonical.
 
-    In csv and tsv, cells that a spreadsheet would run as a formula get a quotation mark in front (`data.formulas`);
+    In csv and tsv, cells that a spreadsheet would run as a formula get a quotation mark in front (see `formulas`);
     `schema.json` says so, and `readers` takes it away again.
 
     Args:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from tastemaker.data.columns import AMOUNT, KINDS, typed
-from tastemaker.data.dataset import RESERVED, free_names
-from tastemaker.data.problems import Report, counted, problem_table
-from tastemaker.data.rules import (
+from tastemaker.data.checks.columns import AMOUNT, KINDS, typed
+from tastemaker.data.checks.problems import Report, counted, problem_table
+from tastemaker.data.checks.rules import (
     DUPLICATE,
     ID_RULES,
     MISSING_TIMESTAMP,
@@ -30,6 +29,7 @@ from tastemaker.data.rules import (
     is_blank,
     text_rules,
 )
+from tastemaker.data.dataset import RESERVED, free_names
 
 if TYPE_CHECKING:
     from tastemaker.data.readers.table import Table, Tables

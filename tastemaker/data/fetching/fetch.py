@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tastemaker.data import readers
-from tastemaker.data.download import MIB, Remote, download, sha256_of
-from tastemaker.data.ledger import LEDGER, Download, read_entry, write_entry
-from tastemaker.data.problems import counted
-from tastemaker.data.unpack import check_gzip, check_zip, unpack_zip
-from tastemaker.data.write import write
+from tastemaker.data.checks.problems import counted
+from tastemaker.data.fetching.download import MIB, Remote, download, sha256_of
+from tastemaker.data.fetching.ledger import LEDGER, Download, read_entry, write_entry
+from tastemaker.data.fetching.unpack import check_gzip, check_zip, unpack_zip
+from tastemaker.data.writers.canonical import write
 from tastemaker.drafts import PREFIX, remove_remains
 from tastemaker.errors import DataError, did_you_mean
 from tastemaker.progress import silent
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.data.ledger import Entry
+    from tastemaker.data.fetching.ledger import Entry
     from tastemaker.progress import Progress
 
 DOWNLOADS = "downloads"
@@ -147,7 +147,9 @@ class Fetched:
 @cache
 def sources() -> dict[str, Source]:
     """Return the data sets that can be fetched, by name."""
-    tables = tomllib.loads(package_files("tastemaker.data").joinpath("sources.toml").read_text(encoding="utf-8"))
+    tables = tomllib.loads(
+        package_files("tastemaker.data.fetching").joinpath("sources.toml").read_text(encoding="utf-8")
+    )
     return {
         name: Source(**{**table, "name": name, "files": tuple(File(**file) for file in table["files"])})
         for name, table in tables.items()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tastemaker.data.duplicates import has_titles, how_many, near_duplicates
-from tastemaker.data.holdout import Holdout, Split, questions, require_interactions, require_questions
 from tastemaker.data.queries import Queries
+from tastemaker.data.splits.holdout import Holdout, Split, questions, require_interactions, require_questions
 from tastemaker.data.synthetic import sets_synthetic_aside
 from tastemaker.errors import DataError
 

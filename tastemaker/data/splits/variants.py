@@ -14,7 +14,7 @@ from tastemaker.data.entities import Entities
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
-    from tastemaker.data.holdout import Holdout, Split
+    from tastemaker.data.splits.holdout import Holdout, Split
     from tastemaker.types import Bool
 
 Facts = dict[str, Any]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from tastemaker.data.rules import OTHER_UNIT, SECONDS
-from tastemaker.data.timestamps import to_seconds
+from tastemaker.data.checks.rules import OTHER_UNIT, SECONDS
+from tastemaker.data.checks.timestamps import to_seconds
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import polars as pl
 
-from tastemaker.data.cold import item_cold, user_cold
-from tastemaker.data.holdout import Holdout, Split, questions, require_interactions
+from tastemaker.data.splits.cold import item_cold, user_cold
+from tastemaker.data.splits.holdout import Split, questions, require_interactions
 from tastemaker.data.synthetic import sets_synthetic_aside
 from tastemaker.errors import DataError
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.types import Int64
-
-__all__ = ["SPLITS", "Holdout", "Split", "as_given", "item_cold", "leave_one_out", "temporal", "user_cold"]
 
 
 @sets_synthetic_aside

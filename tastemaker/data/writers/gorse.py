@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tastemaker.data.readers.gorse import LABELLED
-from tastemaker.data.write import replace_folder, to_frames
+from tastemaker.data.writers.canonical import replace_folder, to_frames
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:

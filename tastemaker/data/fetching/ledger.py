@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tastemaker.data.download import only_one
+from tastemaker.data.fetching.download import only_one
 from tastemaker.drafts import PREFIX
 from tastemaker.errors import DataError
 

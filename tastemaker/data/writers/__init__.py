@@ -1,0 +1,1 @@
+"""Writing shop data: the canonical folder, and what other programs read; the reverse of `data.readers`."""
