@@ -32,7 +32,7 @@ from tastemaker.lm.local import LocalLM
 from tastemaker.lm.trunk import trunk_of
 from tastemaker.models.llm.hybrid import BEFORE, BETWEEN
 from tastemaker.neural.candidates import Asked, Tables
-from tastemaker.neural.soft_tokens import SoftTokenRanker
+from tastemaker.neural.language.soft_tokens import SoftTokenRanker
 from tastemaker.text.clean import clean_all
 from tastemaker.text.prompts import LETTERS, choose
 

@@ -13,7 +13,7 @@ from tastemaker import evaluate
 from tastemaker.cli.output import note
 from tastemaker.cli.protocol import check_device
 from tastemaker.errors import ConfigError
-from tastemaker.neural import curves
+from tastemaker.neural.training import curves
 from tastemaker.recommender import Aids
 
 if TYPE_CHECKING:

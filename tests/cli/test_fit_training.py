@@ -14,7 +14,7 @@ from tastemaker.compare import entries
 from tastemaker.data.dataset import Dataset
 from tastemaker.data.writers.canonical import write
 from tastemaker.errors import TrainingFailed
-from tastemaker.neural import training
+from tastemaker.neural.training import loop
 
 SMALL = ("--set", "stage.0.dim=8", "--set", "stage.0.layers=1", "--set", "stage.0.epochs=3")
 
@@ -22,7 +22,7 @@ SMALL = ("--set", "stage.0.dim=8", "--set", "stage.0.layers=1", "--set", "stage.
 def test_a_stopped_fit_goes_on_where_it_was(tastemaker, shop, tmp_path, monkeypatch):
     words = ["fit", "sasrec", "--data", shop, *SMALL, "--out", tmp_path / "model", "--split", "none"]
     words += ["--checkpoints", tmp_path / "kept", "--curves", f"jsonl:{tmp_path / 'curves.jsonl'}"]
-    epoch, count = training._epoch, 0
+    epoch, count = loop._epoch, 0
 
     def stopping(*args, **settings):
         nonlocal count
@@ -31,7 +31,7 @@ def test_a_stopped_fit_goes_on_where_it_was(tastemaker, shop, tmp_path, monkeypa
             raise KeyboardInterrupt
         return epoch(*args, **settings)
 
-    monkeypatch.setattr(training, "_epoch", stopping)
+    monkeypatch.setattr(loop, "_epoch", stopping)
     stopped = tastemaker(*words)
     assert stopped.code
     assert f"stopped; the same command goes on from {tmp_path / 'kept'}" in stopped.err
@@ -105,7 +105,7 @@ def test_a_training_that_fails_saves_nothing(refused, shop, tmp_path, monkeypatc
     def fails(*args, **settings):
         raise TrainingFailed("the loss is nan in epoch 1, batch 1")
 
-    monkeypatch.setattr(training, "_epoch", fails)
+    monkeypatch.setattr(loop, "_epoch", fails)
     assert "the loss is nan" in refused("fit", "sasrec", "--data", shop, *SMALL, "--out", tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

@@ -9,10 +9,10 @@ import torch
 from tastemaker.errors import ConfigError, TrainingFailed
 from tastemaker.lm.base import Prompt
 from tastemaker.lm.packing import Row
-from tastemaker.neural import lm_tuning
-from tastemaker.neural.lm_settings import RATES, TuningConfig
-from tastemaker.neural.lm_tuning import Texts, mean_loss, perplexity, rows_of_pairs, rows_of_texts, tune
-from tastemaker.neural.training import timeless
+from tastemaker.neural.language import lm_tuning
+from tastemaker.neural.language.lm_settings import RATES, TuningConfig
+from tastemaker.neural.language.lm_tuning import Texts, mean_loss, perplexity, rows_of_pairs, rows_of_texts, tune
+from tastemaker.neural.training.loop import timeless
 from tastemaker.recommender import Aids
 from tastemaker.text.tasks import InstructionPair
 

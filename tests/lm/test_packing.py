@@ -10,7 +10,7 @@ import torch
 
 from tastemaker.lm.local import LocalLM
 from tastemaker.lm.packing import IGNORED, PART_TOKENS, Row, packed, padded
-from tastemaker.neural.lm_tuning import loss
+from tastemaker.neural.language.lm_tuning import loss
 
 ROWS = [Row(tuple(range(5, 5 + length)), answer) for length, answer in ((9, 2), (4, 1), (12, 3), (4, 2), (7, 6))]
 

@@ -21,7 +21,7 @@ from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.models.collaborative.transitions import Transitions
 from tastemaker.models.llm.cross_encoder import CrossEncoder
 from tastemaker.neural.candidates import Asked, Tables
-from tastemaker.neural.text_pair_ranker import PairRanker, Words
+from tastemaker.neural.language.text_pair_ranker import PairRanker, Words
 
 QUICK = {"dim": 8, "epochs": 1, "batch_size": 16, "negatives": 5, "warmup": 0, "item_tokens": 8, "max_tokens": 40}
 TEXTS = ["soap acme number 1", "shampoo bolt", "brush", "", "perfume cosy number 2 3"]

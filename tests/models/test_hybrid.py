@@ -21,7 +21,7 @@ from tastemaker.models.llm.hybrid import BEFORE, BETWEEN, Hybrid
 from tastemaker.models.parts.reranking.practice import practise
 from tastemaker.models.parts.reranking.trained_reranker import drawn, question_batch
 from tastemaker.neural.candidates import Asked, Tables
-from tastemaker.neural.soft_tokens import SoftTokenRanker
+from tastemaker.neural.language.soft_tokens import SoftTokenRanker
 from tastemaker.recommender import Aids
 from tastemaker.testing import HashEncoder, tiny_shop
 

@@ -15,7 +15,7 @@ from tastemaker.models.parts.sequential import sequence_ranker
 from tastemaker.models.sequential.bert4rec import cloze
 from tastemaker.neural import losses
 from tastemaker.neural.batches import batch_of
-from tastemaker.neural.row_adam import RowAdamW, RowTable
+from tastemaker.neural.training.row_adam import RowAdamW, RowTable
 from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.recommender import Aids, Recommender
 

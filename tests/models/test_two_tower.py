@@ -27,8 +27,8 @@ from tastemaker.models.content.two_tower import TwoTower
 from tastemaker.models.parts.texts.text_maps import Maps, Whitened
 from tastemaker.models.parts.texts.text_pairs import Step, steps, titles_of
 from tastemaker.models.parts.texts.text_towers import Towers
-from tastemaker.neural import training
-from tastemaker.neural.sentence_tuning import SentenceLayers
+from tastemaker.neural.language.sentence_tuning import SentenceLayers
+from tastemaker.neural.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_a_saved_model_ranks_without_the_encoder_and_reads_wishes_with_it(folder
     assert "_model" not in vars(loaded.encoder)
     wishes = Queries.from_lists([[], [4]], texts=["tea cosy", ""])
     assert loaded.score(wishes).tobytes() == fitted.score(wishes).tobytes()
-    timeless = {**fitted.report(), "learning_curve": training.timeless(fitted.report()["learning_curve"])}
+    timeless = {**fitted.report(), "learning_curve": loop.timeless(fitted.report()["learning_curve"])}
     assert loaded.report() == timeless
 
 

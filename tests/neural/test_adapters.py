@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tastemaker.neural.adapters import MLP, Codes, Experts, Linear, Projection, projection, regression
 from tastemaker.neural.blocks import initialise
+from tastemaker.neural.inputs.adapters import MLP, Codes, Experts, Linear, Projection, projection, regression
 
 WIDTH, DIM = 12, 5
 KINDS = {

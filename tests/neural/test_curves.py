@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tastemaker.errors import ConfigError, DataError, MissingExtra
-from tastemaker.neural.curves import opened
+from tastemaker.neural.training.curves import opened
 
 ENTRIES = [{"epoch": 1, "loss": 2.5, "ndcg@10": 0.1}, {"epoch": 2, "loss": 1.5, "ndcg@10": 0.2}]
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from tastemaker.errors import ConfigError
 from tastemaker.neural.blocks import initialise
-from tastemaker.neural.item_inputs import ItemInputConfig, ItemInputs
+from tastemaker.neural.inputs.item_inputs import ItemInputConfig, ItemInputs
 
 SMALL = {"dim": 6, "experts": 2, "code_blocks": 4, "codes": 16}
 VARIANTS = {

@@ -10,7 +10,7 @@ from tastemaker import metrics, registry
 from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import top_k
 from tastemaker.data.splits import Holdout, leave_one_out
-from tastemaker.neural.judging import Jury
+from tastemaker.neural.training.judging import Jury
 from tastemaker.recommender import Aids
 from tastemaker.testing import HashEncoder, tiny_shop
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tastemaker.neural.row_adam import RowAdamW, RowTable
+from tastemaker.neural.training.row_adam import RowAdamW, RowTable
 
 N, D = 40, 5
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tastemaker.errors import ConfigError
-from tastemaker.neural.text_transforms import TextTransform
+from tastemaker.neural.inputs.text_transforms import TextTransform
 
 
 def texts(n=400, t=6, seed=0):

@@ -19,7 +19,7 @@ from torch import nn
 
 from tastemaker.errors import ConfigError, TrainingFailed
 from tastemaker.neural import devices
-from tastemaker.neural.training import Schedule, TrainingConfig, train
+from tastemaker.neural.training.loop import Schedule, TrainingConfig, train
 
 X = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
 Y = X @ torch.tensor([1.0, -2.0, 0.5])

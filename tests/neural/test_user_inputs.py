@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from tastemaker.neural.blocks import initialise
-from tastemaker.neural.user_inputs import UserTexts
+from tastemaker.neural.inputs.user_inputs import UserTexts
 
 
 def texts(n=30, t=8):

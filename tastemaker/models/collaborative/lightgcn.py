@@ -35,11 +35,12 @@ from tastemaker.errors import DataError
 from tastemaker.models.parts.matrices import cooccurrence
 from tastemaker.models.parts.matrices.similarity import on_grid, products, with_data
 from tastemaker.models.parts.texts.text_vectors import encoder_or_default, item_vectors
-from tastemaker.neural import losses, training
+from tastemaker.neural import losses
 from tastemaker.neural.blocks import initialise
-from tastemaker.neural.identity import training_identity
-from tastemaker.neural.item_inputs import ItemInputConfig, ItemInputs
-from tastemaker.neural.judging import Jury
+from tastemaker.neural.inputs.item_inputs import ItemInputConfig, ItemInputs
+from tastemaker.neural.training import loop
+from tastemaker.neural.training.identity import training_identity
+from tastemaker.neural.training.judging import Jury
 from tastemaker.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tastemaker.data.dataset import Dataset
-    from tastemaker.neural.judging import Scores
+    from tastemaker.neural.training.judging import Scores
     from tastemaker.progress import Progress
     from tastemaker.types import Bool, Float32, Int64
 
@@ -97,7 +98,7 @@ class Graph:
         return total / (layers + 1)
 
 
-class LightGCNConfig(ItemInputConfig, losses.LossConfig, training.TrainingConfig):
+class LightGCNConfig(ItemInputConfig, losses.LossConfig, loop.TrainingConfig):
     """Settings of `lightgcn`, beyond those of its item vectors, its loss and its training.
 
     Attributes:
@@ -168,7 +169,7 @@ class LightGCN(Recommender):
         if self.aids.validation is not None and self.stops_early:
             jury = Jury.of(self.aids.validation, train, ranks_cold_items=self.ranks_cold_items, seed=seed)
             judge = None if jury.silent else jury.ndcg(scorer, max_length=config.max_length)
-        course = training.train(
+        course = loop.train(
             inputs,
             partial(self._loss, inputs, graph, item_loss, rivals),
             partial(self._batches, histories),
@@ -215,7 +216,7 @@ class LightGCN(Recommender):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the items' final vectors, the weights of links to them, and how training went."""
-        course = {**self._course, "learning_curve": training.timeless(self._course["learning_curve"])}
+        course = {**self._course, "learning_curve": loop.timeless(self._course["learning_curve"])}
         return {"table": self._table, "links": self._links, "course": text_array(json.dumps(course))}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:

@@ -39,11 +39,11 @@ from tastemaker.models.parts.texts.text_maps import Maps, Whitened, Whitening
 from tastemaker.models.parts.texts.text_pairs import Step, Titles, steps, titles_of
 from tastemaker.models.parts.texts.text_towers import Towers, profiles_of, scorer_of
 from tastemaker.models.parts.texts.text_vectors import blended, encoder_or_default
-from tastemaker.neural import training
-from tastemaker.neural.identity import training_identity
-from tastemaker.neural.judging import Jury
-from tastemaker.neural.schedules import Shape, TrainingConfig
-from tastemaker.neural.sentence_tuning import SentenceLayers
+from tastemaker.neural.language.sentence_tuning import SentenceLayers
+from tastemaker.neural.training import loop
+from tastemaker.neural.training.identity import training_identity
+from tastemaker.neural.training.judging import Jury
+from tastemaker.neural.training.schedules import Shape, TrainingConfig
 from tastemaker.progress import silent
 from tastemaker.recommender import Aids, Recommender, check_tuning
 
@@ -185,7 +185,7 @@ class TwoTower(Recommender):
         if self.aids.validation is not None and self.stops_early:
             jury = Jury.of(self.aids.validation, train, ranks_cold_items=True, seed=seed)
             judge = None if jury.silent else jury.ndcg(lambda: scorer_of(network, titles), max_length=config.max_length)
-        course = training.train(
+        course = loop.train(
             network,
             network,
             batches,
@@ -279,7 +279,7 @@ class TwoTower(Recommender):
         learnt = self.encoder.arrays()
         if self._layers:
             learnt = {**self._layers, "base": text_array(self._transformer({}).base_fingerprint)}
-        course = {**self._course, "learning_curve": training.timeless(self._course["learning_curve"])}
+        course = {**self._course, "learning_curve": loop.timeless(self._course["learning_curve"])}
         return {
             "vectors": self.vectors,
             "means": self._whitened.means,

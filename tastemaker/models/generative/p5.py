@@ -48,13 +48,13 @@ from tastemaker.models.parts.generative.task_lessons import (
 )
 from tastemaker.models.parts.generative.text_codec import Packed, TextCodec, identifiers
 from tastemaker.models.parts.generative.text_to_text import Task, TextToText, task_of
-from tastemaker.neural import training
 from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.batches import by_length
-from tastemaker.neural.identity import training_identity
 from tastemaker.neural.indexing import beam
-from tastemaker.neural.judging import ASKED, JUDGED_AT, Jury
-from tastemaker.neural.schedules import TrainingConfig
+from tastemaker.neural.training import loop
+from tastemaker.neural.training.identity import training_identity
+from tastemaker.neural.training.judging import ASKED, JUDGED_AT, Jury
+from tastemaker.neural.training.schedules import TrainingConfig
 from tastemaker.recommender import Recommender, check_queries, chunks
 from tastemaker.text.render import item_names
 from tastemaker.text.task_families import MAX_HISTORY, TaskWriter, listed, prompt
@@ -251,7 +251,7 @@ class P5(Recommender):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return weights, tokenizer, what was bought, and how training went."""
-        course = {**self._course, "learning_curve": training.timeless(self._course["learning_curve"])}
+        course = {**self._course, "learning_curve": loop.timeless(self._course["learning_curve"])}
         course.pop("threads", None)
         return {
             **weights_of(self._network),
@@ -305,7 +305,7 @@ class P5(Recommender):
             jury = Jury.of(self.aids.validation, train, ranks_cold_items=False, seed=seed)
             judge = None if jury.silent else jury.ndcg(self._scorer, max_length=MAX_HISTORY)
         checkpoint = self.aids.checkpoint(self.name)
-        course = training.train(
+        course = loop.train(
             self._network,
             self._network,
             batches,

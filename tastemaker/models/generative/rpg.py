@@ -31,8 +31,8 @@ from tastemaker.neural.batches import batch_of, by_length
 from tastemaker.neural.blocks import transformer
 from tastemaker.neural.indexing.collisions import Policy
 from tastemaker.neural.indexing.semantic_ids import Scheme
-from tastemaker.neural.judging import ASKED
 from tastemaker.neural.losses import drawn_softmax, full_softmax
+from tastemaker.neural.training.judging import ASKED
 from tastemaker.recommender import check_queries
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tastemaker.data.queries import Queries
     from tastemaker.neural.batches import Batch
     from tastemaker.neural.indexing.semantic_ids import SemanticIds
-    from tastemaker.neural.judging import Scores
+    from tastemaker.neural.training.judging import Scores
     from tastemaker.types import Float32
 
 SCORED_BYTES = 64 * 2**20

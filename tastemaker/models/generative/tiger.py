@@ -32,7 +32,7 @@ from tastemaker.neural.batches import Batch, batch_of, by_length
 from tastemaker.neural.code_decoder import Decoder, Encoder, sees_until
 from tastemaker.neural.indexing import beam
 from tastemaker.neural.indexing.trie import CodeTrie
-from tastemaker.neural.judging import JUDGED_AT
+from tastemaker.neural.training.judging import JUDGED_AT
 from tastemaker.recommender import check_queries
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.data.queries import Queries
     from tastemaker.neural.indexing.semantic_ids import SemanticIds
-    from tastemaker.neural.judging import Scores
+    from tastemaker.neural.training.judging import Scores
     from tastemaker.progress import Progress
     from tastemaker.types import Float32
 

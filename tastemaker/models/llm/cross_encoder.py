@@ -19,8 +19,8 @@ from tastemaker.encoders.cache import CachedEncoder
 from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.errors import ConfigError
 from tastemaker.models.parts.reranking.trained_reranker import TrainedReranker, TrainedRerankerConfig
-from tastemaker.neural.schedules import Shape
-from tastemaker.neural.text_pair_ranker import PairRanker, Words
+from tastemaker.neural.language.text_pair_ranker import PairRanker, Words
+from tastemaker.neural.training.schedules import Shape
 from tastemaker.text.render import item_texts
 
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
 """Soft tokens: a language model reads each product as one vector made of its purchases and its text, and re-ranks.
 
 The input is a short instruction in words, then the history and the candidates, each product one token: a map of its
-co-occurrence vector and its text vector (`tastemaker.neural.soft_tokens`). Twenty purchases and fifty candidates cost
-about 80 tokens where titles cost over a thousand, and one pass scores all candidates. A product that nobody has bought
-has a text and so a token.
+co-occurrence vector and its text vector (`tastemaker.neural.language.soft_tokens`). Twenty purchases and fifty
+candidates cost about 80 tokens where titles cost over a thousand, and one pass scores all candidates. A product that
+nobody has bought has a text and so a token.
 
 The maps are trained, and the language model as `tuned` says: not at all, by low-rank adapters, or whole; `lm_layers`
 takes its first layers only, which a processor can train in minutes. What is learnt from are the last purchases in the
@@ -26,8 +26,8 @@ from pydantic import Field
 from tastemaker.lm.trunk import Tuned, identity_of, local_of, trunk_of
 from tastemaker.models.parts.reranking.trained_reranker import TrainedReranker, TrainedRerankerConfig
 from tastemaker.models.parts.texts.text_vectors import encoder_or_default
-from tastemaker.neural.schedules import Shape
-from tastemaker.neural.soft_tokens import SoftTokenRanker
+from tastemaker.neural.language.soft_tokens import SoftTokenRanker
+from tastemaker.neural.training.schedules import Shape
 
 if TYPE_CHECKING:
     from tastemaker.encoders.base import Encoder

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tastemaker.data.queries import Queries
     from tastemaker.neural.batches import Batch
-    from tastemaker.neural.item_inputs import ItemInputs
+    from tastemaker.neural.inputs.item_inputs import ItemInputs
     from tastemaker.neural.losses import ItemLoss
 
 

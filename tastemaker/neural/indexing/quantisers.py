@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import faiss
 import numpy as np
 
-from tastemaker.neural.adapters import deal
+from tastemaker.neural.inputs.adapters import deal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

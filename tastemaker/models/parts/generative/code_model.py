@@ -22,14 +22,15 @@ from tastemaker.errors import ConfigError, DataError
 from tastemaker.models.parts.generative.item_codes import ItemCodeConfig, ItemCodes
 from tastemaker.models.parts.matrices import cooccurrence
 from tastemaker.models.parts.texts.text_vectors import encoder_or_default
-from tastemaker.neural import devices, training
+from tastemaker.neural import devices
 from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.batches import Batch, batch_of, by_length
 from tastemaker.neural.blocks import initialise
-from tastemaker.neural.identity import training_identity
 from tastemaker.neural.indexing.starts import code_means
 from tastemaker.neural.indexing.usage import staleness, usage
-from tastemaker.neural.judging import Jury
+from tastemaker.neural.training import loop
+from tastemaker.neural.training.identity import training_identity
+from tastemaker.neural.training.judging import Jury
 from tastemaker.progress import silent
 from tastemaker.recommender import Recommender
 from tastemaker.text.render import item_names
@@ -44,12 +45,12 @@ if TYPE_CHECKING:
     from tastemaker.data.queries import Queries
     from tastemaker.encoders.base import Encoder
     from tastemaker.neural.indexing.semantic_ids import SemanticIds
-    from tastemaker.neural.judging import Scores
+    from tastemaker.neural.training.judging import Scores
     from tastemaker.progress import Progress
     from tastemaker.types import Bool, Float32, Int32
 
 
-class CodeModelConfig(ItemCodeConfig, training.TrainingConfig):
+class CodeModelConfig(ItemCodeConfig, loop.TrainingConfig):
     """Settings of every model over item identifiers, beyond those of the identifiers and of training.
 
     Attributes:
@@ -198,7 +199,7 @@ class CodeModel(Recommender):
         found = weights_of(self._network)
         found |= {f"codes.{name}": array for name, array in self._codes.arrays().items()} | {"bought": self._bought}
         course = {name: value for name, value in self._course.items() if name != "threads"}
-        course["learning_curve"] = training.timeless(course["learning_curve"])
+        course["learning_curve"] = loop.timeless(course["learning_curve"])
         found["course"] = text_array(json.dumps(course))
         if self.config.reads_texts and self.encoder is not None:
             found |= {f"encoder.{name}": array for name, array in self.encoder.arrays().items()}
@@ -247,7 +248,7 @@ class CodeModel(Recommender):
         if jury is not None and not jury.silent:
             judge = jury.ndcg(self._scorer, max_length=self.config.max_length)
         facts = (self.name, repr(self.config), train.fingerprint, self._codes.ids.digest)
-        course = training.train(
+        course = loop.train(
             self._network,
             self._loss,
             batches,

@@ -14,14 +14,14 @@ from tastemaker.configurable import under
 from tastemaker.errors import ConfigError
 from tastemaker.models.parts.matrices import cooccurrence
 from tastemaker.models.parts.texts.text_vectors import encoded_items, item_vectors
-from tastemaker.neural import adapters
 from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.indexing import quantisers, semantic_ids
 from tastemaker.neural.indexing.collisions import Policy
 from tastemaker.neural.indexing.semantic_ids import Coder, Scheme, SemanticIds
 from tastemaker.neural.indexing.words import Words
-from tastemaker.neural.item_inputs import RIDGE
-from tastemaker.neural.text_transforms import TextTransform, Transform
+from tastemaker.neural.inputs import adapters
+from tastemaker.neural.inputs.item_inputs import RIDGE
+from tastemaker.neural.inputs.text_transforms import TextTransform, Transform
 from tastemaker.text.render import item_names
 
 if TYPE_CHECKING:

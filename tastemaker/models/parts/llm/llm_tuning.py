@@ -17,7 +17,7 @@ import numpy as np
 from tastemaker.configurable import array_text, text_array, under
 from tastemaker.errors import ArtifactError, ConfigError
 from tastemaker.lm.build import innermost, rewrapped
-from tastemaker.neural.lm_settings import TuningConfig
+from tastemaker.neural.language.lm_settings import TuningConfig
 from tastemaker.text.catalogue import Catalogue
 from tastemaker.text.examples import ExampleConfig, draw_examples
 from tastemaker.text.tasks import Task, instruction_pairs
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tastemaker.lm.adapting import Adapter
     from tastemaker.lm.base import LanguageModel
     from tastemaker.lm.local import LocalLM
-    from tastemaker.neural.lm_tuning import Texts
+    from tastemaker.neural.language.lm_tuning import Texts
     from tastemaker.progress import Progress
     from tastemaker.recommender import Aids
     from tastemaker.text.tasks import InstructionPair, Profiles
@@ -120,7 +120,7 @@ class RankerTuner:
         if self.config is None:
             return lm
         from tastemaker.lm.adapting import untuned
-        from tastemaker.neural import lm_tuning
+        from tastemaker.neural.language import lm_tuning
 
         inner = self._local(lm)
         start = inner if further else untuned(inner)
@@ -176,7 +176,7 @@ class RankerTuner:
         """Return the adapter in PEFT's names, the course, and the purchases that pairs were made of."""
         if self.adapter is None:
             return {}
-        from tastemaker.neural.training import timeless
+        from tastemaker.neural.training.loop import timeless
 
         course = {**self._course, "learning_curve": timeless(self._course["learning_curve"])}
         return {
@@ -197,7 +197,7 @@ class RankerTuner:
 
     def _texts(self, student: LocalLM, *, pairs: Sequence[InstructionPair], shop: Catalogue | None, seed: int) -> Texts:
         """Put all that is learnt into tokens; held-out pairs are judged, and held-out products where there are none."""
-        from tastemaker.neural import lm_tuning
+        from tastemaker.neural.language import lm_tuning
 
         config = self._set
         users = sorted({pair.user for pair in pairs})
@@ -214,7 +214,7 @@ class RankerTuner:
         return lm_tuning.Texts(tuple(rows), tuple(held_out), long)
 
     def _perplexity(self, lm: LocalLM, shop: Catalogue) -> float:
-        from tastemaker.neural import lm_tuning
+        from tastemaker.neural.language import lm_tuning
 
         rows = lm_tuning.rows_of_texts(lm, shop.held_out, max_tokens=self._set.max_tokens)
         return lm_tuning.perplexity(lm, rows, at_once=self._set.at_once)

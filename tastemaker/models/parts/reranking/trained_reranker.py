@@ -17,14 +17,15 @@ from tastemaker.models.parts.matrices.sparse import arrays_of, matrix_of
 from tastemaker.models.parts.reranking.practice import Knowledge, Practice, log_shares, practise
 from tastemaker.models.parts.reranking.reranker import Purpose, Reranker, RerankerConfig
 from tastemaker.models.parts.texts.text_vectors import item_vectors
-from tastemaker.neural import devices, training
+from tastemaker.neural import devices
 from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.batches import batch_of, by_length
 from tastemaker.neural.candidates import Asked, CandidateNetwork, Tables
 from tastemaker.neural.devices import Precision
-from tastemaker.neural.identity import training_identity
-from tastemaker.neural.judging import JUDGED
-from tastemaker.neural.schedules import TrainingConfig
+from tastemaker.neural.training import loop
+from tastemaker.neural.training.identity import training_identity
+from tastemaker.neural.training.judging import JUDGED
+from tastemaker.neural.training.schedules import TrainingConfig
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import chunks
 
@@ -121,7 +122,7 @@ class TrainedReranker(Reranker):
         judge = None
         if self.aids.validation is not None and self.stops_early:
             judge = self._judge(self.aids.validation, network, known[0], seed=seed)
-        course = training.train(
+        course = loop.train(
             network,
             network.loss,
             batches,
@@ -186,7 +187,7 @@ class TrainedReranker(Reranker):
 
         The pretrained weights are named by what pins them, and stay where they are.
         """
-        course = {**self._course, "learning_curve": training.timeless(self._course["learning_curve"])}
+        course = {**self._course, "learning_curve": loop.timeless(self._course["learning_curve"])}
         course.pop("threads", None)
         return {
             **super().arrays(),

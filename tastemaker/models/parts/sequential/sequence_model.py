@@ -21,11 +21,12 @@ from tastemaker.models.parts.matrices import cooccurrence
 from tastemaker.models.parts.sequential.sequence_ranker import SequenceRanker
 from tastemaker.models.parts.texts.shopper_texts import shopper_vectors
 from tastemaker.models.parts.texts.text_vectors import encoded_items, item_vectors
-from tastemaker.neural import losses, objectives, training
+from tastemaker.neural import losses, objectives
 from tastemaker.neural.batches import Batch, batch_of, blank_of, by_length
 from tastemaker.neural.blocks import initialise
-from tastemaker.neural.identity import training_identity
-from tastemaker.neural.judging import Jury
+from tastemaker.neural.training import loop
+from tastemaker.neural.training.identity import training_identity
+from tastemaker.neural.training.judging import Jury
 from tastemaker.progress import silent
 from tastemaker.recommender import Aids, check_tuning
 
@@ -162,7 +163,7 @@ class SequenceModel(SequenceRanker):
             return objectives.loss(config.pretrain, self._network, table, batch, predict, config)
 
         checkpoint = self.aids.checkpoint(name)
-        course = training.train(
+        course = loop.train(
             self._network,
             loss_of,
             self._batches(train, config.max_length),
@@ -175,7 +176,7 @@ class SequenceModel(SequenceRanker):
             on_epoch=self.aids.listener(name),
             progress=progress,
         )
-        self._pretrained = training.timeless(course.curve)
+        self._pretrained = loop.timeless(course.curve)
 
     def _train(self, train: Dataset, verb: str, *, seed: int, progress: Progress) -> None:
         checkpoint, batches = self.aids.checkpoint(self.name), self._batches(train, self.learnt_length)
@@ -183,7 +184,7 @@ class SequenceModel(SequenceRanker):
         jury, judge = self._jury(train, seed=seed), None
         if jury is not None and not jury.silent:
             judge = jury.ndcg(self._scorer, max_length=self.config.max_length)
-        course = training.train(
+        course = loop.train(
             self._network,
             lambda batch: self._loss(batch, item_loss),
             batches,

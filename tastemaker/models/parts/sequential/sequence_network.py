@@ -9,18 +9,19 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from tastemaker.neural import losses, objectives, training
+from tastemaker.neural import losses, objectives
 from tastemaker.neural.batches import HIDDEN
-from tastemaker.neural.item_inputs import ItemInputConfig
-from tastemaker.neural.user_inputs import UserTexts
+from tastemaker.neural.inputs.item_inputs import ItemInputConfig
+from tastemaker.neural.inputs.user_inputs import UserTexts
+from tastemaker.neural.training import loop
 
 if TYPE_CHECKING:
     from tastemaker.neural.batches import Batch
-    from tastemaker.neural.item_inputs import ItemInputs
+    from tastemaker.neural.inputs.item_inputs import ItemInputs
     from tastemaker.types import Float32
 
 
-class SequenceConfig(ItemInputConfig, losses.LossConfig, objectives.PretrainingConfig, training.TrainingConfig):
+class SequenceConfig(ItemInputConfig, losses.LossConfig, objectives.PretrainingConfig, loop.TrainingConfig):
     """Settings of every sequence model, beyond those of its item vectors, its loss, its pre-training and its training.
 
     Attributes:

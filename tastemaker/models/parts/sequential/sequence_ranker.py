@@ -20,9 +20,9 @@ from tastemaker.models.parts.sequential.sequence_network import SequenceConfig, 
 from tastemaker.models.parts.texts.text_vectors import encoder_or_default
 from tastemaker.neural.arrays import take_weights, weights_of
 from tastemaker.neural.batches import batch_of, blank_of, by_length
-from tastemaker.neural.item_inputs import ItemInputs
-from tastemaker.neural.judging import ASKED
+from tastemaker.neural.inputs.item_inputs import ItemInputs
 from tastemaker.neural.parallel import spread
+from tastemaker.neural.training.judging import ASKED
 from tastemaker.recommender import Recommender, check_queries, chunks
 
 if TYPE_CHECKING:

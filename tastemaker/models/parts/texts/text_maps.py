@@ -17,7 +17,7 @@ import numpy as np
 
 from tastemaker.encoders.base import unit_rows
 from tastemaker.models.parts.matrices.similarity import on_grid, products
-from tastemaker.neural.text_transforms import TextTransform
+from tastemaker.neural.inputs.text_transforms import TextTransform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

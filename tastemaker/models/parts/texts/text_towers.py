@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tastemaker.data.queries import Queries
     from tastemaker.models.parts.texts.text_maps import Whitened
     from tastemaker.models.parts.texts.text_pairs import Step, Titles
-    from tastemaker.neural.judging import Scores
-    from tastemaker.neural.sentence_tuning import SentenceLayers
+    from tastemaker.neural.language.sentence_tuning import SentenceLayers
+    from tastemaker.neural.training.judging import Scores
     from tastemaker.types import Float32, Int64
 
 MAP_PACE, AGE_PACE = 10.0, 100.0

@@ -20,11 +20,12 @@ from torch.nn.utils import get_total_norm
 
 from tastemaker import __version__
 from tastemaker.errors import TrainingFailed
-from tastemaker.neural import checkpoints, devices
-from tastemaker.neural.checkpoints import Course, State
+from tastemaker.neural import devices
 from tastemaker.neural.devices import Threads
-from tastemaker.neural.row_adam import RowAdamW, RowTable
-from tastemaker.neural.schedules import Schedule, TrainingConfig
+from tastemaker.neural.training import checkpoints
+from tastemaker.neural.training.checkpoints import Course, State
+from tastemaker.neural.training.row_adam import RowAdamW, RowTable
+from tastemaker.neural.training.schedules import Schedule, TrainingConfig
 from tastemaker.progress import Progress, silent
 
 if TYPE_CHECKING:

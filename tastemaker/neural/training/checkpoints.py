@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from tastemaker.neural.row_adam import RowAdamW
+    from tastemaker.neural.training.row_adam import RowAdamW
 
 FORMAT = 2
 """Number of this layout of a checkpoint; another one is refused."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from tastemaker.neural.text_transforms import TextTransform
+from tastemaker.neural.inputs.text_transforms import TextTransform
 
 if TYPE_CHECKING:
     from tastemaker.types import Float32

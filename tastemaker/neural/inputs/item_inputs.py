@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from tastemaker import configurable
 from tastemaker.errors import ConfigError
-from tastemaker.neural import adapters
-from tastemaker.neural.row_adam import RowTable
-from tastemaker.neural.text_transforms import TextTransform
+from tastemaker.neural.inputs import adapters
+from tastemaker.neural.inputs.text_transforms import TextTransform
+from tastemaker.neural.training.row_adam import RowTable
 
 if TYPE_CHECKING:
     from tastemaker.types import Bool, Float32, Int64

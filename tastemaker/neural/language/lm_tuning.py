@@ -1,8 +1,8 @@
 """Tuning a language model that runs here on instruction pairs, and on plain texts.
 
 Only answers are learnt, each pair counts the same, and logits are computed where there is something to foretell. A
-round of steps takes the place of an epoch in `tastemaker.neural.training`: it ends with a judgement on held-out pairs,
-an entry of the learning curve and a checkpoint, from which a killed run goes on to the same numbers.
+round of steps takes the place of an epoch in `tastemaker.neural.training.loop`: it ends with a judgement on held-out
+pairs, an entry of the learning curve and a checkpoint, from which a killed run goes on to the same numbers.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from tastemaker import __version__
 from tastemaker.errors import ConfigError
 from tastemaker.lm.adapting import adapted, trained, trainee
 from tastemaker.lm.packing import IGNORED, Batch, Row, packed, padded
-from tastemaker.neural import checkpoints, devices
-from tastemaker.neural.checkpoints import Course, State
-from tastemaker.neural.row_adam import RowAdamW
-from tastemaker.neural.training import groups, take_step
+from tastemaker.neural import devices
+from tastemaker.neural.training import checkpoints
+from tastemaker.neural.training.checkpoints import Course, State
+from tastemaker.neural.training.loop import groups, take_step
+from tastemaker.neural.training.row_adam import RowAdamW
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Aids
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tastemaker.lm.local import LocalLM
-    from tastemaker.neural.lm_settings import TuningConfig
+    from tastemaker.neural.language.lm_settings import TuningConfig
     from tastemaker.text.tasks import InstructionPair
 
 JUDGED = 1000

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from tastemaker.lm.settings import AdapterConfig
-from tastemaker.neural.schedules import Schedule, Shape
+from tastemaker.neural.training.schedules import Schedule, Shape
 
 RATES = {"lora": 2e-4, "ia3": 3e-3, "soft_prompt": 3e-2, "full": 2e-5}
 """Method -> learning rate where none is set: few parameters want large steps."""

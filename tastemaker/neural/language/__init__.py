@@ -1,0 +1,1 @@
+"""Language models and sentence encoders as networks: tuned, or reading products as tokens."""
