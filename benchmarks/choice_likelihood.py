@@ -32,7 +32,7 @@ import torch
 
 from tastemaker.lm.local import LocalLM
 from tastemaker.text.clean import clean_all
-from tastemaker.text.prompts import LETTERS, choose
+from tastemaker.text.prompting.prompts import LETTERS, choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable

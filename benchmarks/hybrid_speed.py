@@ -34,7 +34,7 @@ from tastemaker.models.llm.hybrid import BEFORE, BETWEEN
 from tastemaker.neural.candidates import Asked, Tables
 from tastemaker.neural.language.soft_tokens import SoftTokenRanker
 from tastemaker.text.clean import clean_all
-from tastemaker.text.prompts import LETTERS, choose
+from tastemaker.text.prompting.prompts import LETTERS, choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -36,8 +36,8 @@ from tastemaker.data.splits import leave_one_out
 from tastemaker.models.generative.p5 import P5
 from tastemaker.progress import bar
 from tastemaker.recommender import Aids
+from tastemaker.text.instructions.task_families import TaskWriter
 from tastemaker.text.render import item_names
-from tastemaker.text.task_families import TaskWriter
 
 if TYPE_CHECKING:
     from tastemaker.data.splits import Split

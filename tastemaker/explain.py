@@ -21,7 +21,7 @@ from tastemaker.errors import LanguageModelError
 from tastemaker.pipeline import Pipeline
 from tastemaker.text.clean import clean
 from tastemaker.text.profile import ProfileWriter
-from tastemaker.text.prompts import NAME_LENGTH, PHRASE, quoted
+from tastemaker.text.prompting.prompts import NAME_LENGTH, PHRASE, quoted
 from tastemaker.text.render import item_names
 
 if TYPE_CHECKING:

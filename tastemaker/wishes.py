@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tastemaker.errors import ConfigError
-from tastemaker.text.vocabulary import Vocabulary, words_of
-from tastemaker.text.wish_lm import LanguageModelReader
-from tastemaker.text.wish_rules import RuleReader
+from tastemaker.text.wishes.vocabulary import Vocabulary, words_of
+from tastemaker.text.wishes.wish_lm import LanguageModelReader
+from tastemaker.text.wishes.wish_rules import RuleReader
 
 if TYPE_CHECKING:
     from tastemaker.lm.base import LanguageModel
     from tastemaker.pipeline import Pipeline
-    from tastemaker.text.wish import Filters, Wish
+    from tastemaker.text.wishes.wish import Filters, Wish
     from tastemaker.types import Bool, Int32
 
 KEPT = 256

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tastemaker.lm.base import Prompt
 from tastemaker.redaction import is_card, is_iban, redact
-from tastemaker.text import prompts
+from tastemaker.text.prompting import prompts
 
 # What shops write and no person is behind.
 PRODUCT = [

@@ -31,7 +31,7 @@ from tastemaker.search.objective import Asked
 from tastemaker.text.clean import clean_all
 from tastemaker.text.item_writer import DESCRIBE, GIVE_KEYWORDS, ItemWriter, words_of_company
 from tastemaker.text.profile import ProfileWriter
-from tastemaker.text.prompts import PROFILE
+from tastemaker.text.prompting.prompts import PROFILE
 from tastemaker.text.shopper_picker import PICK, ShopperPicker
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from tastemaker.configurable import Config
-from tastemaker.text.prompts import LETTERS
+from tastemaker.text.prompting.prompts import LETTERS
 
 Kind = Literal["descriptions", "keywords", "profiles", "interactions"]
 KINDS: tuple[Kind, ...] = ("descriptions", "keywords", "profiles", "interactions")

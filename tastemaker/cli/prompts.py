@@ -9,12 +9,12 @@ import typer
 from tastemaker.cli.loading import read_data
 from tastemaker.cli.output import FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, note, print_json, print_table
 from tastemaker.errors import ConfigError, did_you_mean
-from tastemaker.text.filled import Filler
-from tastemaker.text.prompt_list import places_of, templates
-from tastemaker.text.wordings import WORDINGS
+from tastemaker.text.prompting.filled import Filler
+from tastemaker.text.prompting.prompt_list import places_of, templates
+from tastemaker.text.prompting.wordings import WORDINGS
 
 if TYPE_CHECKING:
-    from tastemaker.text.prompts import Template
+    from tastemaker.text.prompting.prompts import Template
 
 
 def prompts(

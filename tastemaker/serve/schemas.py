@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tastemaker.serve.engine.asks import Strategy  # pydantic reads it at run time
-from tastemaker.text.prompts import WISH_LENGTH
-from tastemaker.text.wish import Filters
+from tastemaker.text.prompting.prompts import WISH_LENGTH
+from tastemaker.text.wishes.wish import Filters
 
 ID_BYTES = 256
 LIST = 100

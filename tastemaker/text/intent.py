@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from tastemaker.errors import ConfigError, LanguageModelError
 from tastemaker.text import parse
-from tastemaker.text.fitting import newest_that_fit
-from tastemaker.text.prompts import INTENT, INTENT_LENGTH, shopper_places
+from tastemaker.text.prompting.fitting import newest_that_fit
+from tastemaker.text.prompting.prompts import INTENT, INTENT_LENGTH, shopper_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from scipy.sparse import csr_array, diags_array
 
 from tastemaker.errors import LanguageModelError
 from tastemaker.text import parse
-from tastemaker.text.prompts import Template, quoted
+from tastemaker.text.prompting.prompts import Template, quoted
 from tastemaker.text.render import item_texts
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tastemaker.text.clean import clean
-from tastemaker.text.prompts import LETTERS
+from tastemaker.text.prompting.prompts import LETTERS
 
 KEYWORD_LENGTH = 40
 LINE_LENGTH = 200

@@ -18,9 +18,9 @@ from scipy.sparse import csr_array, diags_array
 
 from tastemaker.errors import LanguageModelError
 from tastemaker.text import parse
-from tastemaker.text.fitting import newest_that_fit
 from tastemaker.text.manipulation import neutral_all
-from tastemaker.text.prompts import PROFILE, numbered
+from tastemaker.text.prompting.fitting import newest_that_fit
+from tastemaker.text.prompting.prompts import PROFILE, numbered
 from tastemaker.text.render import item_names
 
 if TYPE_CHECKING:

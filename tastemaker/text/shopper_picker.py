@@ -16,7 +16,7 @@ import numpy as np
 
 from tastemaker.errors import LanguageModelError
 from tastemaker.text import parse
-from tastemaker.text.prompts import LETTERS, Template, quoted
+from tastemaker.text.prompting.prompts import LETTERS, Template, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,9 +10,9 @@ import pytest
 from tastemaker.data import Dataset, Entities
 from tastemaker.data.writers.canonical import write
 from tastemaker.testing import tiny_shop
-from tastemaker.text.filled import Filler
-from tastemaker.text.prompt_list import places_of, templates
-from tastemaker.text.wordings import WORDINGS
+from tastemaker.text.prompting.filled import Filler
+from tastemaker.text.prompting.prompt_list import places_of, templates
+from tastemaker.text.prompting.wordings import WORDINGS
 
 
 def test_every_template_is_listed_with_identity_and_purpose(tastemaker):

@@ -14,7 +14,7 @@ from tastemaker.neural.language.lm_settings import RATES, TuningConfig
 from tastemaker.neural.language.lm_tuning import Texts, mean_loss, perplexity, rows_of_pairs, rows_of_texts, tune
 from tastemaker.neural.training.loop import timeless
 from tastemaker.recommender import Aids
-from tastemaker.text.tasks import InstructionPair
+from tastemaker.text.instructions.tasks import InstructionPair
 
 WORDS = ("camera", "tripod", "cream", "drill", "soap", "brush")
 

@@ -18,7 +18,7 @@ from tastemaker.models.llm.listwise import Listwise
 from tastemaker.models.llm.pointwise import Pointwise
 from tastemaker.recommender import Aids
 from tastemaker.testing import checkerboard, tiny_shop
-from tastemaker.text.catalogue import Catalogue
+from tastemaker.text.instructions.catalogue import Catalogue
 
 TUNING = {"share": 1.0, "epochs": 1, "batch_size": 8, "round_steps": 2, "rank": 2, "swap": 0.0, "warmup": 0}
 SMALL = {"history": 3, "candidates": 4, "profile": "none", "weight": 1.0}

@@ -164,7 +164,7 @@ def test_what_nobody_bought_in_training_has_no_place():
 
 
 def test_an_epoch_draws_each_family_by_its_weight(codec):
-    from tastemaker.text.task_families import TaskWriter
+    from tastemaker.text.instructions.task_families import TaskWriter
 
     data = tiny_shop()
     names = identifiers(np.arange(data.n_items, dtype=np.int32)[:, None])

@@ -20,8 +20,8 @@ from tastemaker.testing import tiny_shop
 from tastemaker.text.item_writer import ItemWriter
 from tastemaker.text.profile import ProfileWriter
 from tastemaker.text.shopper_picker import ShopperPicker
-from tastemaker.text.wish_lm import LanguageModelReader
-from tastemaker.text.wish_rules import RuleReader
+from tastemaker.text.wishes.wish_lm import LanguageModelReader
+from tastemaker.text.wishes.wish_rules import RuleReader
 
 OFFERED = (20, 3, 5, 31, 4, 6, 8, 7, 12, 9)
 

@@ -25,8 +25,8 @@ from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.testing import checkerboard, tiny_shop
 from tastemaker.text.intent import IntentWriter
 from tastemaker.text.profile import ProfileWriter
-from tastemaker.text.prompts import CHOOSE, EXAMPLE_CHOICE, EXAMPLE_NEXT, INTENT
-from tastemaker.text.wordings import FORMS, WORDINGS, template_of
+from tastemaker.text.prompting.prompts import CHOOSE, EXAMPLE_CHOICE, EXAMPLE_NEXT, INTENT
+from tastemaker.text.prompting.wordings import FORMS, WORDINGS, template_of
 
 QUERY = Queries.from_lists([[1, 2]], users=np.array([-1], np.int32))
 

@@ -8,7 +8,7 @@ import pytest
 
 from tastemaker.data.dataset import Dataset
 from tastemaker.testing import tiny_shop
-from tastemaker.text.affinity import COLUMN_POWER, RECENCY, ROW_POWER, Affinity
+from tastemaker.text.instructions.affinity import COLUMN_POWER, RECENCY, ROW_POWER, Affinity
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tastemaker.data.entities import Entities
 from tastemaker.defences import defended, undefended
-from tastemaker.text import prompts
 from tastemaker.text.clean import clean
 from tastemaker.text.manipulation import KINDS, kinds_of, neutral, neutral_all
+from tastemaker.text.prompting import prompts
 from tastemaker.text.render import item_names, item_texts, suspicious
 
 ORDINARY = [

@@ -12,7 +12,7 @@ from tastemaker.data import Entities
 from tastemaker.lm.scripted import GARBLED, ScriptedLM
 from tastemaker.text import parse
 from tastemaker.text.profile import KeywordStatistics, ProfileWriter
-from tastemaker.text.prompts import CHOOSE, ORDER, PHRASE, PROFILE, choose, lettered, quoted
+from tastemaker.text.prompting.prompts import CHOOSE, ORDER, PHRASE, PROFILE, choose, lettered, quoted
 
 SHOP = Entities(
     pl.DataFrame(

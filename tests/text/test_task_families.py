@@ -10,8 +10,8 @@ from tastemaker.data.dataset import Dataset
 from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import ConfigError
 from tastemaker.testing import tiny_shop
-from tastemaker.text.task_families import CANDIDATES, TaskWriter, prompt
-from tastemaker.text.task_templates import FAMILIES
+from tastemaker.text.instructions.task_families import CANDIDATES, TaskWriter, prompt
+from tastemaker.text.instructions.task_templates import FAMILIES
 
 
 def shop():

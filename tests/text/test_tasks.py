@@ -13,10 +13,10 @@ from tastemaker.data.dataset import Dataset
 from tastemaker.data.splits import leave_one_out
 from tastemaker.errors import DataError
 from tastemaker.testing import checkerboard, tiny_shop
-from tastemaker.text.affinity import COLUMN_POWER, RECENCY, ROW_POWER, Affinity
-from tastemaker.text.examples import ExampleConfig, draw_examples
-from tastemaker.text.tasks import TASKS, instruction_pairs
-from tastemaker.text.wordings import WORDINGS
+from tastemaker.text.instructions.affinity import COLUMN_POWER, RECENCY, ROW_POWER, Affinity
+from tastemaker.text.instructions.examples import ExampleConfig, draw_examples
+from tastemaker.text.instructions.tasks import TASKS, instruction_pairs
+from tastemaker.text.prompting.wordings import WORDINGS
 
 
 def draw(train, *, seed=0, history=20, candidates=8, retriever=None, **settings):

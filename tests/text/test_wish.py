@@ -12,10 +12,10 @@ import pytest
 from tastemaker.data import Entities
 from tastemaker.errors import LanguageModelError
 from tastemaker.lm.scripted import GARBLED, ScriptedLM
-from tastemaker.text.vocabulary import Vocabulary
-from tastemaker.text.wish import Filters
-from tastemaker.text.wish_lm import LanguageModelReader
-from tastemaker.text.wish_rules import RuleReader
+from tastemaker.text.wishes.vocabulary import Vocabulary
+from tastemaker.text.wishes.wish import Filters
+from tastemaker.text.wishes.wish_lm import LanguageModelReader
+from tastemaker.text.wishes.wish_rules import RuleReader
 
 ROWS = [
     ("a", "Acme shampoo for dry hair", "Acme", ["Beauty", "Hair Care", "Shampoo"], 12.0),

@@ -34,8 +34,8 @@ from tastemaker.models.parts.ensemble.candidate_facts import CandidateFacts
 from tastemaker.models.parts.reranking.reranker import Purpose, Reranker, RerankerConfig
 from tastemaker.models.parts.texts.text_vectors import encoder_or_default
 from tastemaker.progress import Progress, silent
-from tastemaker.text.affinity import Affinity
-from tastemaker.text.examples import ExampleConfig, draw_examples
+from tastemaker.text.instructions.affinity import Affinity
+from tastemaker.text.instructions.examples import ExampleConfig, draw_examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,7 +3,7 @@
 Geng et al., "Recommendation as Language Processing (RLP)", RecSys 2022 (arXiv 2203.13366): each task becomes prompt and
 answer in words in which products are identifiers, and one T5 learns all of them at once. Here its weights and its
 tokenizer begin at random and are learnt from the shop alone, a shopper is a history, and the families are those of
-`text.task_families`, each with a weight.
+`text.instructions.task_families`, each with a weight.
 
 Identifiers do not leak. P5 numbered products in the order in which shoppers' sequences came in the file, so products
 bought one after the other had numbers with equal beginnings, held-out ones too; most of its published accuracy was that
@@ -56,9 +56,9 @@ from tastemaker.neural.training.identity import training_identity
 from tastemaker.neural.training.judging import ASKED, JUDGED_AT, Jury
 from tastemaker.neural.training.schedules import TrainingConfig
 from tastemaker.recommender import Recommender, check_queries, chunks
+from tastemaker.text.instructions.task_families import MAX_HISTORY, TaskWriter, listed, prompt
+from tastemaker.text.instructions.task_templates import FAMILIES
 from tastemaker.text.render import item_names
-from tastemaker.text.task_families import MAX_HISTORY, TaskWriter, listed, prompt
-from tastemaker.text.task_templates import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

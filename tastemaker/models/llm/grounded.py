@@ -35,7 +35,7 @@ from tastemaker.models.parts.texts.text_vectors import encoder_or_default
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Recommender
 from tastemaker.text import parse
-from tastemaker.text.prompts import NAME_LENGTH, NEXT, next_title
+from tastemaker.text.prompting.prompts import NAME_LENGTH, NEXT, next_title
 from tastemaker.text.render import item_names
 
 if TYPE_CHECKING:

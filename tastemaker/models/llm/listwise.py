@@ -32,8 +32,8 @@ from tastemaker.models.parts.llm.choosing import Answer, TitleLikelihoods, ask_l
 from tastemaker.models.parts.llm.llm_ranking import LanguageModelRanker, RankingConfig, blocks
 from tastemaker.models.parts.llm.windows import slide
 from tastemaker.models.parts.reranking.reranker import LEAST_QUESTIONS
-from tastemaker.text.prompts import LETTERS
-from tastemaker.text.wordings import template_of
+from tastemaker.text.prompting.prompts import LETTERS
+from tastemaker.text.prompting.wordings import template_of
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tastemaker.lm.base import LanguageModel, Prompt
     from tastemaker.models.parts.llm.choosing import Question
     from tastemaker.progress import Progress
-    from tastemaker.text.prompts import Template
+    from tastemaker.text.prompting.prompts import Template
     from tastemaker.types import Float32
 
 

@@ -20,8 +20,8 @@ from pydantic import Field
 from tastemaker.models.parts.llm.choosing import ask_choices
 from tastemaker.models.parts.llm.llm_ranking import LanguageModelRanker, RankingConfig
 from tastemaker.models.parts.reranking.reranker import LEAST_QUESTIONS
-from tastemaker.text.prompts import LETTERS, prefer
-from tastemaker.text.wordings import WORDINGS
+from tastemaker.text.prompting.prompts import LETTERS, prefer
+from tastemaker.text.prompting.wordings import WORDINGS
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tastemaker.lm.base import Prompt
     from tastemaker.models.parts.llm.choosing import Question
-    from tastemaker.text.prompts import Template
+    from tastemaker.text.prompting.prompts import Template
     from tastemaker.types import Float32, Float64, Int64
 
 RIDGE = 0.1

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from tastemaker.lm.local import LocalLM
     from tastemaker.neural.language.lm_settings import TuningConfig
-    from tastemaker.text.tasks import InstructionPair
+    from tastemaker.text.instructions.tasks import InstructionPair
 
 JUDGED = 1000
 """Held-out rows, the first ones, that are judged."""

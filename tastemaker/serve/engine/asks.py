@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tastemaker.serve.engine.shelf import Shelf
-    from tastemaker.text.wish import Filters
+    from tastemaker.text.wishes.wish import Filters
 
 Strategy = Literal["auto", "full", "fast", "retriever", "text", "popular"]
 

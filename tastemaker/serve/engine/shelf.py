@@ -16,12 +16,12 @@ import polars as pl
 
 from tastemaker.characters import replace_surrogates
 from tastemaker.data.entities import Entities
-from tastemaker.text.vocabulary import Vocabulary
+from tastemaker.text.wishes.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tastemaker.text.wish import Filters
+    from tastemaker.text.wishes.wish import Filters
     from tastemaker.types import Bool, Int32
 
 SHOWN = ("title", "brand", "categories", "price", "currency", "image_link")

@@ -11,12 +11,12 @@ from pydantic import Field, field_validator
 from tastemaker import configurable
 from tastemaker.errors import did_you_mean
 from tastemaker.neural.batches import by_length
-from tastemaker.text.task_templates import FAMILIES
+from tastemaker.text.instructions.task_templates import FAMILIES
 
 if TYPE_CHECKING:
     from tastemaker.models.parts.generative.text_codec import Packed, TextCodec
-    from tastemaker.text.task_families import TaskWriter
-    from tastemaker.text.tasks import InstructionPair
+    from tastemaker.text.instructions.task_families import TaskWriter
+    from tastemaker.text.instructions.tasks import InstructionPair
     from tastemaker.types import Int32, Int64
 
 RANKED_BY = "sequential"

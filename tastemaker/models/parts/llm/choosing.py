@@ -12,16 +12,16 @@ from tastemaker.errors import ConfigError, LanguageModelError
 from tastemaker.lm.base import ChoiceModel, LanguageModel, LikelihoodModel
 from tastemaker.text import parse
 from tastemaker.text.clean import clean
-from tastemaker.text.prompts import LETTERS, NAME_LENGTH, choose, next_title
-from tastemaker.text.wordings import PALR
+from tastemaker.text.prompting.prompts import LETTERS, NAME_LENGTH, choose, next_title
+from tastemaker.text.prompting.wordings import PALR
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Sequence
 
     from tastemaker.lm.base import Prompt
-    from tastemaker.text.prompts import Example
-    from tastemaker.text.wordings import Wording
+    from tastemaker.text.prompting.prompts import Example
+    from tastemaker.text.prompting.wordings import Wording
     from tastemaker.types import Float32, Int64
 
 LETTER_TOKENS = 3

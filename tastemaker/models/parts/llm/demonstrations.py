@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 
 from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import top_k_sparse
-from tastemaker.text.prompts import Example
+from tastemaker.text.prompting.prompts import Example
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

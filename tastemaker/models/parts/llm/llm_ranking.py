@@ -27,7 +27,7 @@ from tastemaker.models.parts.llm.questions import (
 from tastemaker.models.parts.reranking.reranker import Purpose, Reranker
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Aids, check_tuning
-from tastemaker.text.wordings import WORDINGS
+from tastemaker.text.prompting.wordings import WORDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from tastemaker.lm.base import LanguageModel, Prompt
     from tastemaker.models.parts.llm.choosing import Question
     from tastemaker.models.parts.llm.demonstrations import Demonstrations
-    from tastemaker.text.prompts import Template
-    from tastemaker.text.tasks import Task
+    from tastemaker.text.instructions.tasks import Task
+    from tastemaker.text.prompting.prompts import Template
     from tastemaker.types import Float32, Int32
 
 BLOCK = 64

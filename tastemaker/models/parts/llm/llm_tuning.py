@@ -18,9 +18,9 @@ from tastemaker.configurable import array_text, text_array, under
 from tastemaker.errors import ArtifactError, ConfigError
 from tastemaker.lm.build import innermost, rewrapped
 from tastemaker.neural.language.lm_settings import TuningConfig
-from tastemaker.text.catalogue import Catalogue
-from tastemaker.text.examples import ExampleConfig, draw_examples
-from tastemaker.text.tasks import Task, instruction_pairs
+from tastemaker.text.instructions.catalogue import Catalogue
+from tastemaker.text.instructions.examples import ExampleConfig, draw_examples
+from tastemaker.text.instructions.tasks import Task, instruction_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from tastemaker.neural.language.lm_tuning import Texts
     from tastemaker.progress import Progress
     from tastemaker.recommender import Aids
-    from tastemaker.text.tasks import InstructionPair, Profiles
-    from tastemaker.text.wordings import Wording
+    from tastemaker.text.instructions.tasks import InstructionPair, Profiles
+    from tastemaker.text.prompting.wordings import Wording
     from tastemaker.types import Int32
 
 NOBODY = np.empty(0, dtype=np.int32)

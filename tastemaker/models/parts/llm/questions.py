@@ -21,9 +21,9 @@ from tastemaker.models.parts.reranking.reranker import RerankerConfig
 from tastemaker.redaction import redact
 from tastemaker.text.intent import IntentWriter
 from tastemaker.text.profile import ProfileWriter
-from tastemaker.text.prompts import EXAMPLE_CHOICE, EXAMPLE_NEXT, INTENT, LETTERS, PROFILE
+from tastemaker.text.prompting.prompts import EXAMPLE_CHOICE, EXAMPLE_NEXT, INTENT, LETTERS, PROFILE
+from tastemaker.text.prompting.wordings import WORDINGS
 from tastemaker.text.render import item_names
-from tastemaker.text.wordings import WORDINGS
 
 if TYPE_CHECKING:
     from collections import Counter

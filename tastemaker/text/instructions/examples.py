@@ -17,7 +17,7 @@ from pydantic import Field
 from tastemaker import configurable
 from tastemaker.data.queries import Queries
 from tastemaker.errors import DataError
-from tastemaker.text.affinity import Affinity
+from tastemaker.text.instructions.affinity import Affinity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from tastemaker.text.vocabulary import Vocabulary
-from tastemaker.text.wish import CURRENCIES, Filters, Wish, currency_of, said_words
+from tastemaker.text.wishes.vocabulary import Vocabulary
+from tastemaker.text.wishes.wish import CURRENCIES, Filters, Wish, currency_of, said_words
 
 if TYPE_CHECKING:
     from tastemaker.data.entities import Entities
-    from tastemaker.text.vocabulary import Mention
+    from tastemaker.text.wishes.vocabulary import Mention
 
 CENT = 0.01
 AROUND = 0.2

@@ -14,14 +14,14 @@ import numpy as np
 
 from tastemaker.errors import ConfigError, DataError
 from tastemaker.text.profile import ProfileWriter
-from tastemaker.text.prompt_list import places_of
-from tastemaker.text.prompts import LETTERS, lettered, quoted, shopper_places
+from tastemaker.text.prompting.prompt_list import places_of
+from tastemaker.text.prompting.prompts import LETTERS, lettered, quoted, shopper_places
 from tastemaker.text.render import item_names, item_texts
 
 if TYPE_CHECKING:
     from tastemaker.data.dataset import Dataset
     from tastemaker.lm.base import Prompt
-    from tastemaker.text.prompts import Template
+    from tastemaker.text.prompting.prompts import Template
     from tastemaker.types import Int32
 
 HISTORY, CANDIDATES, LISTED, KEYWORDS = 20, 8, 5, 5

@@ -6,9 +6,12 @@ from dataclasses import replace
 from string import Formatter
 from typing import TYPE_CHECKING
 
-from tastemaker.text import item_writer, prompts, shopper_picker, task_templates, wish_lm
-from tastemaker.text.prompts import Template
-from tastemaker.text.wordings import WORDINGS
+from tastemaker.text import item_writer, shopper_picker
+from tastemaker.text.instructions import task_templates
+from tastemaker.text.prompting import prompts
+from tastemaker.text.prompting.prompts import Template
+from tastemaker.text.prompting.wordings import WORDINGS
+from tastemaker.text.wishes import wish_lm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -21,18 +21,18 @@ from scipy.sparse import csr_array
 
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.text.clean import clean, clean_all
+from tastemaker.text.instructions.task_templates import FAMILIES
+from tastemaker.text.instructions.tasks import InstructionPair
 from tastemaker.text.profile import KeywordStatistics
-from tastemaker.text.prompts import quoted
+from tastemaker.text.prompting.prompts import quoted
 from tastemaker.text.render import item_names, item_texts
-from tastemaker.text.task_templates import FAMILIES
-from tastemaker.text.tasks import InstructionPair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tastemaker.data.dataset import Dataset
     from tastemaker.lm.base import Prompt
-    from tastemaker.text.prompts import Template
+    from tastemaker.text.prompting.prompts import Template
     from tastemaker.types import Int32, Int64
 
 MAX_HISTORY = 20

@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tastemaker.errors import LanguageModelError
 from tastemaker.redaction import redact
 from tastemaker.text import parse
-from tastemaker.text.prompts import Template, quoted
-from tastemaker.text.vocabulary import Vocabulary
-from tastemaker.text.wish import Filters, Wish
-from tastemaker.text.wish_rules import RuleReader
+from tastemaker.text.prompting.prompts import Template, quoted
+from tastemaker.text.wishes.vocabulary import Vocabulary
+from tastemaker.text.wishes.wish import Filters, Wish
+from tastemaker.text.wishes.wish_rules import RuleReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from tastemaker.configurable import Config
 from tastemaker.text.clean import clean
-from tastemaker.text.prompts import WISH_LENGTH
+from tastemaker.text.prompting.prompts import WISH_LENGTH
 
 CURRENCIES = {
     "EUR": ("€", "eur", "euro", "euros"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from tastemaker.text.clean import clean
-from tastemaker.text.prompts import (
+from tastemaker.text.prompting.prompts import (
     LETTERS,
     NAME_LENGTH,
     YES_OR_NO,
@@ -23,16 +23,16 @@ from tastemaker.text.prompts import (
     recommend,
     yes_no,
 )
+from tastemaker.text.prompting.wordings import PALR
 from tastemaker.text.render import item_names
-from tastemaker.text.wordings import PALR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tastemaker.data.entities import Entities
     from tastemaker.lm.base import Prompt
-    from tastemaker.text.examples import Example
-    from tastemaker.text.wordings import Wording
+    from tastemaker.text.instructions.examples import Example
+    from tastemaker.text.prompting.wordings import Wording
     from tastemaker.types import Int32
 
     Profiles = Callable[[Sequence[Int32]], Sequence[str]]
@@ -78,7 +78,7 @@ def instruction_pairs(
     """Put training examples into words, each for every task; the pairs of an example stand together.
 
     Args:
-        examples: of `tastemaker.text.examples.draw_examples`.
+        examples: of `tastemaker.text.instructions.examples.draw_examples`.
         items: the catalogue.
         tasks: what is asked; for "yes_no" each example gives a pair of either answer.
         profiles: writes the profile part from the history alone; None leaves it out.

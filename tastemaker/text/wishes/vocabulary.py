@@ -13,13 +13,13 @@ import numpy as np
 import polars as pl
 
 from tastemaker.text.clean import clean_all
-from tastemaker.text.prompts import WISH_LENGTH
+from tastemaker.text.prompting.prompts import WISH_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tastemaker.data.entities import Entities
-    from tastemaker.text.wish import Filters
+    from tastemaker.text.wishes.wish import Filters
     from tastemaker.types import Bool
 
 _WORDS = re.compile(r"\w+")
