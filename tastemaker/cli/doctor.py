@@ -12,7 +12,7 @@ from tastemaker import weights
 from tastemaker.cli.output import JSON_OPTION, print_json, print_table
 from tastemaker.errors import TastemakerError
 from tastemaker.folders import cache_folder
-from tastemaker.store import wal_reset
+from tastemaker.store.databases import wal_reset
 
 EXTRAS = {
     "implicit": ("implicit",),

@@ -11,7 +11,7 @@ from tastemaker.errors import MissingExtra
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-    from tastemaker.store.database import Database
+    from tastemaker.store.databases.database import Database
     from tastemaker.store.store import Store
 
 VARIABLE = "TASTEMAKER_STORE"
@@ -81,7 +81,7 @@ def restore_backup(backup: Path, url: str, *, replace: bool = False) -> Path | N
         StoreError: the backup is damaged or none, or the place is taken.
     """
     _require_sqlalchemy()
-    from tastemaker.store.restoring import restore_postgresql, restore_sqlite
+    from tastemaker.store.databases.restoring import restore_postgresql, restore_sqlite
 
     place = _place(url)
     if isinstance(place, Path):
@@ -99,10 +99,10 @@ def _require_sqlalchemy() -> None:
 def _database(url: str | Path, *, create: bool, read_only: bool) -> Database:
     place = _place(url)
     if isinstance(place, Path):
-        from tastemaker.store.sqlite import SqliteDatabase
+        from tastemaker.store.databases.sqlite import SqliteDatabase
 
         return SqliteDatabase(place, create=create, read_only=read_only)
-    from tastemaker.store.postgresql import PostgresqlDatabase
+    from tastemaker.store.databases.postgresql import PostgresqlDatabase
 
     return PostgresqlDatabase(place, read_only=read_only)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
 
-    from tastemaker.store.database import Database
+    from tastemaker.store.databases.database import Database
 
 
 def revision(database: Database) -> str | None:

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import select
 
 from tastemaker.store import migrating, schema, sql
-from tastemaker.store.erasure import Erasure
+from tastemaker.store.databases.writer import Writer
 from tastemaker.store.errors import StoreError
-from tastemaker.store.events import Events
-from tastemaker.store.interchange import Interchange
-from tastemaker.store.items import Items
-from tastemaker.store.keys import Keys
-from tastemaker.store.models import Models
+from tastemaker.store.parts.erasure import Erasure
+from tastemaker.store.parts.events import Events
+from tastemaker.store.parts.interchange import Interchange
+from tastemaker.store.parts.items import Items
+from tastemaker.store.parts.keys import Keys
+from tastemaker.store.parts.models import Models
+from tastemaker.store.parts.settings import Settings
+from tastemaker.store.parts.traces import Traces
+from tastemaker.store.parts.users import Users
 from tastemaker.store.records import Problem, now
-from tastemaker.store.settings import Settings
-from tastemaker.store.traces import Traces
-from tastemaker.store.users import Users
-from tastemaker.store.writer import Writer
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from tastemaker.store.database import Database
+    from tastemaker.store.databases.database import Database
     from tastemaker.store.health import Condition
 
 

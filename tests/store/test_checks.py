@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from tastemaker.store import wal_reset
+from tastemaker.store.databases import wal_reset
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import random
 import pytest
 
 from tastemaker.errors import DataError
-from tastemaker.store import open_store, remains
+from tastemaker.store import open_store
+from tastemaker.store.databases import remains
 from tastemaker.store.errors import StoreBusy
 from tastemaker.store.records import AuditLine, Event, Impression, User
 
@@ -101,7 +102,7 @@ def test_everything_about_a_shopper_is_exported_then_erased_and_stays_so(store):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_byte_of_a_shopper_is_left_in_any_file(sqlite_path, seed, monkeypatch):
-    from tastemaker.store import sqlite
+    from tastemaker.store.databases import sqlite
 
     monkeypatch.setattr(sqlite, "SEARCHED", 7)
     with open_store(sqlite_path) as store:
@@ -150,7 +151,7 @@ def test_a_short_id_has_all_pages_written_anew(sqlite_store):
 
 
 def test_a_reader_that_keeps_old_pages_alive_is_named_and_asking_again_ends_the_work(sqlite_path, monkeypatch):
-    from tastemaker.store import sqlite
+    from tastemaker.store.databases import sqlite
 
     monkeypatch.setattr(sqlite, "PATIENCE", 0.2)
     with open_store(sqlite_path) as store, open_store(sqlite_path, read_only=True) as reader:
@@ -185,7 +186,7 @@ def test_receipts_cover_what_they_say(store):
 
 
 def test_others_write_between_two_parts_of_the_search(sqlite_store, monkeypatch):
-    from tastemaker.store import sqlite
+    from tastemaker.store.databases import sqlite
 
     search, futures, written = remains.found, [], []
 

@@ -10,9 +10,9 @@ import pytest
 
 from tastemaker.errors import DataError
 from tastemaker.store import open_store
+from tastemaker.store.databases.writer import Writer
 from tastemaker.store.errors import StoreBusy, StoreError
 from tastemaker.store.records import AuditLine, Event, Item, ModelVersion
-from tastemaker.store.writer import Writer
 
 
 def event(number):
@@ -199,7 +199,7 @@ def test_readers_cannot_write(store):
 
 
 def test_the_wal_does_not_grow_without_end(sqlite_store, sqlite_path, monkeypatch):
-    from tastemaker.store import sqlite
+    from tastemaker.store.databases import sqlite
 
     monkeypatch.setattr(sqlite, "WAL_ROWS", 500)
     wal = sqlite_path.with_name("shop.db-wal")

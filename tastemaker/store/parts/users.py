@@ -10,10 +10,10 @@ from sqlalchemy import delete, select
 from tastemaker.errors import DataError
 from tastemaker.store import schema, sql
 from tastemaker.store.fields import as_document, check_id, check_time
-from tastemaker.store.items import check_attributes, merged
-from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.parts.items import check_attributes, merged
+from tastemaker.store.parts.part import Part, check_tenant
+from tastemaker.store.parts.tombstones import erased_among
 from tastemaker.store.records import User, now
-from tastemaker.store.tombstones import erased_among
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

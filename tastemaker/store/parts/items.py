@@ -11,7 +11,7 @@ from sqlalchemy import select
 from tastemaker.errors import DataError, did_you_mean
 from tastemaker.store import schema, sql
 from tastemaker.store.fields import as_document, check_id, check_number, check_optional_id, check_text, check_time
-from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.parts.part import Part, check_tenant
 from tastemaker.store.records import Deleted, Item, now
 
 if TYPE_CHECKING:

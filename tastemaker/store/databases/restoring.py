@@ -11,9 +11,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tastemaker.store.databases.lock import WriterLock
+from tastemaker.store.databases.sqlite import APPLICATION, sync
 from tastemaker.store.errors import StoreCorrupt, StoreError, StoreReadOnly
-from tastemaker.store.lock import WriterLock
-from tastemaker.store.sqlite import APPLICATION, sync
 
 if TYPE_CHECKING:
     from sqlalchemy import URL

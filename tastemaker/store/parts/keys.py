@@ -12,7 +12,7 @@ from sqlalchemy import Row, select, update
 from tastemaker.errors import DataError, did_you_mean
 from tastemaker.store import schema, sql
 from tastemaker.store.fields import check_id, check_text
-from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.parts.part import Part, check_tenant
 from tastemaker.store.records import Key, Scope, now
 
 if TYPE_CHECKING:

@@ -11,16 +11,16 @@ from sqlalchemy import func, select, update
 
 from tastemaker.errors import DataError
 from tastemaker.store import schema, sql
-from tastemaker.store.events import COLUMNS, append
-from tastemaker.store.events import row as event_row
-from tastemaker.store.items import document_of, stored_item
-from tastemaker.store.items import put as put_items
-from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.parts.events import COLUMNS, append
+from tastemaker.store.parts.events import row as event_row
+from tastemaker.store.parts.items import document_of, stored_item
+from tastemaker.store.parts.items import put as put_items
+from tastemaker.store.parts.part import Part, check_tenant
+from tastemaker.store.parts.tombstones import erased_among
+from tastemaker.store.parts.traces import audit_row, impression_row, shown, store_audit, unnamed
+from tastemaker.store.parts.users import row as user_row
 from tastemaker.store.reading import record
 from tastemaker.store.records import AuditLine, Event, Impression, Item, User, now
-from tastemaker.store.tombstones import erased_among
-from tastemaker.store.traces import audit_row, impression_row, shown, store_audit, unnamed
-from tastemaker.store.users import row as user_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

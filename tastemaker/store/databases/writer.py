@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
+from tastemaker.store.databases.faults import translated
 from tastemaker.store.errors import StoreBusy, StoreError
-from tastemaker.store.faults import translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection
 
-    from tastemaker.store.database import Database
+    from tastemaker.store.databases.database import Database
 
     Work = Callable[[Connection, list[Any]], list[Any]]
 

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
+from tastemaker.store.databases.faults import translated
 from tastemaker.store.errors import StoreError, StoreReadOnly
-from tastemaker.store.faults import translated
 from tastemaker.store.health import Health
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, select, update
 
 from tastemaker.store import schema, sql
-from tastemaker.store.events import COLUMNS
 from tastemaker.store.fields import check_id
-from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.parts.events import COLUMNS
+from tastemaker.store.parts.part import Part, check_tenant
+from tastemaker.store.parts.tombstones import erased_among, tombstone
+from tastemaker.store.parts.traces import ANONYMOUS
 from tastemaker.store.records import Event, Receipt, now
-from tastemaker.store.tombstones import erased_among, tombstone
-from tastemaker.store.traces import ANONYMOUS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

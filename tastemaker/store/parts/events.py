@@ -9,9 +9,9 @@ from sqlalchemy import select
 from tastemaker.errors import DataError
 from tastemaker.store import schema, sql
 from tastemaker.store.fields import check_count, check_id, check_number, check_optional_id, check_time
-from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.parts.part import Part, check_tenant
+from tastemaker.store.parts.tombstones import erased_among
 from tastemaker.store.records import Event
-from tastemaker.store.tombstones import erased_among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

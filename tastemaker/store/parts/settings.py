@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from tastemaker.store import schema, sql
 from tastemaker.store.fields import as_document, check_id, check_number, check_text, check_time
-from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.parts.part import Part, check_tenant
 from tastemaker.store.records import Job, now
 
 if TYPE_CHECKING:

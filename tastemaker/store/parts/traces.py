@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from tastemaker.store import schema, sql
 from tastemaker.store.fields import as_document, check_id, check_number, check_optional_id, check_text, check_time
-from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.parts.part import Part, check_tenant
+from tastemaker.store.parts.tombstones import erased_among
 from tastemaker.store.records import AuditLine, Impression
-from tastemaker.store.tombstones import erased_among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

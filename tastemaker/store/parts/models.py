@@ -11,7 +11,7 @@ from tastemaker.errors import DataError
 from tastemaker.store import schema, sql
 from tastemaker.store.fields import as_document, check_id, check_optional_id, check_text, check_time
 from tastemaker.store.folders import changed, check_folder
-from tastemaker.store.part import Part, check_tenant
+from tastemaker.store.parts.part import Part, check_tenant
 from tastemaker.store.records import ModelVersion, now
 
 if TYPE_CHECKING:

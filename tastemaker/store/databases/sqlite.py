@@ -15,11 +15,11 @@ from urllib.parse import quote
 
 from sqlalchemy import QueuePool, create_engine, event
 
-from tastemaker.store import remains, wal_reset
-from tastemaker.store.database import Database
+from tastemaker.store.databases import remains, wal_reset
+from tastemaker.store.databases.database import Database
+from tastemaker.store.databases.faults import translated
+from tastemaker.store.databases.lock import WriterLock
 from tastemaker.store.errors import MAKE, StoreBusy, StoreCorrupt, StoreError, StoreMissing, StoreReadOnly
-from tastemaker.store.faults import translated
-from tastemaker.store.lock import WriterLock
 from tastemaker.store.records import Problem
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from tastemaker.store.database import Alone
+    from tastemaker.store.databases.database import Alone
 
 APPLICATION = 0x54_4D_53_31
 """Marks the file as a store of ours: "TMS1"."""

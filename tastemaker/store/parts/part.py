@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from tastemaker.store.database import Database
-    from tastemaker.store.writer import Work, Writer
+    from tastemaker.store.databases.database import Database
+    from tastemaker.store.databases.writer import Work, Writer
 
 T = TypeVar("T")
 

@@ -12,9 +12,9 @@ from sqlalchemy import NullPool, create_engine, text
 
 from tastemaker.errors import MissingExtra
 from tastemaker.store import schema
-from tastemaker.store.database import Database
+from tastemaker.store.databases.database import Database
+from tastemaker.store.databases.faults import translated
 from tastemaker.store.errors import StoreError
-from tastemaker.store.faults import translated
 from tastemaker.store.records import Problem
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Engine
 
-    from tastemaker.store.database import Alone
+    from tastemaker.store.databases.database import Alone
 
 WRITERS = 0x7461_7374_6500
 """Number of the advisory lock that a writing transaction holds."""

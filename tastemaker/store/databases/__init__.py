@@ -1,0 +1,1 @@
+"""SQLite and PostgreSQL under the store: opening, locking, writing, errors, restoring."""

@@ -1,0 +1,1 @@
+"""What the store holds, one file a kind of row; `Store` joins them."""
