@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SAMPLES = Path(__file__).parent.parent / "data" / "samples"
+SAMPLES = Path(__file__).parent.parent / "data" / "readers" / "samples"
 ORDERS, FEED = SAMPLES / "orders.csv", SAMPLES / "shopify_new.csv"
 
 
