@@ -111,6 +111,16 @@ def test_every_module_of_models_is_a_model_or_a_part():
         assert [path.name for path in folder.glob("*.py")] == ["__init__.py"]
 
 
+READABLE = 20
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in modules()}), ids=lambda path: path.name)
+def test_a_folder_can_be_read(folder):
+    """No folder holds more modules than one reads at a glance, but `cli`, with one verb a file."""
+    allowed = {"cli": 40, "tastemaker": 40}.get(folder.name, READABLE)
+    assert len(list(folder.glob("*.py"))) <= allowed, f"group the modules of {folder.relative_to(ROOT.parent)}"
+
+
 HEAVY = ["torch", "transformers", "sentence_transformers", "implicit", "httpx2", "matplotlib", "pandas"]
 
 
