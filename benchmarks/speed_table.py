@@ -115,6 +115,19 @@ def rows() -> list[tuple[str, str, str, str, str]]:
                     "training_speed.py",
                 )
             )
+    if equal := load("time_to_accuracy"):
+        for name, peers in equal["equal"]["to_equal"].items():
+            how = name.partition(", ")[2] or "equal settings"
+            for peer, one in peers.items():
+                found.append(
+                    (
+                        f"SASRec on Office to a validation NDCG@10 of {one['ndcg@10']:.4f}, {how}",
+                        f"{one['ours']:.0f} s",
+                        f"{peer} {one['peer']:.0f} s",
+                        f"{one['times_faster']:.1f}",
+                        "training_speed.py",
+                    )
+                )
     if retrieval := load("retrieval_speed"):
         for row in retrieval["speed"]:
             found.append(
