@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tastemaker.errors import DataError
 from tastemaker.serve.auth import Access
 from tastemaker.serve.engine.shelf import Change
-from tastemaker.serve.engine.shoppers import LONGEST, Record
+from tastemaker.serve.engine.shoppers import MINOR, MOST, Record
 from tastemaker.store.fields import check_id, check_number, check_text, check_time
 from tastemaker.store.records import Deleted, Item
 
@@ -34,10 +34,10 @@ class StoredShop:
 
     def record_of(self, user_id: str) -> Record:
         """Return what is stored of a shopper; see `Past`."""
-        events = self.store.history(self.tenant, user_id, LONGEST)
+        did = self.store.interactions(self.tenant, user_id, minor=MINOR, limit=MOST)
         user = self.store.get_user(self.tenant, user_id)
         return Record(
-            [(event.item_id, event.event_type, event.timestamp) for event in events],
+            did,
             {} if user is None else user.attributes,
             self.store.is_erased(self.tenant, user_id),
         )

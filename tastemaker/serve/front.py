@@ -136,7 +136,7 @@ class Front:
                 ]
             await send(message)
 
-        service = self._service
+        service, shop = self._service, None
         try:
             service.limits.enter(path)
         except Problem as problem:
@@ -149,6 +149,7 @@ class Front:
             if path not in OPEN and not path.startswith(STATIC):
                 caller.access = await service.access.of(headers)
                 service.limits.take_turn(caller.access)
+                shop = await service.enter(caller.access.tenant, caller.started)
             body = await self._body(scope, headers, receive)
             answer = self._hot.get((method, path))
             if answer is not None:
@@ -169,6 +170,8 @@ class Front:
             log.error("request %s: %s\n%s", caller.request_id, type(error).__name__, where)
             await self._problem(failure(), caller, sent, sending)
         finally:
+            if shop is not None:
+                shop.under_way -= 1
             service.limits.leave(path)
             service.metrics.count(scope, sent.status, caller.started)
 

@@ -59,6 +59,12 @@ class Metrics:
         self._store = Gauge(
             "tastemaker_store_fault", "1 for what keeps the store from its work.", ["state"], registry=self.registry
         )
+        self._refused = Gauge(
+            "tastemaker_products_refused",
+            "Products that break the catalogue as they were put, and stay as they were; the log names them.",
+            ["tenant"],
+            registry=self.registry,
+        )
         self._lost = Gauge(
             "tastemaker_traces_lost",
             "Of lists shown and audit lines, how many could not be stored.",
@@ -95,6 +101,10 @@ class Metrics:
             version, numbers = self._shown[tenant] = (answer.model_version, set())
         numbers.update(one.number for one in answer.items)
 
+    def forget(self, tenant: str) -> None:
+        """Forget which products a shop showed, as it is closed."""
+        self._shown.pop(tenant, None)
+
     def events(self, statuses: Sequence[str]) -> None:
         """Count events by what became of them."""
         for status, count in Counts(statuses).items():
@@ -110,12 +120,13 @@ class Metrics:
     def page(self, shops: dict[str, Shop], tenant: str) -> bytes:
         """Return in Prometheus' text format what goes for the process, and of the shops only the tenant's own."""
         self._in_flight.set(sum(shop.engine.in_flight for shop in shops.values()))
-        for gauge in (self._breaker, self._products, self._products_shown):
+        for gauge in (self._breaker, self._products, self._products_shown, self._refused):
             gauge.clear()
         shop = shops.get(tenant)
         if shop is not None:
             breaker = shop.engine.language_model.breaker
             self._breaker.labels(tenant).set(0 if breaker is None or breaker.state == "closed" else 1)
+            self._refused.labels(tenant).set(len(shop.engine.views.refused))
             view = shop.engine.views.now
             size = 0 if view is None else view.live.size
             version, numbers = self._shown.get(tenant, ("", set()))

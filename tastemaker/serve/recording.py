@@ -6,11 +6,13 @@ import asyncio
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
 from tastemaker.errors import DataError, TastemakerError
+from tastemaker.serve.engine.names import nfc
 from tastemaker.store.errors import StoreError
-from tastemaker.store.records import AuditLine, Impression
+from tastemaker.store.records import Arrangement, Impression
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,15 +21,18 @@ if TYPE_CHECKING:
     from tastemaker.serve.engine.asks import Answer
     from tastemaker.serve.engine.engine import Engine
     from tastemaker.serve.engine.workers import Workers
-    from tastemaker.store.records import Event, Status
+    from tastemaker.store.records import AuditLine, Event, Status
     from tastemaker.store.store import Store
 
+T = TypeVar("T")
 log = logging.getLogger("tastemaker.serve")
 GATHER = 0.001
 """Seconds for which events are gathered before they go to the store together."""
 FLUSH = 0.25
 """Seconds after which what lists showed goes to the store."""
 MOST_TRACES = 20_000
+OWN = 20_000
+"""Ids of own events that are remembered, where other processes write to the store too."""
 
 
 class Events:
@@ -37,10 +42,14 @@ class Events:
         store: the store.
         tenant: the shop.
         engine: what must know of them with the next answer.
+
+    Attributes:
+        own: ids of the newest events that were stored here, so that they need not be looked for in the store.
     """
 
     def __init__(self, store: Store, tenant: str, engine: Engine) -> None:
         self._store, self._tenant, self._engine = store, tenant, engine
+        self.own: dict[str, None] = {}
         self._waiting: list[tuple[Sequence[Event], asyncio.Future[list[Status]]]] = []
 
     async def put(self, events: Sequence[Event]) -> list[Status]:
@@ -94,6 +103,10 @@ class Events:
         for event, status in zip(together, statuses, strict=True):
             if status == "accepted":
                 by_user.setdefault(event.user_id, []).append((event.item_id, event.event_type, event.timestamp))
+                if not self._store.exclusive:
+                    self.own[event.event_id] = None
+        for event_id in list(islice(self.own, max(0, len(self.own) - OWN))):
+            del self.own[event_id]
         for user_id, events in by_user.items():
             self._engine.shoppers.happened(user_id, events)
         start = 0
@@ -115,13 +128,15 @@ class Traces:
     Args:
         store: the store.
         workers: threads that write.
+        keep: newest lists of each shop of which it is kept what rules did.
 
     Attributes:
         dropped: lists of which nothing was stored.
     """
 
-    def __init__(self, store: Store, workers: Workers) -> None:
-        self._store, self._workers = store, workers
+    def __init__(self, store: Store, workers: Workers, *, keep: int = 20_000) -> None:
+        self._store, self._workers, self._keep = store, workers, keep
+        self._arranged: dict[str, list[Arrangement]] = {}
         self._impressions: dict[str, list[Impression]] = {}
         self._audit: list[tuple[str, AuditLine]] = []
         self._count = 0
@@ -145,14 +160,14 @@ class Traces:
                 answer.variant,
                 answer.model_version,
                 answer.strategy,
-                tuple(answer.shelf.id_of(one.number) for one in answer.items),
+                tuple(nfc(answer.shelf.id_of(one.number)) for one in answer.items),
                 answer.propensities,
                 bool(answer.degraded),
             )
         )
         if answer.arranged:
-            detail = {"lines": answer.arranged[:200], "left_out": max(0, len(answer.arranged) - 200)}
-            self.audit(tenant, AuditLine(now, "rules", "arrange", answer.request_id, detail))
+            done = Arrangement(answer.request_id, now, tuple(answer.arranged))
+            self._arranged.setdefault(tenant, []).append(done)
         self._later()
 
     def audit(self, tenant: str, line: AuditLine) -> None:
@@ -170,13 +185,16 @@ class Traces:
             self._timer.cancel()
             self._timer = None
         impressions, self._impressions = self._impressions, {}
+        arranged, self._arranged = self._arranged, {}
         audit, self._audit, self._count = self._audit, [], 0
 
         def write() -> None:
             for tenant, line in audit:
                 self._try(partial(self._store.add_audit, tenant, line), 0)
+            for tenant, lists in arranged.items():
+                self._try_all(partial(self._store.add_arrangements, tenant, keep=self._keep), lists)
             for tenant, own in impressions.items():
-                self._try(partial(self._store.submit_impressions, tenant, own), len(own))
+                self._try_all(partial(self._store.submit_impressions, tenant), own)
 
         try:
             await self._workers.run(write)
@@ -192,6 +210,18 @@ class Traces:
         except (StoreError, DataError) as error:
             log.warning("a trace could not be stored: %s", type(error).__name__)
             self.dropped += lists
+
+    def _try_all(self, store: Callable[[Sequence[T]], bool], rows: Sequence[T]) -> None:
+        """Store rows together; where one cannot be stored, each for itself."""
+        try:
+            if not store(rows):
+                self.dropped += len(rows)
+        except DataError:
+            for row in rows:
+                self._try(partial(store, [row]), 1)
+        except StoreError as error:
+            log.warning("traces could not be stored: %s", type(error).__name__)
+            self.dropped += len(rows)
 
     def _later(self) -> None:
         if self._timer is None:

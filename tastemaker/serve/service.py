@@ -12,7 +12,9 @@ from tastemaker import artifact
 from tastemaker.errors import NotFitted, TastemakerError
 from tastemaker.serve.auth import Accesses
 from tastemaker.serve.backing import StoreKeys
+from tastemaker.serve.engine.engine import OutOfTime
 from tastemaker.serve.engine.live import Live
+from tastemaker.serve.engine.pools import Pools
 from tastemaker.serve.engine.workers import Busy, Workers
 from tastemaker.serve.jobs import Jobs
 from tastemaker.serve.limits import Limits
@@ -23,7 +25,7 @@ from tastemaker.serve.shops import Shop
 from tastemaker.store.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreReadOnly
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tastemaker.serve.auth import Keys
     from tastemaker.serve.engine.asks import Answer, Ask
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 TENANT = "default"
 TRIED = 0.5
 """Seconds between two tries of a store that failed, and for which who asks waits for one."""
+OPENING = 5.0
+"""Seconds that a request waits for a shop to be opened."""
+ENDING = 2.0
+"""Seconds that a stop waits for threads."""
 log = logging.getLogger("tastemaker.serve")
 
 
@@ -62,11 +68,17 @@ class Service:
         self.limits = Limits(settings)
         self.metrics = Metrics()
         self.workers = Workers(2, waiting=1024, name="service")
-        self.traces = None if store is None else Traces(store, self.workers)
+        self.pools = Pools(settings)
+        self.traces = None if store is None else Traces(store, self.workers, keep=settings.rule_lists)
         self.jobs = Jobs(store, self.workers)
         self._first: dict[str, tuple[Live, Path]] = {}  # models to be active from the start
+        self._kept: frozenset[str] = frozenset()  # shops that could not be opened again
         self._tasks: list[asyncio.Task[None]] = []
         self._trying: asyncio.Future[None] | None = None
+        self._settled = False
+        self._opening: dict[str, asyncio.Task[Shop]] = {}
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._faults: dict[str, str] = {}  # by tenant: why the store cannot be followed, so that it is said once
 
     def add_model(self, folder: Path, *, live: Live | None = None, tenant: str = TENANT) -> Live:
         """Load a saved model that answers for a tenant from the start.
@@ -86,18 +98,31 @@ class Service:
         return live
 
     async def start(self) -> None:
-        """Begin what goes on beside requests; nothing is answered before it is done."""
+        """Begin what goes on beside requests; nothing is answered before it is done.
+
+        Indexes are waited for, at most `settle_seconds`; until they are there the service says that it is not ready.
+        """
         known = [] if self.store is None else await self.workers.run(self.store.tenants)
-        for tenant in dict.fromkeys([*self._first, *known]):
-            await self._open(tenant)
+        tenants = list(dict.fromkeys([*self._first, *known]))
+        for tenant in tenants[: max(len(self._first), self.settings.tenants)]:
+            await self._begin(tenant)
         for tenant, (live, folder) in self._first.items():
             await self.shops[tenant].begin_with(live, folder)
+        self._kept = frozenset(self._first) if self.store is None else frozenset()
         self._first.clear()
+        loop = asyncio.get_running_loop()
+        settling = loop.create_task(self._settle())
+        self._tasks.append(settling)
         if self.store is not None and not self.store.exclusive:
-            self._tasks.append(asyncio.get_running_loop().create_task(self._follow()))
+            self._tasks.append(loop.create_task(self._follow(self.store)))
+        await asyncio.wait([settling], timeout=self.settings.settle_seconds)
 
-    async def _open(self, tenant: str) -> Shop:
-        shop = self.shops[tenant] = Shop(tenant, self.settings, self.store)
+    async def _settle(self) -> None:
+        await asyncio.gather(*(shop.engine.views.settled() for shop in self.shops.values()))
+        self._settled = True
+
+    async def _begin(self, tenant: str) -> Shop:
+        shop = Shop(tenant, self.settings, self.store, self.pools)
         await shop.begin()
         if self.store is not None and tenant not in self._first:
             store = self.store
@@ -107,12 +132,55 @@ class Service:
                     await shop.activate(active.version)
                 except TastemakerError as error:
                     log.error("a shop's model cannot be loaded: %s", error)
+        self.shops[tenant] = shop
         return shop
 
+    async def enter(self, tenant: str, now: float) -> Shop:
+        """Return a shop to answer a request, open; whoever enters leaves it afterwards, `shop.under_way -= 1`.
+
+        A shop that is not open is opened, and then the one that was not asked for longest is closed if there are more
+        than `tenants` of them.
+
+        Args:
+            tenant: its name.
+            now: on the clock of `time.perf_counter`.
+
+        Raises:
+            Problem: 503, it takes its time; asking again finds it open.
+        """
+        shop = self.shops.get(tenant)
+        if shop is None:
+            opening = self._opening.get(tenant)
+            if opening is None:
+                opening = self._opening[tenant] = asyncio.get_running_loop().create_task(self._begin(tenant))
+                opening.add_done_callback(lambda done: self._opened(tenant, done))
+            done, _ = await asyncio.wait([opening], timeout=OPENING)
+            if not done:
+                raise Problem(503, "this shop is being opened", retry_after=OPENING)
+            shop = opening.result()
+        shop.under_way, shop.used = shop.under_way + 1, now
+        if len(self.shops) > self.settings.tenants:
+            self._close_one()
+        return shop
+
+    def _opened(self, tenant: str, done: asyncio.Task[Shop]) -> None:
+        self._opening.pop(tenant, None)
+        if not done.cancelled():
+            done.exception()  # whoever waits gets it; nobody may wait any more
+
+    def _close_one(self) -> None:
+        """Close the shop not asked for longest, of those that nobody is busy in and that can be opened again."""
+        idle = [one for one in self.shops.values() if not one.busy and one.tenant not in self._kept]
+        if idle:
+            oldest = min(idle, key=lambda one: one.used)
+            del self.shops[oldest.tenant]
+            self.metrics.forget(oldest.tenant)
+
     async def stop(self) -> None:
-        """End what goes on beside requests; called after the last one was answered."""
+        """End what goes on beside requests, and all threads; called after the last request was answered."""
         self.stopping = True
-        tasks = [*self._tasks, *([] if self._trying is None else [self._trying])]
+        trying = [] if self._trying is None else [self._trying]
+        tasks = [*self._tasks, *trying, *self._opening.values(), *self._following.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -120,16 +188,39 @@ class Service:
             await self.traces.flush()
         if self.store is not None:
             await self.workers.run(self.store.flush)
+        ended = await asyncio.to_thread(self.pools.close, within=ENDING)
+        if not (await asyncio.to_thread(self.workers.close, within=ENDING) and ended):
+            log.warning("threads are still at work, such as calls of a language model that hang; they are left behind")
 
-    async def _follow(self) -> None:
-        """Look now and then at what other processes wrote."""
+    async def _follow(self, store: Store) -> None:
+        """Look now and then at what other processes wrote, at all shops at once; only what changed is read."""
         while True:
             await asyncio.sleep(self.settings.follow_seconds)
-            for shop in list(self.shops.values()):
-                try:
-                    await shop.follow()
-                except StoreError as error:
-                    log.warning("the store cannot be followed: %s", type(error).__name__)
+            try:
+                revisions = await self.workers.run(lambda: store.revisions(list(self.shops)))
+            except TastemakerError as error:
+                self._say("", error)
+                continue
+            self._faults.pop("", None)
+            for tenant, shop in list(self.shops.items()):
+                if tenant not in self._following and shop.behind(revisions.get(tenant, {})):
+                    task = asyncio.get_running_loop().create_task(self._follow_one(shop, revisions[tenant]))
+                    self._following[tenant] = task
+
+    async def _follow_one(self, shop: Shop, revisions: Mapping[str, int]) -> None:
+        try:
+            await shop.follow(revisions=revisions)
+            self._faults.pop(shop.tenant, None)
+        except Exception as error:  # one shop's fault must not keep others from being followed, nor this one later
+            self._say(shop.tenant, error)
+        finally:
+            self._following.pop(shop.tenant, None)
+
+    def _say(self, tenant: str, error: Exception) -> None:
+        fault = type(error).__name__
+        if self._faults.get(tenant) != fault:
+            self._faults[tenant] = fault
+            log.warning("the store cannot be followed: %s", fault, exc_info=not isinstance(error, TastemakerError))
 
     async def answer(self, tenant: str, ask: Ask, *, shown: bool = False) -> Answer:
         """Answer a request for a list.
@@ -154,7 +245,7 @@ class Service:
         """Return a shop; one that nobody knew begins empty."""
         shop = self.shops.get(tenant)
         if shop is None:
-            shop = self.shops[tenant] = Shop(tenant, self.settings, self.store)
+            shop = self.shops[tenant] = Shop(tenant, self.settings, self.store, self.pools)
         return shop
 
     def problem_of(self, error: TastemakerError) -> Problem:
@@ -165,6 +256,8 @@ class Service:
             return Problem(503, "the store is busy", retry_after=error.retry_after)
         if isinstance(error, Busy):
             return Problem(503, "too much is under way", retry_after=1)
+        if isinstance(error, OutOfTime):
+            return Problem(503, str(error), retry_after=1)
         if isinstance(error, StoreError):
             log.error("store: %s", error)
             if isinstance(error, StoreFull):
@@ -197,7 +290,8 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether requests should come here."""
-        return not self.stopping and any(shop.engine.views.now is not None for shop in self.shops.values())
+        begun = self._settled and not self.stopping
+        return begun and any(shop.engine.views.now is not None for shop in self.shops.values())
 
 
 def load_model(folder: Path) -> Live:

@@ -48,7 +48,10 @@ class Settings(Config):
         batch_body_bytes: largest body of events, items or users in numbers.
         body_seconds: time within which a body has to be there.
         json_depth: deepest nesting of a body.
-        shoppers: shoppers that are kept in memory.
+        shoppers: shoppers that are kept in memory, of each shop; fewer where they did much.
+        tenants: shops that are open at a time; the one not asked for longest is closed, and opened when asked for.
+        rule_lists: newest lists of each shop of which it is kept what business rules did.
+        settle_seconds: time that a start waits for indexes; then it answers without, but is not ready yet.
         follow_seconds: how often the store is looked at for what other processes wrote.
         new_items: most places of a list of ten for products that the model does not know.
         leave_seconds: time between a stop and the closing of the door, for a load balancer to see that it is not ready.
@@ -83,6 +86,9 @@ class Settings(Config):
     body_seconds: float = Field(default=10.0, gt=0)
     json_depth: int = Field(default=64, ge=4, le=128)
     shoppers: int = Field(default=100_000, ge=1)
+    tenants: int = Field(default=64, ge=1)
+    rule_lists: int = Field(default=20_000, ge=0)
+    settle_seconds: float = Field(default=10.0, ge=0)
     follow_seconds: float = Field(default=0.5, gt=0, le=60)
     new_items: int = Field(default=2, ge=0, le=10)
     leave_seconds: float = Field(default=0.2, ge=0, le=300)

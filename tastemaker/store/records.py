@@ -206,6 +206,22 @@ class AuditLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrangement:
+    """What business rules did to one list.
+
+    Args:
+        request_id: of the list.
+        timestamp: of the list.
+        lines: JSON values, one for each product that was suppressed, moved, boosted or added: "rule", "action",
+            "item_id", "before", "after".
+    """
+
+    request_id: str
+    timestamp: int
+    lines: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Proof of an erasure; it names nobody.
 

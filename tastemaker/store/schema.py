@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration; a test compares it with those that are packaged."""
 
 metadata = MetaData()
@@ -68,6 +68,8 @@ users = _table(
     _key("user_id"),
     _needed("document"),
     _needed("updated_at", BigInteger),
+    Column("revision", BigInteger, nullable=False, server_default="0"),
+    Index("users_by_revision", "tenant", "revision"),
 )
 tombstones = _table(
     "tombstones",
@@ -125,6 +127,15 @@ audit = _table(
     _needed("subject"),
     _needed("detail"),
     Index("audit_by_subject", "tenant", "subject"),
+)
+arrangements = _table(
+    "arrangements",
+    _key("tenant"),
+    _key("sequence", BigInteger),
+    _needed("timestamp", BigInteger),
+    _needed("request_id"),
+    _needed("detail"),
+    Index("arrangements_by_request", "tenant", "request_id"),
 )
 rules = _table(
     "rules",

@@ -111,6 +111,11 @@ def numbers(connection: Connection, tenant: str, name: str, count: int) -> range
     return range(last - count + 1, last + 1)
 
 
+def changed(connection: Connection, tenant: str, name: str) -> None:
+    """Count a change of a kind of rows, so that other processes see it in `Store.revisions`."""
+    numbers(connection, tenant, name, 1)
+
+
 def current(connection: Connection, tenant: str, name: str) -> int:
     """Return the last number that a counter gave, 0 before the first."""
     counters = schema.counters

@@ -21,6 +21,7 @@ from tastemaker.store.parts.users import Users
 from tastemaker.store.records import Problem, now
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
     from types import TracebackType
 
@@ -74,6 +75,22 @@ class Store(Events, Items, Users, Erasure, Keys, Models, Settings, Traces, Inter
         """Return all tenants that have, or had, a row."""
         with self._read() as connection:
             return list(connection.scalars(select(schema.tenants.c.tenant).order_by(schema.tenants.c.tenant)))
+
+    def revisions(self, tenants: Collection[str]) -> dict[str, dict[str, int]]:
+        """Return for tenants the last number of each counter, all in one cheap statement: what differs has changed.
+
+        Counters are "events", "items", "users", "users_removed", "erasures", "rules", "experiments" and "models";
+        one that is not there is 0.
+        """
+        table = schema.counters.c
+        found: dict[str, dict[str, int]] = {tenant: {} for tenant in tenants}
+        with self._read() as connection:
+            condition, values = sql.among(connection, table.tenant, list(tenants))
+            for tenant, name, value in connection.execute(
+                select(table.tenant, table.name, table.value).where(condition), {"values": values}
+            ):
+                found[tenant][name] = value
+        return found
 
     def revision(self) -> str | None:
         """Return the schema's revision, None where there is no schema yet."""

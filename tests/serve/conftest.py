@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fastapi.testclient import TestClient
+from postgresql_server import postgresql_server, postgresql_url
 from shops import fitted
 
 from tastemaker.serve.app import create_app
@@ -11,6 +12,7 @@ from tastemaker.serve.service import Service
 from tastemaker.serve.settings import Settings
 from tastemaker.store import open_store
 
+__all__ = ["postgresql_server", "postgresql_url"]
 HOME = "http://127.0.0.1"
 
 

@@ -172,9 +172,10 @@ def test_business_rules_hold_and_leave_lines(serve, folder, store):
     assert max(brands.count(brand) for brand in set(brands)) <= 2
     client.portal.call(client.service.traces.flush)
     store.flush()
-    lines = client.get("/v1/audit").json()["lines"]
-    arranged = next(line for line in lines if line["action"] == "arrange")["detail"]["lines"]
-    assert {line["rule"] for line in arranged} >= {"pin"}
+    assert [line["action"] for line in client.get("/v1/audit").json()["lines"]] == ["rules.put"]
+    lines = client.get("/v1/audit", params={"kind": "rules"}).json()["lines"]
+    assert {line["rule"] for line in lines[0]["detail"]["lines"]} >= {"pin"}
+    assert {line["action"] for line in lines} == {"arrange"}
     assert client.put("/v1/rules", json={"rules": {"rule": [{"name": "x", "hide": {}}]}}).status_code == 400
     client.put("/v1/rules", json={"rules": {}})
     assert listed(client, user_id="u001") == first

@@ -12,7 +12,7 @@ from sqlalchemy import inspect
 
 from tastemaker.store import migrating, open_store, schema
 from tastemaker.store.errors import StoreError
-from tastemaker.store.records import Event
+from tastemaker.store.records import Event, User
 
 RELEASED = sorted((Path(__file__).parent / "released").glob("*.json"))
 """Rows of every table, as a store of that schema held them."""
@@ -56,6 +56,11 @@ def test_rows_of_a_released_schema_come_up_and_go_back(url, path):
         assert store.get_rules("shop")[0] == 2
         assert store.is_erased("shop", "gone")
         assert len(store.impressions_between("shop", 0, 10**13)) == 1
+        assert [line.action for line in store.audit("shop")] == ["activate"]
+        [arranged] = store.arrangements("shop", item_id="soap")
+        assert (arranged.request_id, arranged.lines[0]["rule"]) == ("r1", "pin")
+        assert store.put_users("shop", [User("bén", {})]) == ["stored"]
+        assert store.users_after("shop", 1 if path.stem >= "0003" else 0)[-1][1] == "bén"
         assert store.append_events("shop", [Event("e1", "x", "y", "view", 1), Event("e9", "anna", "y", "view", 9)]) == [
             "duplicate",
             "accepted",

@@ -32,6 +32,7 @@ class Asked:
         history: numbers of products that the model knows, oldest first.
         later: numbers of products of the history that it does not know.
         unlisted: numbers that must not be listed, beside the history.
+        had: numbers of what the shopper had beyond the history, which must not be listed where it must not.
         user: number of the shopper among those of the model, -1 for none of them.
         words: of a wish.
         allowed: products that may be listed, [all of the shelf]; None for all.
@@ -47,6 +48,7 @@ class Asked:
     history: Int32 = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     later: tuple[int, ...] = ()
     unlisted: frozenset[int] = frozenset()
+    had: frozenset[int] = frozenset()
     user: int = -1
     words: str = ""
     allowed: Bool | None = None
@@ -71,8 +73,8 @@ class Asked:
     def barred(self, number: int) -> bool:
         """Say whether a product must not be listed in this answer."""
         if self.ask.as_given:
-            return False
-        if number in self.unlisted or number in self.view.shelf.off:
+            return number in self.view.shelf.off
+        if number in self.unlisted or number in self.had or number in self.view.shelf.off:
             return True
         return self.allowed is not None and not self.allowed[number]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tastemaker.serve.engine.workers import Workers
+    from tastemaker.serve.engine.workers import Runs
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -19,7 +19,7 @@ class Batcher(Generic[Q, R]):
 
     A question that comes alone is answered in the same turn of the event loop. While other requests are on their way
     to ask, it waits for them, at most `wait` seconds. With `workers`, one batch is worked on at a time in a thread,
-    and what comes meanwhile makes up the next one.
+    and what comes meanwhile makes up the next one. A question that cannot be answered fails alone.
 
     Args:
         answer: what answers a batch, in the order of the questions.
@@ -36,7 +36,7 @@ class Batcher(Generic[Q, R]):
         wait: float,
         most: int,
         expected: Callable[[], int] = lambda: 0,
-        workers: Workers | None = None,
+        workers: Runs | None = None,
     ) -> None:
         self._answer, self._wait, self._most = answer, wait, most
         self._expected, self._workers = expected, workers
@@ -70,23 +70,19 @@ class Batcher(Generic[Q, R]):
             return
         batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
         batch = [(question, future) for question, future in batch if not future.done()]
+        questions = [question for question, _ in batch]
         if self._workers is not None:
-            self._at_work = asyncio.get_running_loop().create_task(self._in_thread(batch, self._workers))
+            self._at_work = asyncio.get_running_loop().create_task(self._in_thread(batch, questions, self._workers))
             return
-        try:
-            answers = self._answer([question for question, _ in batch])
-        except Exception as error:  # whoever asked gets it
-            _fail(batch, error)
-        else:
-            _give(batch, answers)
+        _give(batch, self._answered(questions))
         if self._waiting:
             self._flush_soon(asyncio.get_running_loop())
 
-    async def _in_thread(self, batch: list[tuple[Q, asyncio.Future[R]]], workers: Workers) -> None:
+    async def _in_thread(self, batch: list[tuple[Q, asyncio.Future[R]]], questions: Sequence[Q], workers: Runs) -> None:
         try:
-            answers = await workers.run(lambda: self._answer([question for question, _ in batch]))
-        except Exception as error:  # whoever asked gets it
-            _fail(batch, error)
+            answers = await workers.run(lambda: self._answered(questions))
+        except Exception as error:  # no thread could be had: whoever asked gets it
+            _give(batch, [error] * len(batch))
         else:
             _give(batch, answers)
         finally:
@@ -94,14 +90,22 @@ class Batcher(Generic[Q, R]):
             if self._waiting:
                 self._flush_soon(asyncio.get_running_loop())
 
+    def _answered(self, questions: Sequence[Q]) -> list[R | Exception]:
+        """Answer a batch; where it fails its halves are asked, and so on, until those alone fail that are at fault."""
+        try:
+            return list(self._answer(questions)) if questions else []
+        except Exception as error:  # whoever asked gets it
+            if len(questions) == 1:
+                return [error]
+        half = len(questions) // 2
+        return [*self._answered(questions[:half]), *self._answered(questions[half:])]
 
-def _give(batch: Sequence[tuple[Q, asyncio.Future[R]]], answers: Sequence[R]) -> None:
+
+def _give(batch: Sequence[tuple[Q, asyncio.Future[R]]], answers: Sequence[R | Exception]) -> None:
     for (_, future), answer in zip(batch, answers, strict=True):
-        if not future.done():
+        if future.done():
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
             future.set_result(answer)
-
-
-def _fail(batch: Sequence[tuple[Q, asyncio.Future[R]]], error: Exception) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(error)

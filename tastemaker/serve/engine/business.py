@@ -51,16 +51,22 @@ def plan_for(
 ) -> Plan:
     """Return what the rules mean for one request."""
     now = time.time_ns() // 1_000_000
-    who = RuleShopper()
-    if shopper is not None:
-        numbers = np.array([shelf.number(item_id) for item_id, _, _ in shopper.events], dtype=np.int32)
-        who = RuleShopper(
-            shopper.attributes,
-            np.concatenate([shopper.before, numbers]).astype(np.int32),
-            [*["purchase"] * len(shopper.before), *(kind for _, kind, _ in shopper.events)],
-            np.array([*[0] * len(shopper.before), *(when for _, _, when in shopper.events)], dtype=np.int64),
-        )
+    who = RuleShopper() if shopper is None else ruled(shopper, shelf)
     return rules.plan(who, Context(now, strategy, looked_at, variants))
+
+
+def ruled(shopper: Shopper, shelf: Shelf) -> RuleShopper:
+    """Return what rules know of a shopper, worked out once until something happens."""
+    if shopper.ruled is None:
+        did, fitted = shopper.interactions(), shopper.fitted
+        numbers = shelf.numbers_or_none([item_id for (item_id, _), _ in did])
+        shopper.ruled = RuleShopper(
+            shopper.attributes,
+            np.array([*fitted, *numbers], dtype=np.int32),
+            [*["purchase"] * len(fitted), *(event_type for (_, event_type), _ in did)],
+            np.array([*[0] * len(fitted), *(when for _, when in did)], dtype=np.int64),
+        )
+    return shopper.ruled
 
 
 def varied(

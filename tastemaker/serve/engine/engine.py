@@ -8,6 +8,7 @@ so far is served, marked as degraded. Short lists are filled up, reasons are giv
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from typing import TYPE_CHECKING
@@ -15,17 +16,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tastemaker.data.ranking import Ranking
-from tastemaker.errors import DataError, TastemakerError
+from tastemaker.errors import TastemakerError
 from tastemaker.serve.engine import business, explaining, listing
 from tastemaker.serve.engine.asked import Asked
 from tastemaker.serve.engine.asks import Answer, Ask
 from tastemaker.serve.engine.batching import Batcher
 from tastemaker.serve.engine.breaker import Breaker
 from tastemaker.serve.engine.gate import Gate
+from tastemaker.serve.engine.pools import WAITING, Pools
 from tastemaker.serve.engine.retrieval import Found, Question
 from tastemaker.serve.engine.shoppers import Shoppers
 from tastemaker.serve.engine.views import Views
-from tastemaker.serve.engine.workers import Busy, Workers
+from tastemaker.serve.engine.workers import Busy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,11 +36,19 @@ if TYPE_CHECKING:
     from tastemaker.serve.engine.live import Live
     from tastemaker.serve.engine.retrieval import Retriever, Vector
     from tastemaker.serve.engine.shoppers import Past
+    from tastemaker.serve.engine.workers import Runs
     from tastemaker.serve.settings import Settings
     from tastemaker.types import Bool
 
+log = logging.getLogger("tastemaker.serve")
 FEW_OFF = 200
 """So many hidden products are skipped in longer lists; more of them are masked."""
+FEW_HAD = 1000
+"""So many products of one shopper that must not be listed are skipped in longer lists; more of them are masked."""
+
+
+class OutOfTime(TastemakerError):
+    """What a request insists on cannot be done within its budget now."""
 
 
 class Engine:
@@ -46,6 +56,7 @@ class Engine:
 
     Args:
         settings: of the service.
+        pools: threads, which other shops use too.
         past: stored shoppers; None where nothing is stored.
 
     Attributes:
@@ -53,22 +64,24 @@ class Engine:
         in_flight: requests under way.
         language_model: the gate to the language model.
         background: threads for what nobody waits for long.
+        loading: threads that load models.
     """
 
-    def __init__(self, settings: Settings, *, past: Past | None = None) -> None:
+    def __init__(self, settings: Settings, pools: Pools, *, past: Past | None = None) -> None:
         self.settings = settings
         self.in_flight = 0
-        self.background = Workers(2, waiting=1024, name="background")
-        self.views = Views(settings)
-        self.shoppers = Shoppers(past, Workers(2, waiting=1024, name="history"), most=settings.shoppers)
+        self.background: Runs = pools.background
+        self.loading: Runs = pools.indexes
+        self.views = Views(settings, making=pools.views, indexing=pools.indexes)
+        self.shoppers = Shoppers(past, pools.history.share(WAITING), most=settings.shoppers)
         self.language_model = Gate(
             "language model",
             Breaker(failures=settings.breaker_failures, pause=settings.breaker_pause),
-            Workers(settings.language_model_calls, waiting=0, name="language-model"),
+            pools.language_model.share(settings.language_model_calls),
         )
-        self.ranking = Gate("ranking", None, Workers(2, waiting=16, name="rank"))
-        self._retrieving = Workers(1, waiting=1024, name="retrieve")
-        self._explaining = Workers(1, waiting=64, name="explain")
+        self.ranking = Gate("ranking", None, pools.ranking.share(18))
+        self._retrieving = pools.retrieving.share(WAITING)
+        self._explaining = pools.explaining.share(65)
         self._batchers: dict[int, tuple[bool, Batcher[Question, Found]]] = {}
 
     async def recommend(self, ask: Ask, *, variants: Mapping[str, str] | None = None) -> Answer:
@@ -80,7 +93,7 @@ class Engine:
 
         Raises:
             NotFitted: no model is active.
-            DataError: the budget is too short for the filters.
+            OutOfTime: the budget is too short for the filters.
         """
         self.in_flight += 1
         try:
@@ -151,18 +164,19 @@ class Engine:
                 return
         view = asked.view
         if shopper.seen_by is not view.shelf:
-            shopper.derive(user_id, view.live.model, view.shelf)
-            shopper.seen_by = view.shelf
+            shopper.derive(user_id, view.live, view.shelf)
         asked.history, asked.later, asked.vector = shopper.history, shopper.new, shopper.vector
-        asked.unlisted, asked.shopper = shopper.unlisted, shopper
+        asked.unlisted, asked.shopper = shopper.unwanted, shopper
+        if not (asked.ask.seen or asked.ask.offered is not None):
+            asked.had = shopper.had
         if not shopper.erased:
-            asked.user = int(view.live.model.users.numbers([user_id], unknown="mark")[0])
+            asked.user = view.live.users.number(user_id)
 
     async def _wish(self, asked: Asked) -> None:
         """Read the wish and the filters, in a thread as both may look at the whole catalogue.
 
         Raises:
-            DataError: there is no time for filters.
+            OutOfTime: there is no time for filters; what does not meet them must not be listed.
         """
         live, shelf, ask = asked.view.live, asked.view.shelf, asked.ask
 
@@ -182,7 +196,7 @@ class Engine:
             asked.answer.wish, asked.words, allowed, strange = await self._explaining.run(read, within=asked.left())
         except (TimeoutError, Busy):
             if ask.filters is not None and not ask.filters.empty:
-                raise DataError("filters: no time to apply them; ask for a larger budget_ms") from None
+                raise OutOfTime("no time to apply the filters; ask again, or for a larger budget_ms") from None
             asked.answer.degraded.append("wish: not read in time")
             return
         if strange is not None:
@@ -230,13 +244,18 @@ class Engine:
     async def _in_batch(self, asked: Asked, retriever: Retriever, question: Question, *, quick: bool) -> Found:
         future = self._batcher(retriever, quick=quick).ask(question)
         if quick:
-            return await future
+            try:
+                return await future
+            except Exception as error:
+                return _failed(asked, error)
         try:
             async with asyncio.timeout(asked.left()):
                 return await future
         except (TimeoutError, Busy):
             asked.answer.degraded.append("retriever: no answer in time")
             return _nothing()
+        except Exception as error:
+            return _failed(asked, error)
 
     def _question(self, asked: Asked, strategy: Strategy, vector: Vector | None) -> Question:
         ask, live, shelf = asked.ask, asked.view.live, asked.view.shelf
@@ -247,7 +266,14 @@ class Engine:
         allowed = None if asked.allowed is None else asked.allowed[:size]
         if len(shelf.off) > FEW_OFF:
             allowed = shelf.listed_mask if allowed is None else allowed & shelf.listed_mask
-        spare = len(asked.unlisted) + (len(shelf.off) if len(shelf.off) <= FEW_OFF else 0)
+        spare = len(shelf.off) if len(shelf.off) <= FEW_OFF else 0
+        barred = len(asked.unlisted) + len(asked.had)
+        if barred <= FEW_HAD:
+            spare += barred
+        else:
+            allowed = np.ones(size, dtype=bool) if allowed is None else allowed.copy()
+            never = np.array([*asked.unlisted, *asked.had], dtype=np.int32)
+            allowed[never[(never >= 0) & (never < size)]] = False
         offered = None
         if ask.offered is not None:
             numbers, missing = shelf.numbers(list(dict.fromkeys(ask.offered)))
@@ -296,6 +322,9 @@ class Engine:
             given = await self._explaining.run(lambda: explaining.reasons(asked), within=asked.left())
         except (TimeoutError, Busy):
             asked.answer.notes.append("reasons were left out: no time")
+        except Exception as error:  # a list without reasons is better than none
+            log.error("reasons failed: %s", type(error).__name__)
+            asked.answer.notes.append("reasons were left out: they failed")
         else:
             for one, reason in zip(asked.answer.items, given, strict=True):
                 one.reason = reason
@@ -325,6 +354,13 @@ class Engine:
 
 def _nothing() -> Found:
     return Found(np.empty(0, np.int32), np.empty(0, np.float32))
+
+
+def _failed(asked: Asked, error: Exception) -> Found:
+    """Go on without the retriever: a fault of it must not become one of the answer."""
+    log.error("retriever failed: %s", type(error).__name__)
+    asked.answer.degraded.append("retriever: failed")
+    return _nothing()
 
 
 def _usable(found: Found) -> tuple[Found, bool]:

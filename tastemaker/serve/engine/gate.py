@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tastemaker import deadlines
 from tastemaker.errors import LanguageModelError
-from tastemaker.serve.engine.workers import Busy, Workers
+from tastemaker.serve.engine.workers import Busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tastemaker.serve.engine.breaker import Breaker
+    from tastemaker.serve.engine.workers import Runs
 
 T = TypeVar("T")
 log = logging.getLogger("tastemaker.serve")
@@ -41,7 +42,7 @@ class Gate:
         workers: threads that calls run in.
     """
 
-    def __init__(self, what: str, breaker: Breaker | None, workers: Workers) -> None:
+    def __init__(self, what: str, breaker: Breaker | None, workers: Runs) -> None:
         self.what, self.breaker, self.workers = what, breaker, workers
         self.counts: dict[str, int] = {}
 

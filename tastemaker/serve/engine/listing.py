@@ -64,7 +64,7 @@ def _with_new(asked: Asked, pool: list[Listed], *, by_texts: bool, most: int) ->
     scores = new.vectors @ profile.values
     may = (scores > 0) & asked.listable()[new.numbers]
     if not asked.ask.seen:
-        may &= ~np.isin(new.numbers, asked.later)
+        may &= ~np.isin(new.numbers, [*asked.later, *asked.had])
     rows = np.flatnonzero(may)
     order = rows[np.argsort(-scores[rows], kind="stable")][: POOL * asked.ask.n]
     fresh = [Listed(int(new.numbers[row]), float(scores[row]), "text") for row in order]

@@ -14,7 +14,9 @@ from tastemaker.abilities import Preparing
 from tastemaker.data.queries import Queries
 from tastemaker.explain import Explainer
 from tastemaker.serve.engine.finder import Finder
+from tastemaker.serve.engine.names import Names
 from tastemaker.serve.engine.retrieval import Question, Retriever, Vector
+from tastemaker.serve.engine.shelf import Shelf
 from tastemaker.wishes import WishReader
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from tastemaker.rules import CompiledRules
     from tastemaker.saved import SavedModel
-    from tastemaker.serve.engine.shelf import Shelf
     from tastemaker.serve.engine.texts import New, Texts
     from tastemaker.types import Int32
 
@@ -42,8 +43,12 @@ class Live:
         retriever: its first stage.
         later: numbers of the stages after that which ask no language model.
         asking: numbers of the stages that ask one.
+        names: finds products by id.
+        users: finds shoppers by id.
         popular: what the fallback lists for a shopper of whom nothing is known, best first.
         quick: whether the retriever may be asked in the event loop itself.
+        texts: finds products by their texts; None while it is made, and where there are no texts.
+        indexed: whether all that is made beside the requests is there.
     """
 
     def __init__(self, model: SavedModel, version: str) -> None:
@@ -53,8 +58,11 @@ class Live:
         numbered = list(enumerate(stage.recommender for stage in pipeline.stages))
         self.asking = [number for number, stage in numbered if number and stage.lm is not None]
         self.later = [number for number, stage in numbered if number and stage.lm is None]
+        self.names, self.users = Names(pipeline.items), Names(model.users)
         self.popular = _popular(model)
         self.quick = False
+        self.texts: Texts | None = None
+        self.indexed = False
 
     @classmethod
     def load(cls, folder: Path, version: str) -> Live:
@@ -70,6 +78,11 @@ class Live:
                 stage.recommender.prepare()
         live.warm_up()
         return live
+
+    @cached_property
+    def shelf(self) -> Shelf:
+        """The catalogue as the model was fitted on it."""
+        return Shelf(self.pipeline.items, names=self.names)
 
     @property
     def size(self) -> int:

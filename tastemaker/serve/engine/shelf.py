@@ -16,7 +16,12 @@ import polars as pl
 
 from tastemaker.characters import replace_surrogates
 from tastemaker.data.entities import Entities
+<<<<<<< ours
 from tastemaker.text.wishes.vocabulary import Vocabulary
+=======
+from tastemaker.serve.engine.names import Names
+from tastemaker.text.vocabulary import Vocabulary
+>>>>>>> theirs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,11 +62,14 @@ class Change:
 
 
 class Shelf:
-    """Products by number: those of the model first, then those that were put since, in the order they came.
+    """Products by number: those of the model first, then those that were put since.
+
+    A product that was put and taken out again leaves nothing behind: the last one gets its number.
 
     Args:
         items: the model's catalogue.
         changes: what was put since, in the order it came.
+        names: finds the model's products; made from `items` where it is not given.
 
     Attributes:
         items: the model's catalogue.
@@ -69,45 +77,78 @@ class Shelf:
         new: ids of the products that the model does not know, in number order.
     """
 
-    def __init__(self, items: Entities, changes: Iterable[Change] = ()) -> None:
+    def __init__(self, items: Entities, changes: Iterable[Change] = (), *, names: Names | None = None) -> None:
         self.items = items
+        self._names = names or Names(items)
         self._ids: list[str] = items.frame["id"].to_list()
         self._new_numbers: dict[str, int] = {}
+        self._new_ids: list[str] = []
         self._changed: dict[int, Mapping[str, Any]] = {}
         self._gone: set[int] = set()
         self._fragments: dict[int, bytes] = {}
         off: set[int] = set()
         self._take(changes, off)
-        self.off, self.new = frozenset(off), tuple(self._new_numbers)
+        self.off, self.new = frozenset(off), tuple(self._new_ids)
 
     def with_changes(self, changes: Iterable[Change]) -> Shelf:
-        """Return the shelf after further changes, in their order; numbers that were given stay."""
+        """Return the shelf after further changes, in their order; numbers of products of the model stay."""
         after = Shelf.__new__(Shelf)
-        after.items, after._ids = self.items, self._ids
-        after._new_numbers, after._changed = dict(self._new_numbers), dict(self._changed)
+        after.items, after._ids, after._names = self.items, self._ids, self._names
+        after._new_numbers, after._new_ids = dict(self._new_numbers), list(self._new_ids)
+        after._changed = dict(self._changed)
         after._fragments, after._gone = dict(self._fragments), set(self._gone)
         off = set(self.off)
         after._take(changes, off)
-        after.off, after.new = frozenset(off), tuple(after._new_numbers)
+        after.off, after.new = frozenset(off), tuple(after._new_ids)
         return after
 
     def _take(self, changes: Iterable[Change], off: set[int]) -> None:
         for change in changes:
-            number = self.number(change.item_id)
-            if number < 0:
+            numbers = self._names.all_of(change.item_id)
+            if not numbers:
                 if change.columns is None:
+                    self._remove(change.item_id, off)
                     continue
-                number = self._new_numbers[change.item_id] = len(self.items) + len(self._new_numbers)
-            self._fragments.pop(number, None)
-            self._gone.discard(number)
-            if change.columns is None:
-                self._gone.add(number)
-            if change.columns is None or change.hidden:
-                off.add(number)
-            else:
-                off.discard(number)
-            if change.columns is not None:
-                self._changed[number] = change.columns
+                numbers = (self._number_of_new(change.item_id),)
+            for number in numbers:
+                self._fragments.pop(number, None)
+                if change.columns is None:
+                    self._gone.add(number)
+                    self._changed.pop(number, None)
+                else:
+                    self._gone.discard(number)
+                    self._changed[number] = change.columns
+                if change.columns is None or change.hidden:
+                    off.add(number)
+                else:
+                    off.discard(number)
+
+    def _number_of_new(self, item_id: str) -> int:
+        known = self._new_numbers.get(item_id)
+        if known is None:
+            known = self._new_numbers[item_id] = len(self.items) + len(self._new_ids)
+            self._new_ids.append(item_id)
+        return known
+
+    def _remove(self, item_id: str, off: set[int]) -> None:
+        """Take a product out that the model does not know; the last one takes its place."""
+        free = self._new_numbers.pop(item_id, None)
+        if free is None:
+            return
+        last, last_id = len(self.items) + len(self._new_ids) - 1, self._new_ids.pop()
+        held: tuple[dict[int, Any], ...] = (self._changed, self._fragments)
+        for of in held:
+            of.pop(free, None)
+        off.discard(free)
+        if free != last:
+            self._new_ids[free - len(self.items)] = last_id
+            self._new_numbers[last_id] = free
+            for of in held:
+                if last in of:
+                    of[free] = of.pop(last)
+            if last in off:
+                off.discard(last)
+                off.add(free)
 
     def __len__(self) -> int:
         return len(self.items) + len(self.new)
@@ -125,14 +166,17 @@ class Shelf:
 
     def number(self, item_id: str) -> int:
         """Return the number of a product, -1 for one that is not known."""
-        known = int(self.items.numbers([item_id], unknown="mark")[0])
-        return known if known >= 0 else self._new_numbers.get(item_id, -1)
+        return self.numbers_or_none([item_id])[0]
+
+    def numbers_or_none(self, ids: Sequence[str]) -> list[int]:
+        """Return the number of each product, -1 for one that is not known."""
+        find = self._new_numbers.get
+        known = self._names.numbers(ids)
+        return [number if number >= 0 else find(item_id, -1) for item_id, number in zip(ids, known, strict=True)]
 
     def numbers(self, ids: Sequence[str]) -> tuple[Int32, list[str]]:
         """Return the numbers of the products that are known, in the order given, and the ids that are not."""
-        find = self._new_numbers.get
-        known = self.items.numbers(ids, unknown="mark").tolist()
-        found = [number if number >= 0 else find(item_id, -1) for item_id, number in zip(ids, known, strict=True)]
+        found = self.numbers_or_none(ids)
         missing = [item_id for item_id, number in zip(ids, found, strict=True) if number < 0]
         return np.array([number for number in found if number >= 0], dtype=np.int32), missing
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from operator import itemgetter
+from sys import intern
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,18 +18,28 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tastemaker.saved import SavedModel
+    from tastemaker.rules import Shopper as RuleShopper
+    from tastemaker.serve.engine.live import Live
     from tastemaker.serve.engine.retrieval import Vector
     from tastemaker.serve.engine.shelf import Shelf
-    from tastemaker.serve.engine.workers import Workers
+    from tastemaker.serve.engine.workers import Runs
     from tastemaker.types import Int32
 
 LONGEST = 200
-"""Newest items of a history that are used."""
+"""Newest products of a history that a model reads."""
+MOST = 20_000
+"""Interactions of one shopper that are kept, beside looks; nobody but a program has so many."""
+MOST_LOOKS = 2_000
+"""Looks, and events that say nothing, of one shopper that are kept."""
+EACH = 50
+"""Interactions kept for each shopper on average; beyond that fewer shoppers are kept."""
 AGAINST = frozenset({"dislike", "thumbs_down", "hide", "not_interested", "return"})
 """Events by which a shopper says that a product is not wanted."""
 NEUTRAL = frozenset({"impression", "remove_from_cart"})
 """Events that say nothing about taste."""
+LOOKS = frozenset({"view", "view_item", "detail_page_view", "click", "select_item"})
+"""Events by which a shopper looked and no more: they keep a product away while it is among the newest `LONGEST`."""
+MINOR = NEUTRAL | LOOKS
 EMPTY = np.empty(0, dtype=np.int32)
 
 
@@ -36,12 +48,12 @@ class Record:
     """What is stored of a shopper.
 
     Attributes:
-        events: (item id, event type, milliseconds since 1970), oldest first.
+        interactions: (item id, event type, milliseconds since 1970), each item and type once, the oldest first.
         attributes: what the shop says about the shopper.
         erased: whether the shopper was erased, so that what the model was fitted with must not be used either.
     """
 
-    events: list[tuple[str, str, int]] = field(default_factory=list)
+    interactions: list[tuple[str, str, int]] = field(default_factory=list)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     erased: bool = False
 
@@ -54,73 +66,116 @@ class Past(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Opinions:
+    """What the events of a shopper say, by item ids, so that it holds for any model.
+
+    Attributes:
+        liked: the newest products of positive events, at most `LONGEST`, oldest first.
+        had: further products of positive events that said more than that the shopper looked, oldest first.
+        disliked: products that are not wanted; looking at one again does not change that, any other event does.
+    """
+
+    liked: list[str]
+    had: list[str]
+    disliked: list[str]
+
+
 @dataclass(slots=True)
 class Shopper:
     """What one shopper did, by item ids, so that it holds for any model.
 
     Attributes:
-        events: as stored, the newest at the end.
-        liked: ids of the products of positive events, oldest first; of repeats the newest stays.
-        disliked: ids of the products that are not wanted.
+        did: (item id, event type) -> when last, in milliseconds; at most `MOST`.
+        minor: the same of looks and events that say nothing; at most `MOST_LOOKS`.
         attributes: what the shop says about the shopper.
         erased: whether what the model was fitted with must not be used.
         seen_by: what the fields below belong to.
-        before: numbers of the products that the model was fitted with.
-        history: item numbers for that model, oldest first.
-        unlisted: item numbers that are not to be listed, beside the history.
+        history: item numbers for that model, oldest first, at most `LONGEST`.
         new: numbers of liked products that the model does not know, oldest first.
+        unwanted: item numbers that are never to be listed.
+        had: item numbers that are not to be listed unless the request asks for what was seen; beside the history.
+        fitted: item numbers of the history that the model was fitted with.
+        ruled: what business rules know of the shopper; None until they ask.
         vector: what the history points at, as the retriever gave it.
     """
 
-    events: list[tuple[str, str, int]] = field(default_factory=list)
-    liked: list[str] = field(default_factory=list)
-    disliked: set[str] = field(default_factory=set)
+    did: dict[tuple[str, str], int] = field(default_factory=dict)
+    minor: dict[tuple[str, str], int] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     erased: bool = False
     seen_by: object = None
-    before: Int32 = field(default_factory=lambda: EMPTY)
     history: Int32 = field(default_factory=lambda: EMPTY)
-    unlisted: frozenset[int] = frozenset()
     new: tuple[int, ...] = ()
+    unwanted: frozenset[int] = frozenset()
+    had: frozenset[int] = frozenset()
+    fitted: Int32 = field(default_factory=lambda: EMPTY)
+    ruled: RuleShopper | None = None
     vector: Vector | None = None
 
     def add(self, item_id: str, event_type: str, timestamp: int) -> None:
         """Take in one event; what was derived from the events before is forgotten."""
         self.seen_by, self.vector = None, None
-        self.events.append((item_id, event_type, timestamp))
-        del self.events[:-LONGEST]
-        kind = event_type.lower().replace("-", "_")
-        if kind in NEUTRAL:
-            return
-        if item_id in self.liked:
-            self.liked.remove(item_id)
-        if kind in AGAINST:
-            self.disliked.add(item_id)
-            return
-        self.disliked.discard(item_id)
-        self.liked.append(item_id)
-        del self.liked[:-LONGEST]
+        small = plain(event_type) in MINOR
+        kept, most = (self.minor, MOST_LOOKS) if small else (self.did, MOST)
+        key = (item_id, intern(event_type))
+        kept[key] = max(kept.pop(key, 0), timestamp)
+        if len(kept) > most:
+            del kept[next(iter(kept))]
 
-    def derive(self, user_id: str, model: SavedModel, shelf: Shelf) -> None:
+    @property
+    def weight(self) -> int:
+        """Number of interactions that are kept."""
+        return len(self.did) + len(self.minor)
+
+    def interactions(self) -> list[tuple[tuple[str, str], int]]:
+        """Return ((item id, event type), when last), the oldest first."""
+        return sorted([*self.did.items(), *self.minor.items()], key=itemgetter(1))
+
+    def opinions(self) -> Opinions:
+        """Return what the events say, however long ago they were."""
+        liked: dict[str, bool] = {}  # whether the shopper did more than look
+        disliked: dict[str, None] = {}
+        for (item_id, event_type), _ in self.interactions():
+            kind = plain(event_type)
+            if kind in AGAINST:
+                liked.pop(item_id, None)
+                disliked[item_id] = None
+            elif kind in LOOKS:
+                if item_id not in disliked:
+                    liked[item_id] = liked.pop(item_id, False)
+            elif kind not in NEUTRAL:
+                disliked.pop(item_id, None)
+                liked.pop(item_id, None)
+                liked[item_id] = True
+        ids = list(liked)
+        return Opinions(ids[-LONGEST:], [item for item in ids[:-LONGEST] if liked[item]], list(disliked))
+
+    def derive(self, user_id: str, live: Live, shelf: Shelf) -> None:
         """Work out numbers for a model and the catalogue as it is."""
-        known = len(model.pipeline.items)
-        numbers, _ = shelf.numbers(self.liked)
-        own = numbers[numbers < known]
-        self.before = EMPTY
-        if not self.erased:
-            row = int(model.users.numbers([user_id], unknown="mark")[0])
-            if row >= 0:
-                self.before = model.histories.history(row)[-LONGEST:]
-        unwanted, _ = shelf.numbers(sorted(self.disliked))
-        kept = self.before[~np.isin(self.before, own) & ~np.isin(self.before, unwanted)]
-        self.history = np.concatenate([kept, own])[-LONGEST:].astype(np.int32)
-        self.new = tuple(numbers[numbers >= known].tolist())
-        self.unlisted = frozenset([*unwanted.tolist(), *self.new])
-        self.vector = None
+        known, opinions = live.size, self.opinions()
+        liked, _ = shelf.numbers(opinions.liked)
+        had, _ = shelf.numbers(opinions.had)
+        unwanted, _ = shelf.numbers(opinions.disliked)
+        row = -1 if self.erased else live.users.number(user_id)
+        self.fitted = live.model.histories.history(row) if row >= 0 else EMPTY
+        own = liked[liked < known]
+        past = np.concatenate([self.fitted[~np.isin(self.fitted, had)], had[had < known]])
+        past = past[~np.isin(past, own) & ~np.isin(past, unwanted)]
+        self.history = np.concatenate([past, own])[-LONGEST:].astype(np.int32)
+        self.new = tuple(liked[liked >= known].tolist())
+        self.unwanted = frozenset(unwanted.tolist())
+        everything = np.concatenate([past, had[had >= known], liked])
+        self.had = frozenset(everything[~np.isin(everything, self.history)].tolist())
+        self.vector, self.ruled, self.seen_by = None, None, shelf
 
 
 class Shoppers:
     """The shoppers who were seen lately; used from the event loop alone.
+
+    Of each at most `MOST` interactions and `MOST_LOOKS` looks are kept, of all together `EACH` times `most`; whoever
+    asked longest ago goes first. So neither one shopper of 100,000 events nor many of them fill the memory: an
+    interaction takes about 250 bytes.
 
     Args:
         past: stored events; None where nothing is stored.
@@ -128,9 +183,10 @@ class Shoppers:
         most: shoppers that are kept.
     """
 
-    def __init__(self, past: Past | None, workers: Workers, *, most: int = 100_000) -> None:
+    def __init__(self, past: Past | None, workers: Runs, *, most: int = 100_000) -> None:
         self._past, self._workers, self._most = past, workers, most
         self._known: OrderedDict[str, Shopper] = OrderedDict()
+        self._weight = 0  # interactions of all
         self._reading: dict[str, asyncio.Task[Shopper]] = {}
         self._outdated: set[str] = set()  # of those that are being read: something happened meanwhile
 
@@ -151,6 +207,7 @@ class Shoppers:
         reading = self._reading.get(user_id)
         if reading is None:
             reading = self._reading[user_id] = asyncio.get_running_loop().create_task(self._read(user_id))
+            reading.add_done_callback(_looked_at)
         return await asyncio.shield(reading)
 
     def happened(self, user_id: str, events: Sequence[tuple[str, str, int]]) -> None:
@@ -159,19 +216,25 @@ class Shoppers:
             self._outdated.add(user_id)
         shopper = self._known.get(user_id)
         if shopper is not None:
+            self._weight -= shopper.weight
             for event in events:
                 shopper.add(*event)
+            self._weight += shopper.weight
+            self._make_room()
 
     def forget(self, user_id: str) -> None:
         """Drop a shopper, who is read anew when asked for again."""
         if user_id in self._reading:
             self._outdated.add(user_id)
-        self._known.pop(user_id, None)
+        shopper = self._known.pop(user_id, None)
+        if shopper is not None:
+            self._weight -= shopper.weight
 
     def forget_all(self) -> None:
         """Drop all shoppers, who are read anew when asked for again."""
         self._outdated.update(self._reading)
         self._known.clear()
+        self._weight = 0
 
     async def _read(self, user_id: str) -> Shopper:
         past = self._past
@@ -188,14 +251,30 @@ class Shoppers:
 
     def _keep(self, user_id: str, shopper: Shopper) -> Shopper:
         self._known[user_id] = shopper
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
+        self._weight += shopper.weight
+        self._make_room()
         return shopper
+
+    def _make_room(self) -> None:
+        while len(self._known) > 1 and (len(self._known) > self._most or self._weight > EACH * self._most):
+            _, gone = self._known.popitem(last=False)
+            self._weight -= gone.weight
+
+
+def plain(event_type: str) -> str:
+    """Return the one form of an event type's name."""
+    return event_type.lower().replace("-", "_")
 
 
 def _shopper_of(past: Past, user_id: str) -> Shopper:
     record = past.record_of(user_id)
     shopper = Shopper(attributes=record.attributes, erased=record.erased)
-    for event in record.events:
-        shopper.add(*event)
+    for interaction in record.interactions:
+        shopper.add(*interaction)
     return shopper
+
+
+def _looked_at(reading: asyncio.Task[Shopper]) -> None:
+    """Take notice of how a reading ended, also where all who asked gave up before."""
+    if not reading.cancelled():
+        reading.exception()

@@ -109,6 +109,7 @@ class Texts:
                 found = np.zeros((len(stale), self.nothing.vectors.shape[1]), dtype=np.float32)
             for row, vector in zip(stale, found, strict=True):
                 self._encoded[shelf.new[row]] = (signs[row], vector)
+        self._encoded = {item_id: self._encoded[item_id] for item_id in shelf.new}  # what was taken out is forgotten
         vectors = np.stack([self._encoded[item_id][1] for item_id in shelf.new])
         return New(np.asarray(numbers, dtype=np.int32), vectors)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
@@ -144,7 +144,7 @@ async def put_rules(request: Request) -> Response:
     document = await shop.engine.background.run(lambda: rules_in(body, kind))
     version = await shop.engine.background.run(lambda: stored.store.put_rules(shop.tenant, document, actor))
     _audit(request, "rules.put", str(version))
-    await shop.follow()
+    await shop.follow("rules")
     return _json({"version": version})
 
 
@@ -167,16 +167,33 @@ async def put_experiment(name: Id, body: ExperimentBody, request: Request) -> Re
     check_together([*(one for one in shop.experiments if one.name != name), experiment])
     await shop.engine.background.run(lambda: stored.store.put_experiment(shop.tenant, name, document))
     _audit(request, "experiment.put", name)
-    await shop.follow()
+    await shop.follow("experiments")
     return _json({"name": name})
 
 
 @router.get("/v1/audit", summary="Who did what", dependencies=[needs("admin")])
-async def audit(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
-    """Return the newest lines of the audit log, those of business rules too."""
+async def audit(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    kind: Annotated[Literal["admin", "rules"], Query(description="People and keys, or business rules.")] = "admin",
+    request_id: Annotated[Id | None, Query(description="With kind=rules: of this list alone.")] = None,
+    item_id: Annotated[Id | None, Query(description="With kind=rules: on this product alone.")] = None,
+) -> Response:
+    """Return the newest lines of a log, the newest first.
+
+    What people and keys did is kept for good. What business rules did to each list, a line for each product that was
+    suppressed, moved, boosted or added, is kept for the newest lists (`rule_lists` in the settings).
+    """
     shop = _shop(request)
     stored = shop.needs_store()
-    lines = await shop.engine.background.run(lambda: stored.store.audit(shop.tenant, limit))
+    store, tenant, run = stored.store, shop.tenant, shop.engine.background.run
+    if kind == "admin":
+        return _json({"lines": [dataclasses.asdict(line) for line in await run(lambda: store.audit(tenant, limit))]})
+    found = await run(lambda: store.arrangements(tenant, limit, request_id=request_id, item_id=item_id))
+    lines = [
+        AuditLine(one.timestamp, "rules", "arrange", one.request_id, {"lines": [dict(line) for line in one.lines]})
+        for one in found
+    ]
     return _json({"lines": [dataclasses.asdict(line) for line in lines]})
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from tastemaker.serve.engine.names import nfc
 from tastemaker.serve.routes.base import PROBLEMS, caller_of, needs, service_of
 from tastemaker.serve.schemas import FoundItems, FoundUsers, HistoryOut, Id
 
@@ -54,10 +55,12 @@ async def find_users(
     listed = list(rows[offset : offset + n])
     stored, erased = shop.stored, set[str]()
     if stored is not None:
-        asked = [ids[row] for row in listed]
+        asked = [nfc(ids[row]) for row in listed]
         erased = await shop.engine.background.run(lambda: stored.store.erased_of(shop.tenant, asked))
     shown = [
-        {"user_id": ids[row], "products": len(model.histories.history(row))} for row in listed if ids[row] not in erased
+        {"user_id": ids[row], "products": len(model.histories.history(row))}
+        for row in listed
+        if nfc(ids[row]) not in erased
     ]
     return _json({"total": len(rows), "users": shown})
 
@@ -78,9 +81,10 @@ async def history(
     view = engine.views.current()
     live, shelf = view.live, view.shelf
     shopper = await engine.shoppers.get(user_id)
-    own = shelf.numbers(shopper.liked)[0].tolist()
-    unwanted = shelf.numbers(sorted(shopper.disliked))[0].tolist()
-    row = -1 if shopper.erased else int(live.model.users.numbers([user_id], unknown="mark")[0])
+    opinions = shopper.opinions()
+    own = shelf.numbers([*opinions.had, *opinions.liked])[0].tolist()
+    unwanted = shelf.numbers(sorted(opinions.disliked))[0].tolist()
+    row = -1 if shopper.erased else live.users.number(user_id)
     fitted = live.model.histories.history(row).tolist() if row >= 0 else []
     told = {*own, *unwanted}
     numbers = [*dict.fromkeys(number for number in fitted if number not in told), *own][-n:]

@@ -51,7 +51,7 @@ async def patch_item(item_id: ItemId, body: ItemFields, request: Request) -> Res
     item = await shop.engine.background.run(lambda: stored.store.patch_item(shop.tenant, item_id, changes))
     if item is None:
         raise Problem(404, "no such product")
-    await shop.follow()
+    await shop.follow("items")
     return _json(item)
 
 
@@ -64,7 +64,7 @@ async def delete_item(item_id: ItemId, request: Request) -> dict[str, bool]:
     gone = await shop.engine.background.run(lambda: stored.store.delete_item(shop.tenant, item_id))
     if not gone:
         raise Problem(404, "no such product")
-    await shop.follow()
+    await shop.follow("items")
     return {"deleted": True}
 
 
@@ -83,10 +83,10 @@ async def _known(shop: Shop, item_id: str) -> Item:
         item = await shop.engine.background.run(lambda: stored.store.get_item(shop.tenant, item_id))
         if item is not None:
             return item
-    number = -1 if view is None else view.live.pipeline.items.numbers([item_id], unknown="mark")[0]
-    if view is None or number < 0 or view.shelf.gone(int(number)):
+    number = -1 if view is None else view.live.names.number(item_id)
+    if view is None or number < 0 or view.shelf.gone(number):
         raise Problem(404, "no such product")
-    return item_of(item_id, view.live.pipeline.items.frame.row(int(number), named=True))
+    return item_of(item_id, view.live.pipeline.items.frame.row(number, named=True))
 
 
 async def _make_known(shop: Shop, item_id: str) -> None:

@@ -14,10 +14,12 @@ from tastemaker.serve.schemas import ExplainBody, Id, ItemBody, ListOut, Recomme
 
 if TYPE_CHECKING:
     from tastemaker.serve.engine.asks import Answer
+    from tastemaker.serve.engine.shelf import Shelf
     from tastemaker.serve.front import Caller
     from tastemaker.serve.service import Service
 
 router = APIRouter(tags=["lists"], responses=PROBLEMS)
+UNKNOWN = "no such product"
 LISTS: dict[str, Any] = {"response_model": ListOut, "dependencies": [needs("read")]}
 
 
@@ -81,12 +83,22 @@ async def rerank(body: RerankBody, request: Request) -> Response:
 
 @router.post("/v1/explain", summary="Reasons for products", **LISTS)
 async def explain(body: ExplainBody, request: Request) -> Response:
-    """Give the reason for each product, with evidence, in the caller's order."""
+    """Give the reason for each product, with evidence, in the caller's order.
+
+    Products that were hidden or taken out are left out, and `notes` names them; where no other remains it is 404.
+    """
     service, caller = service_of(request), caller_of(request)
+    shelf = service.shop(caller.tenant).engine.views.current().shelf
+    faults = [(place, why) for place, item_id in enumerate(body.item_ids) if (why := _not_shown(shelf, item_id))]
+    if len(faults) == len(body.item_ids):
+        errors = [{"place": f"item_ids.{place}", "message": why} for place, why in faults]
+        raise Problem(404, f"no product to explain: {faults[0][1]}", errors=errors)
     ask = _ask(service, caller, body.budget_ms, len(body.item_ids), "popular")
     ask.user_id, ask.session, ask.wish, ask.explain = body.user_id, body.session_items, body.wish, True
     ask.offered, ask.as_given = body.item_ids, True
-    return _json(await service.answer(caller.tenant, ask))
+    answer = await service.answer(caller.tenant, ask)
+    answer.notes += [f"{body.item_ids[place]}: {why}" for place, why in faults if why != UNKNOWN]
+    return _json(answer)
 
 
 async def _recommend(service: Service, caller: Caller, body: RecommendBody) -> Answer:
@@ -98,11 +110,21 @@ async def _recommend(service: Service, caller: Caller, body: RecommendBody) -> A
     return await service.answer(caller.tenant, ask, shown=not body.preview)
 
 
+def _not_shown(shelf: Shelf, item_id: str) -> str | None:
+    """Return why a product cannot be shown to anybody; None where it can."""
+    number = shelf.number(item_id)
+    if number < 0:
+        return UNKNOWN
+    if shelf.gone(number):
+        return "this product was taken out of the catalogue"
+    return "this product is hidden" if number in shelf.off else None
+
+
 async def _around(request: Request, body: ItemBody, strategy: Any) -> Response:  # noqa: ANN401  # a Strategy
     service, caller = service_of(request), caller_of(request)
     engine = service.shop(caller.tenant).engine
     if engine.views.current().shelf.number(body.item_id) < 0:
-        raise Problem(404, "no such product")
+        raise Problem(404, UNKNOWN)
     ask = _ask(service, caller, body.budget_ms, body.n, strategy)
     ask.context, ask.filters, ask.exclude, ask.explain = body.item_id, body.filters, body.exclude, body.explain
     return _json(await service.answer(caller.tenant, ask, shown=True))

@@ -74,6 +74,7 @@ class Erasure(Part):
             texts = _texts(connection, tenant, user_id)
             counts = _remove(connection, tenant, user_id)
             sql.put(connection, schema.tombstones, [{"tenant": tenant, "user_hash": name, "erased_at": stamp}])
+            sql.changed(connection, tenant, "erasures")
             return name, counts, texts
 
         name, counts, texts = self._write(remove)
@@ -109,6 +110,7 @@ class Erasure(Part):
         def lift(connection: Connection) -> bool:
             name = tombstone(sql.salt(connection, tenant), user_id)
             gone = connection.execute(delete(table).where(table.c.tenant == tenant, table.c.user_hash == name))
+            sql.changed(connection, tenant, "erasures")
             return gone.rowcount > 0
 
         return self._write(lift)

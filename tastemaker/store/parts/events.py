@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 
 from tastemaker.errors import DataError
 from tastemaker.store import schema, sql
@@ -14,7 +14,7 @@ from tastemaker.store.parts.tombstones import erased_among
 from tastemaker.store.records import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from concurrent.futures import Future
 
     from sqlalchemy import Connection
@@ -72,6 +72,46 @@ class Events(Part):
         )
         with self._read() as connection:
             return [Event(*found) for found in connection.execute(newest).all()][::-1]
+
+    def interactions(
+        self, tenant: str, user_id: str, *, minor: Collection[str] = (), events: int = 100_000, limit: int = 20_000
+    ) -> list[tuple[str, str, int]]:
+        """Return what a shopper did with which product, each kind of event once: (item id, event type, newest time).
+
+        The order is that of the newest time, oldest first; at equal times that in which the events came. The database
+        puts repeats together, so a shopper of many events costs no memory here.
+
+        Args:
+            tenant: whose rows.
+            user_id: the shopper.
+            minor: event types, in lower case and with "_", that give way to all others where `limit` is reached.
+            events: so many of the newest events are looked at, which bounds the time for those who never stop.
+            limit: so many are returned, the newest.
+        """
+        check_id(user_id, "user_id")
+        table = schema.events.c
+        newest = (
+            select(table.item_id, table.event_type, table.timestamp, table.sequence)
+            .where(table.tenant == tenant, table.user_id == user_id)
+            .order_by(table.timestamp.desc(), table.sequence.desc())
+            .limit(events)
+            .subquery()
+            .c
+        )
+        order = (newest.timestamp.desc(), newest.sequence.desc())
+        place = func.row_number().over(partition_by=(newest.item_id, newest.event_type), order_by=order)
+        last = select(newest.item_id, newest.event_type, newest.timestamp, newest.sequence, place.label("place"))
+        first = last.subquery().c
+        kind = func.lower(func.replace(first.event_type, "-", "_"))
+        found = (
+            select(first.timestamp, first.sequence, first.item_id, first.event_type)
+            .where(first.place == 1)
+            .order_by(case((kind.in_(sorted(minor)), 1), else_=0), first.timestamp.desc(), first.sequence.desc())
+            .limit(limit)
+        )
+        with self._read() as connection:
+            rows = sorted(tuple(row) for row in connection.execute(found))
+        return [(item_id, event_type, when) for when, _, item_id, event_type in rows]
 
     def events_after(self, tenant: str, sequence: int, limit: int = 1000) -> list[tuple[int, Event]]:
         """Return events with their sequence numbers, in the order in which they came, after a sequence number.

@@ -18,6 +18,7 @@ from tastemaker.store.parts.items import put as put_items
 from tastemaker.store.parts.part import Part, check_tenant
 from tastemaker.store.parts.tombstones import erased_among
 from tastemaker.store.parts.traces import audit_row, impression_row, shown, store_audit, unnamed
+from tastemaker.store.parts.users import put as put_users
 from tastemaker.store.parts.users import row as user_row
 from tastemaker.store.reading import record
 from tastemaker.store.records import AuditLine, Event, Impression, Item, User, now
@@ -44,6 +45,9 @@ ADDED: dict[str, frozenset[str]] = {"model": frozenset({"digest"})}
 """Kind -> columns that lines written by older releases lack; they stay empty."""
 COUNTED = {"rules": (schema.rules.c.version, "rules"), "model": (schema.models.c.activation, "activations")}
 """Kind -> the column whose numbers a counter gives, and the counter."""
+
+FOLLOWED = {"tombstone": "erasures", "model": "models", "experiment": "experiments"}
+"""Kind -> the counter of its changes."""
 
 
 class Interchange(Part):
@@ -175,7 +179,7 @@ def _users(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> i
     sql.salt(connection, tenant)
     erased = erased_among(connection, tenant, {row["user_id"] for row in rows})
     rows = [row for row in rows if row["user_id"] not in erased]
-    sql.put(connection, schema.users, rows)
+    put_users(connection, tenant, rows)
     return len(rows)
 
 
@@ -206,6 +210,8 @@ def _as_they_are(connection: Connection, tenant: str, kind: str, batch: list[tup
             row["state"] = "retired"
         rows.append(row)
     new = sql.count_new(connection, table, rows)
+    if new and kind in FOLLOWED:
+        sql.changed(connection, tenant, FOLLOWED[kind])
     if kind in COUNTED:
         _count_on(connection, tenant, kind)
     return new

@@ -87,6 +87,7 @@ class Models(Part):
             if before is not None and before.version == version:
                 return version
             [number] = sql.numbers(connection, tenant, "activations", 1)
+            sql.changed(connection, tenant, "models")
             _change(connection, tenant, version, state="active", activation=number)
             if before is None:
                 return None
@@ -118,6 +119,7 @@ class Models(Part):
             check_folder(model)
             _change(connection, tenant, active.version, state="retired", activation=None)
             _change(connection, tenant, model.version, state="active")
+            sql.changed(connection, tenant, "models")
             return model.version
 
         return self._write(roll_back)

@@ -114,5 +114,7 @@ class Settings(Part):
         def store(connection: Connection) -> None:
             sql.salt(connection, row["tenant"])
             sql.put(connection, table, [row], keep=("created_at",))
+            if table is schema.experiments:
+                sql.changed(connection, row["tenant"], "experiments")
 
         self._write(store)

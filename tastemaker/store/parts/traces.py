@@ -6,13 +6,13 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from tastemaker.store import schema, sql
 from tastemaker.store.fields import as_document, check_id, check_number, check_optional_id, check_text, check_time
 from tastemaker.store.parts.part import Part, check_tenant
 from tastemaker.store.parts.tombstones import erased_among
-from tastemaker.store.records import AuditLine, Impression
+from tastemaker.store.records import Arrangement, AuditLine, Impression
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 ANONYMOUS = "(erased)"
 """Stands for a shopper that was erased in lines of the audit log."""
+LINES = 200
+"""Lines of what rules did in one row; more of them make more rows."""
+TRIMMED = 256
+"""Rows after which those beyond the newest that are kept are removed."""
 Batch = tuple[str, list[dict[str, Any]]]
 
 
 class Traces(Part):
-    """Impressions and the audit log; a crash can lose the last fifth of a second of both."""
+    """Impressions, the audit log, and that of rules; a crash can lose the last fifth of a second of them."""
 
     def submit_impressions(self, tenant: str, impressions: Sequence[Impression]) -> bool:
         """Note what lists showed; return False where the store is too busy and they are lost.
@@ -47,6 +51,76 @@ class Traces(Part):
         )
         with self._read() as connection:
             return [shown(row) for row in connection.execute(lists)]
+
+    def impressions_after(self, tenant: str, place: tuple[int, str], end: int, limit: int = 1000) -> list[Impression]:
+        """Return a page of what was shown before `end`, in order of time, then of request id.
+
+        Args:
+            tenant: whose rows.
+            place: (timestamp, request id) of the last one of the page before; (start, "") for the first page.
+            end: milliseconds.
+            limit: length of a page.
+        """
+        table = schema.impressions.c
+        start, request_id = place
+        later = (table.timestamp > start) | ((table.timestamp == start) & (table.request_id > request_id))
+        lists = (
+            select(table.request_id, table.timestamp, table.user_id, table.document)
+            .where(table.tenant == tenant, table.timestamp >= start, table.timestamp < end, later)
+            .order_by(table.timestamp, table.request_id)
+            .limit(limit)
+        )
+        with self._read() as connection:
+            return [shown(row) for row in connection.execute(lists)]
+
+    def add_arrangements(self, tenant: str, arrangements: Sequence[Arrangement], *, keep: int) -> bool:
+        """Note what rules did to lists; return False where the store is too busy and it is lost.
+
+        Args:
+            tenant: whose rows.
+            arrangements: a list of more than 200 lines makes several rows.
+            keep: so many of the newest rows stay, and at most 256 more; older ones are removed.
+
+        Raises:
+            DataError: a field cannot be stored; none is.
+        """
+        check_tenant(tenant)
+        rows = [
+            {
+                "tenant": tenant,
+                "timestamp": check_time(one.timestamp, f"arrangements[{place}].timestamp"),
+                "request_id": check_id(one.request_id, f"arrangements[{place}].request_id"),
+                "detail": as_document({"lines": [*one.lines[first : first + LINES]]}, f"arrangements[{place}].lines"),
+            }
+            for place, one in enumerate(arrangements)
+            for first in range(0, len(one.lines), LINES)
+        ]
+        return self._writing().buffer(_append_arrangements, (tenant, rows, keep), weight=len(rows))
+
+    def arrangements(
+        self, tenant: str, limit: int = 100, *, request_id: str | None = None, item_id: str | None = None
+    ) -> list[Arrangement]:
+        """Return what rules did to the newest lists, the newest first.
+
+        Args:
+            tenant: whose rows.
+            limit: rows.
+            request_id: of this list alone.
+            item_id: lines on this product alone; all that is kept is looked at for it.
+        """
+        table = schema.arrangements.c
+        found = select(table.request_id, table.timestamp, table.detail).where(table.tenant == tenant)
+        if request_id is not None:
+            found = found.where(table.request_id == request_id)
+        if item_id is not None:
+            found = found.where(table.detail.contains(json.dumps(item_id, ensure_ascii=False), autoescape=True))
+        with self._read() as connection:
+            rows = connection.execute(found.order_by(table.sequence.desc()).limit(limit)).all()
+        return [
+            Arrangement(row.request_id, row.timestamp, tuple(lines))
+            for row in rows
+            if (lines := [line for line in json.loads(row.detail)["lines"] if item_id in (None, line["item_id"])])
+        ]
 
     def add_audit(self, tenant: str, line: AuditLine) -> bool:
         """Note who did what; return False where the store is too busy and it is lost.
@@ -104,6 +178,20 @@ def _append_impressions(connection: Connection, batches: list[Batch]) -> list[No
 def _append_audit(connection: Connection, batches: list[Batch]) -> list[None]:
     for tenant, rows in _by_tenant(batches).items():
         store_audit(connection, tenant, rows)
+    return [None] * len(batches)
+
+
+def _append_arrangements(connection: Connection, batches: list[tuple[str, list[dict[str, Any]], int]]) -> list[None]:
+    keep = {tenant: most for tenant, _, most in batches}
+    for tenant, rows in _by_tenant([(tenant, rows) for tenant, rows, _ in batches]).items():
+        numbers = sql.numbers(connection, tenant, "arrangements", len(rows))
+        table = schema.arrangements
+        connection.execute(
+            table.insert(), [{**row, "sequence": number} for row, number in zip(rows, numbers, strict=True)]
+        )
+        if numbers.start // TRIMMED != numbers.stop // TRIMMED:
+            old = numbers[-1] - keep[tenant]
+            connection.execute(delete(table).where(table.c.tenant == tenant, table.c.sequence <= old))
     return [None] * len(batches)
 
 

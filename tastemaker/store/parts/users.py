@@ -36,7 +36,7 @@ class Users(Part):
         def store(connection: Connection) -> list[Literal["stored", "erased"]]:
             sql.salt(connection, tenant)
             erased = erased_among(connection, tenant, {one["user_id"] for one in rows})
-            sql.put(connection, schema.users, [one for one in rows if one["user_id"] not in erased])
+            put(connection, tenant, [one for one in rows if one["user_id"] not in erased])
             return ["erased" if one["user_id"] in erased else "stored" for one in rows]
 
         return self._write(store, weight=len(rows)) if rows else []
@@ -63,7 +63,7 @@ class Users(Part):
                 return None
             place = f"user {user_id!r}"
             user = User(user_id, merged(before.attributes, changes["attributes"], f"{place}.attributes"), now())
-            sql.put(connection, schema.users, [row(tenant, user, place)])
+            put(connection, tenant, [row(tenant, user, place)])
             return user
 
         return self._write(change)
@@ -75,9 +75,34 @@ class Users(Part):
 
         def remove(connection: Connection) -> bool:
             gone = connection.execute(delete(table).where(table.c.tenant == tenant, table.c.user_id == user_id))
+            if gone.rowcount:
+                sql.changed(connection, tenant, "users_removed")
             return gone.rowcount > 0
 
         return self._write(remove)
+
+    def users_after(self, tenant: str, revision: int, limit: int = 1000) -> list[tuple[int, str]]:
+        """Return who was put or changed after a revision: revision of the last change, and id; each once, in order.
+
+        Who was removed is not among them; `Store.revisions` counts those as "users_removed".
+        """
+        table = schema.users.c
+        changed = (
+            select(table.revision, table.user_id)
+            .where(table.tenant == tenant, table.revision > revision)
+            .order_by(table.revision)
+            .limit(limit)
+        )
+        with self._read() as connection:
+            return [(number, user_id) for number, user_id in connection.execute(changed)]
+
+
+def put(connection: Connection, tenant: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Put shoppers, each with a new revision."""
+    if rows:
+        numbers = sql.numbers(connection, tenant, "users", len(rows))
+        numbered = [{**one, "revision": number} for one, number in zip(rows, numbers, strict=True)]
+        sql.put(connection, schema.users, numbered)
 
 
 def _get(connection: Connection, tenant: str, user_id: str) -> User | None:

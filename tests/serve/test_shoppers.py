@@ -1,0 +1,208 @@
+"""What shoppers did stays known however long ago it was, within bounds that are stated."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import random
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tastemaker.data.entities import Entities
+from tastemaker.serve.engine.shelf import Change, Shelf
+from tastemaker.serve.engine.shoppers import (
+    AGAINST,
+    EACH,
+    LONGEST,
+    LOOKS,
+    MOST,
+    MOST_LOOKS,
+    NEUTRAL,
+    Record,
+    Shopper,
+    Shoppers,
+    plain,
+)
+from tastemaker.serve.engine.workers import Workers
+from tastemaker.store.records import Event
+
+NUMBERS = itertools.count()
+
+
+def events(*rows, user="u001", start=1000):
+    """Events of (item, kind), one a millisecond."""
+    return [Event(f"e{next(NUMBERS)}", user, item, kind, start + at) for at, (item, kind) in enumerate(rows)]
+
+
+def listed(client, **body):
+    answer = client.post("/v1/recommend", json={"n": 40, "budget_ms": 5000, **body})
+    assert answer.status_code == 200, answer.text
+    return [item["item_id"] for item in answer.json()["items"]]
+
+
+@pytest.mark.parametrize("kind", ["purchase", "dislike"])
+@pytest.mark.parametrize("strategy", ["fast", "popular"])
+def test_what_was_bought_or_disliked_long_ago_is_not_listed(serve, folder, store, kind, strategy):
+    client = serve(folder, store=store)
+    [first, *_] = listed(client, user_id="somebody", strategy=strategy)
+    since = [(f"other-{number}", "purchase") for number in range(2 * LONGEST)]
+    store.append_events("default", events((first, kind), *since, user="somebody"))
+    client.service.shops["default"].engine.shoppers.forget("somebody")
+    assert first not in listed(client, user_id="somebody", strategy=strategy)
+    assert (first in listed(client, user_id="somebody", strategy=strategy, seen=True)) == (kind == "purchase")
+
+
+def test_it_stays_so_while_events_come_in(serve, folder, store):
+    client = serve(folder, store=store)
+    [first, second, *_] = listed(client, user_id="somebody")
+    rows = [(first, "purchase"), (second, "return"), *((f"other-{number}", "purchase") for number in range(300))]
+    for chunk in range(0, len(rows), 100):
+        body = [{"user_id": "somebody", "item_id": item, "event_type": kind} for item, kind in rows[chunk : chunk + 100]]
+        assert client.post("/v1/events", json={"events": body}).json()["accepted"] == len(body)
+        assert not {first, second} & {*listed(client, user_id="somebody")}
+
+
+def test_a_look_long_ago_is_forgotten_and_rules_still_know_of_purchases(serve, folder, store):
+    client = serve(folder, store=store)
+    [first, second, *_] = listed(client, user_id="somebody")
+    since = [(f"other-{number}", "view") for number in range(2 * LONGEST)]
+    store.append_events("default", events((first, "view"), (second, "purchase"), *since, user="somebody"))
+    client.service.shops["default"].engine.shoppers.forget("somebody")
+    shown = listed(client, user_id="somebody")
+    assert first in shown
+    assert second not in shown
+    rule = {"name": "had", "already_bought": {}}
+    assert client.put("/v1/rules", json={"rules": {"rule": [rule]}}).status_code == 200, "a rule on what was bought"
+    assert second not in listed(client, user_id="somebody", seen=True)
+    assert first in listed(client, user_id="somebody", seen=True)
+
+
+def test_the_whole_history_of_the_fit_is_kept_out(serve, folder, store):
+    client = serve(folder, store=store)
+    live = client.service.shops["default"].engine.views.now.live
+
+    class Long:
+        """A shopper whose fitted history is all products but three, and longer than what a model reads."""
+
+        def history(self, row):
+            return np.concatenate([np.arange(37), np.full(LONGEST, 36)]).astype(np.int32)
+
+    live.model = dataclasses.replace(live.model, histories=Long())
+    shown = listed(client, user_id="u001")
+    assert sorted(shown) == ["i037", "i038", "i039"]
+
+
+def slow(rows):
+    """What the newest event that says something says of each product, in the order of the newest of its events."""
+    state, order = {}, {}
+    for place, (item, kind) in enumerate(rows):
+        kind = plain(kind)
+        before = state.get(item)
+        if kind in AGAINST:
+            state[item] = "disliked"
+            order.pop(item, None)
+        elif kind in LOOKS:
+            if before != "disliked":
+                state[item] = before or "looked"
+                order[item] = place
+        elif kind not in NEUTRAL:
+            state[item] = "liked"
+            order[item] = place
+    liked = sorted(order, key=order.get)
+    return (
+        liked[-LONGEST:],
+        [item for item in liked[:-LONGEST] if state[item] == "liked"],
+        {item for item, word in state.items() if word == "disliked"},
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_opinions_are_those_of_the_whole_log_in_memory_and_from_the_store(store, seed):
+    rng = random.Random(seed)
+    kinds = ["purchase", "view", "Add-To-Cart", "impression", "dislike", "return", "detail-page-view", "like"]
+    rows = [(f"i{rng.randrange(400)}", rng.choices(kinds, [5, 9, 3, 5, 1, 1, 4, 2])[0]) for _ in range(1500)]
+    shopper = Shopper()
+    for at, (item, kind) in enumerate(rows):
+        shopper.add(item, kind, 1000 + at)
+    store.append_events("default", events(*rows))
+    read = Shopper()
+    for interaction in store.interactions("default", "u001"):
+        read.add(*interaction)
+    expected = slow(rows)
+    for one in (shopper, read):
+        found = one.opinions()
+        assert (found.liked, found.had, set(found.disliked)) == expected
+    assert shopper.interactions() == read.interactions()
+
+
+def test_a_program_that_never_stops_takes_bounded_memory_and_time(store):
+    shopper = Shopper()
+    began = time.process_time()
+    for number in range(100_000):
+        shopper.add(f"i{number}", "purchase" if number % 2 else "view", number)
+    assert time.process_time() - began < 5  # with a list it was quadratic: minutes
+    assert (len(shopper.did), len(shopper.minor)) == (MOST, MOST_LOOKS)
+    assert ("i99999", "purchase") in shopper.did
+    rows = [(f"i{number}", "purchase" if number < 5 else "impression") for number in range(500)]
+    store.append_events("default", events(*rows))
+    minor = sorted(NEUTRAL | LOOKS)
+    kept = store.interactions("default", "u001", minor=minor, limit=10)
+    assert [kind for _, kind, _ in kept] == ["purchase"] * 5 + ["impression"] * 5
+    newest = store.interactions("default", "u001", minor=minor, events=20)
+    assert [item for item, _, _ in newest] == [f"i{number}" for number in range(480, 500)]
+
+
+def test_all_shoppers_together_take_bounded_memory():
+    class Past:
+        def record_of(self, user_id):
+            return Record([(f"{user_id}-{number}", "purchase", number) for number in range(EACH * 4)])
+
+    async def ask():
+        workers = Workers(1, waiting=10, name="history")
+        shoppers = Shoppers(Past(), workers, most=10)
+        for number in range(20):
+            await shoppers.get(f"u{number}")
+        held = [number for number in range(20) if shoppers.here(f"u{number}") is not None]
+        shoppers.happened("u19", [(f"x{number}", "purchase", number) for number in range(EACH * 3)])
+        later = [number for number in range(20) if shoppers.here(f"u{number}") is not None]
+        shoppers.forget_all()
+        assert shoppers._weight == 0
+        await asyncio.to_thread(workers.close, within=1)
+        return held, later
+
+    held, later = asyncio.run(ask())
+    assert held == [18, 19]
+    assert later == [19]
+
+
+def test_products_taken_out_leave_nothing_behind_and_numbers_stay_dense():
+    items = Entities(pl.DataFrame({"id": ["a", "b"], "title": ["A", "B"]}))
+    shelf, rng, expected = Shelf(items), random.Random(0), {}
+    for step in range(400):
+        name = f"n{rng.randrange(12)}"
+        if rng.random() < 0.45:
+            shelf, _ = shelf.with_changes([Change(name, None)]), expected.pop(name, None)
+        else:
+            hidden = rng.random() < 0.3
+            expected[name] = (str(step), hidden)
+            shelf = shelf.with_changes([Change(name, {"title": str(step)}, hidden)])
+        if rng.random() < 0.5 and shelf.new:
+            shelf.fragment(shelf.number(rng.choice(shelf.new)))
+        assert sorted(shelf.new) == sorted(expected)
+        assert len(shelf) == 2 + len(expected) == 2 + len(shelf._new_numbers)
+        for item, (title, hidden) in expected.items():
+            number = shelf.number(item)
+            assert shelf.id_of(number) == item
+            assert shelf.columns(number)["title"] == title
+            assert (number in shelf.off) == hidden
+            assert f'"title": "{title}"'.encode() in shelf.fragment(number)
+        assert len(shelf._changed) == len(expected)
+        assert set(shelf._fragments) <= set(range(len(shelf)))
+        assert shelf.frame()["title"].to_list()[2:] == [expected[item][0] for item in shelf.new]
+    gone = shelf.with_changes([Change("a", {"title": "changed"}), Change("a", None)])
+    assert gone.gone(0)
+    assert 0 not in gone.changed
