@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from tastemaker.experiments.records import EventRecord, ImpressionRecord
 
 DAY = 86_400_000
 """Milliseconds."""
+BLOCK = 10_000
+"""Rows held as objects before they become columns."""
 CLICKS = ("click", "select_item", "detail-page-view", "view_item", "view")
 PURCHASES = ("purchase", "purchase-complete", "buy", "order")
 _LISTS: dict[str, Any] = {
@@ -85,6 +87,8 @@ def attribute(
     list and, where both are known, of the same shopper. A purchase without a request_id counts for the list of the
     shopper's newest credited click on the same product within the window. Each event counts once.
 
+    Both are read once, one after the other, and kept as columns alone, so that they may come in any number.
+
     Args:
         impressions: lists that were shown; of a repeated request_id the first counts.
         events: what shoppers did; of a repeated event_id the first counts.
@@ -97,49 +101,46 @@ def attribute(
     kinds = {plain(name): "click" for name in crediting.clicks} | {
         plain(name): "purchase" for name in crediting.purchases
     }
-    found = _table(
-        (
-            (one.event_id, one.user_id, one.item_id, kind, one.timestamp, one.value, one.request_id)
-            for one in events
-            if (kind := kinds.get(plain(one.event_type)))
-        ),
-        _EVENTS,
-    ).unique("event_id", keep="first", maintain_order=True)
+    happened = Table(_EVENTS)
+    for event in events:
+        if kind := kinds.get(plain(event.event_type)):
+            of = (event.event_id, event.user_id, event.item_id)
+            happened.add((*of, kind, event.timestamp, event.value, event.request_id))
+    found = happened.frame().unique("event_id", keep="first", maintain_order=True)
     named_lists = set(found["request_id"].drop_nulls())
-    places: list[tuple[str, str, int]] = []
+    lists, places = Table(_LISTS), Table(_PLACES)
+    placed: set[str] = set()
+    for one in impressions:
+        outside = experiment is not None and one.experiment != experiment
+        early = since is not None and one.timestamp < since
+        late = until is not None and one.timestamp >= until
+        if outside or early or late:
+            continue
+        lists.add((one.request_id, one.timestamp, one.user_id, one.variant, len(one.item_ids), one.degraded))
+        if one.request_id in named_lists and one.request_id not in placed:
+            placed.add(one.request_id)
+            for place, item in enumerate(one.item_ids):
+                places.add((one.request_id, item, place))
 
-    def rows() -> Iterator[tuple[Any, ...]]:
-        seen: set[str] = set()
-        for one in impressions:
-            outside = experiment is not None and one.experiment != experiment
-            early = since is not None and one.timestamp < since
-            late = until is not None and one.timestamp >= until
-            if outside or early or late or one.request_id in seen:
-                continue
-            seen.add(one.request_id)
-            if one.request_id in named_lists:
-                places.extend((one.request_id, item, place) for place, item in enumerate(one.item_ids))
-            yield one.request_id, one.timestamp, one.user_id, one.variant, len(one.item_ids), one.degraded
-
-    lists = _table(rows(), _LISTS)
+    shown = lists.frame().unique("request_id", keep="first", maintain_order=True)
     window = round(crediting.window_days * DAY)
     named = found.filter(pl.col("request_id").is_not_null())
-    direct, counts = _direct(named, lists, _table(iter(places), _PLACES), window)
+    direct, counts = _direct(named, shown, places.frame(), window)
     nameless = found.filter(pl.col("request_id").is_null() & (pl.col("event_type") == "purchase"))
     carried = _carried(nameless, direct, window)
     columns = ["event_id", "request_id", "item_id", "place", "event_type", "timestamp", "value", "carried"]
     outcomes = pl.concat([direct.select(columns), carried.select(columns)]).rename({"event_type": "kind"})
     bought = found.filter(pl.col("event_type") == "purchase").select("user_id", "timestamp", "value")
     counts = {
-        "lists": lists.height,
-        "degraded lists": int(lists["degraded"].sum()),
+        "lists": shown.height,
+        "degraded lists": int(shown["degraded"].sum()),
         "events": found.height,
         "credited": outcomes.height,
         "credited by the shopper's click": carried.height,
         **counts,
         "purchases without a value": bought["value"].null_count(),
     }
-    return Attributed(lists, outcomes, bought, counts)
+    return Attributed(shown, outcomes, bought, counts)
 
 
 def plain(name: str) -> str:
@@ -147,11 +148,34 @@ def plain(name: str) -> str:
     return name.strip().casefold().replace("_", "-").replace(" ", "-")
 
 
-def _table(rows: Iterator[tuple[Any, ...]], schema: dict[str, Any]) -> pl.DataFrame:
-    """Return rows as a table."""
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    series = [pl.Series(name, column, dtype) for (name, dtype), column in zip(schema.items(), columns, strict=True)]
-    return pl.DataFrame(series)
+class Table:
+    """A table that grows row by row; of its rows only the newest block are objects, the rest are columns.
+
+    Args:
+        schema: of the table.
+    """
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self._schema = schema
+        self._rows: list[tuple[Any, ...]] = []
+        self._blocks = [pl.DataFrame(schema=schema)]
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        """Add a row, in the order of the columns."""
+        self._rows.append(row)
+        if len(self._rows) >= BLOCK:
+            self._pack()
+
+    def frame(self) -> pl.DataFrame:
+        """Return all rows."""
+        self._pack()
+        return pl.concat(self._blocks, rechunk=True)
+
+    def _pack(self) -> None:
+        if self._rows:
+            columns = zip(self._schema.items(), zip(*self._rows, strict=True), strict=True)
+            self._blocks.append(pl.DataFrame([pl.Series(name, column, dtype) for (name, dtype), column in columns]))
+            self._rows = []
 
 
 def _direct(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from tastemaker.experiments.records import EventRecord, ImpressionRecord
 
-PAGE = 10_000
-"""Events read from a store at once."""
+PAGE = 5_000
+"""Events or lists read from a store at once."""
 EVER = 2**62
 """A time after all others, in milliseconds."""
 IMPRESSIONS, EVENTS = "impressions.jsonl", "events.jsonl"
@@ -88,8 +88,10 @@ class ExperimentStore(Protocol):
     def list_experiments(self, tenant: str) -> Mapping[str, Mapping[str, Any]]:
         """Return name -> definition."""
 
-    def impressions_between(self, tenant: str, start: int, end: int) -> Sequence[ImpressionRecord]:
-        """Return what was shown from `start` on and before `end`, in milliseconds."""
+    def impressions_after(
+        self, tenant: str, place: tuple[int, str], end: int, limit: int = 1000
+    ) -> Sequence[ImpressionRecord]:
+        """Return up to `limit` lists shown before `end`, after the one at (milliseconds, request id), in that order."""
 
     def events_after(self, tenant: str, sequence: int, limit: int = 1000) -> Sequence[tuple[int, EventRecord]]:
         """Return up to `limit` events after one, each with its number."""
@@ -118,8 +120,11 @@ class StoreSource:
         )
 
     def impressions(self, since: int | None, until: int | None) -> Iterator[ImpressionRecord]:
-        """Return the lists that were shown in a time."""
-        yield from self.store.impressions_between(self.tenant, since or 0, EVER if until is None else until)
+        """Return the lists that were shown in a time, read page by page."""
+        place, end = (since or 0, ""), EVER if until is None else until
+        while page := self.store.impressions_after(self.tenant, place, end, PAGE):
+            place = (page[-1].timestamp, page[-1].request_id)
+            yield from page
 
     def events(self) -> Iterator[EventRecord]:
         """Return what shoppers did, read page by page."""

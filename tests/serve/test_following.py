@@ -28,7 +28,6 @@ def until(says, seconds=20):
     assert says()
 
 
-
 def rules_for(item, region="DE"):
     return {"rule": [{"name": "not-there", "when": {"user": {"region": [region]}}, "hide": {"items": [item]}}]}
 

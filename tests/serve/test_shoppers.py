@@ -61,7 +61,9 @@ def test_it_stays_so_while_events_come_in(serve, folder, store):
     [first, second, *_] = listed(client, user_id="somebody")
     rows = [(first, "purchase"), (second, "return"), *((f"other-{number}", "purchase") for number in range(300))]
     for chunk in range(0, len(rows), 100):
-        body = [{"user_id": "somebody", "item_id": item, "event_type": kind} for item, kind in rows[chunk : chunk + 100]]
+        body = [
+            {"user_id": "somebody", "item_id": item, "event_type": kind} for item, kind in rows[chunk : chunk + 100]
+        ]
         assert client.post("/v1/events", json={"events": body}).json()["accepted"] == len(body)
         assert not {first, second} & {*listed(client, user_id="somebody")}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import random
+
 import pytest
 
 from tastemaker.experiments.attribution import attribute
@@ -9,6 +12,7 @@ from tastemaker.experiments.replay import replay
 from tastemaker.experiments.replaying import Target, logged_places
 from tastemaker.experiments.results import PREFERENCE, results
 from tastemaker.experiments.sources import StoreSource
+from tastemaker.store.records import Event, Impression
 
 USERS = [f"u{number:03}" for number in range(40)]
 
@@ -125,3 +129,65 @@ def test_experiments_that_cannot_run_are_refused(serve, folder, store, experimen
     refused = put(client, "second", **experiment)
     assert refused.status_code == 400
     assert message in refused.text
+
+
+class Counting(Impression):
+    """An impression that says how many of its kind there are."""
+
+    alive = most = 0
+
+    def __init__(self, *values):
+        super().__init__(*values)
+        Counting.alive += 1
+        Counting.most = max(Counting.most, Counting.alive)
+
+    def __del__(self):
+        Counting.alive -= 1
+
+
+def test_results_are_read_page_by_page_and_are_those_of_all_rows_at_once(serve, folder, store, monkeypatch):
+    rng = random.Random(0)
+    variants = [{"name": "a"}, {"name": "b"}]
+    store.put_experiment("default", "x", {"variants": variants})
+    rows = [
+        Impression(
+            f"r{n}", rng.randrange(500), f"u{n % 90}", rng.choice(["x", "y"]), "ab"[n % 90 % 2], "m", "fast", ("p", "q")
+        )
+        for n in range(700)
+    ]
+    store.submit_impressions("default", rows)
+    kinds = ["click", "purchase", "view", "impression"]
+    store.append_events(
+        "default",
+        [
+            Event(
+                f"e{n}",
+                f"u{n % 90}",
+                rng.choice("pq"),
+                rng.choice(kinds),
+                500 + n,
+                2.5,
+                request_id=f"r{n % 90 + 90 * rng.randrange(9)}",
+            )
+            for n in range(400)
+        ],
+    )
+    store.flush()
+    [experiment] = StoreSource(store, "default").experiments()
+    everything = [event for _, event in store.events_after("default", 0, 10**6)]
+    at_once = attribute(store.impressions_between("default", 0, 2**62), everything, experiment="x")
+    expected = results(experiment, at_once, resamples=500).to_dict()
+    assert at_once.outcomes.height > 20
+    monkeypatch.setattr("tastemaker.experiments.sources.PAGE", 7)
+    monkeypatch.setattr("tastemaker.experiments.attribution.BLOCK", 5)
+    monkeypatch.setattr(store, "impressions_between", None)
+    real = store.impressions_after
+
+    def counted(*asked):
+        return [Counting(*(getattr(one, name) for name in Counting.__dataclass_fields__)) for one in real(*asked)]
+
+    monkeypatch.setattr(store, "impressions_after", counted)
+    client = serve(folder, store=store)
+    found = client.get("/v1/experiments/x/results")
+    assert found.json() == {"results": json.loads(json.dumps(expected)), "note": None}
+    assert Counting.most <= 3 * 7, "a page, the one before it, and what is read of the next"

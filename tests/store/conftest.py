@@ -12,6 +12,7 @@ from tastemaker.store import open_store
 
 __all__ = ["postgresql_server", "postgresql_url"]
 
+
 @pytest.fixture(scope="session")
 def postgresql_data(postgresql_server):
     """The folder with the server's files."""

@@ -98,6 +98,7 @@ async def explain(body: ExplainBody, request: Request) -> Response:
     ask.offered, ask.as_given = body.item_ids, True
     answer = await service.answer(caller.tenant, ask)
     answer.notes += [f"{body.item_ids[place]}: {why}" for place, why in faults if why != UNKNOWN]
+    answer.missing = [body.item_ids[place] for place, why in faults if why == UNKNOWN]
     return _json(answer)
 
 

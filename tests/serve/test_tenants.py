@@ -1,0 +1,147 @@
+"""Many shops in one process: threads and memory do not grow with their number."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from tastemaker.serve import service
+from tastemaker.serve.auth import Access
+from tastemaker.serve.engine.pools import Pools
+from tastemaker.serve.engine.workers import Busy
+from tastemaker.serve.settings import Settings
+from tastemaker.serve.shops import Shop
+from tastemaker.store.records import Item, ModelVersion
+
+TENANTS = [f"shop{number:02}" for number in range(50)]
+
+
+class Named:
+    """Keys that are the names of tenants."""
+
+    def find(self, secret):
+        return Access(secret, secret, frozenset({"read", "write", "admin"}))
+
+    def any(self):
+        return True
+
+
+def ask(client, tenant, **body):
+    headers = {"x-api-key": tenant}
+    answer = client.post("/v1/recommend", json={"budget_ms": 5000, "n": 5, **body}, headers=headers)
+    if tenant in client.service.shops:
+        client.portal.call(client.service.shops[tenant].engine.views.settled)
+    return answer
+
+
+@pytest.fixture
+def many(folder, store):
+    """A store with the shops, each with the same model and a product of its own that is hidden."""
+    for number, tenant in enumerate(TENANTS):
+        store.put_model(tenant, ModelVersion("v", str(folder)))
+        store.activate_model(tenant, "v")
+        store.put_items(tenant, [Item(f"i{number % 40:03}", hidden=True)])
+    return store
+
+
+def test_threads_are_bounded_however_many_shops_there_are_and_end_with_the_service(serve, many):
+    before = set(threading.enumerate())
+    client = serve(None, store=many, keys=[Named()], tenants=60)
+    counts = []
+    for number, tenant in enumerate(TENANTS):
+        answer = ask(client, tenant, user_id="u001", explain=True, filters={"price_to": 15})
+        assert answer.status_code == 200, answer.text
+        assert f"i{number % 40:03}" not in [item["item_id"] for item in answer.json()["items"]]
+        counts.append(threading.active_count())
+    assert counts[-1] <= counts[4] + 6, counts
+    pools = Pools(Settings())
+    assert counts[-1] - len(before) <= sum(one._most for one in vars(pools).values()) + 10
+    client.__exit__(None, None, None)
+    left = [thread.name for thread in set(threading.enumerate()) - before if thread.is_alive()]
+    assert left == []
+
+
+def test_the_shop_that_was_not_asked_for_longest_is_closed_and_opened_again(serve, many):
+    client = serve(None, store=many, keys=[Named()], tenants=3)
+    shops = client.service.shops
+    assert len(shops) == 3
+    for tenant in ("shop10", "shop11", "shop12"):
+        assert ask(client, tenant, user_id="u001").status_code == 200
+    assert sorted(shops) == ["shop10", "shop11", "shop12"]
+    event = {"user_id": "u001", "item_id": "i020", "event_type": "purchase"}
+    client.post("/v1/events", json={"events": [event]}, headers={"x-api-key": "shop10"})
+    shops["shop11"].under_way += 1  # somebody is busy there
+    assert ask(client, "shop13", user_id="u001").status_code == 200
+    assert sorted(shops) == ["shop10", "shop11", "shop13"]
+    assert ask(client, "shop14").status_code == 200
+    assert sorted(shops) == ["shop11", "shop13", "shop14"]
+    shops["shop11"].under_way -= 1
+    for tenant in ("shop20", "shop21", "shop22"):
+        ask(client, tenant)
+    assert "shop10" not in shops
+    answer = ask(client, "shop10", user_id="u001", n=40)
+    found = [item["item_id"] for item in answer.json()["items"]]
+    assert found
+    assert not {"i020", "i010"} & {*found}, "purchase and hidden product are known again"
+
+
+def test_a_shop_that_takes_its_time_to_open_is_asked_for_again(serve, many, monkeypatch):
+    client = serve(None, store=many, keys=[Named()], tenants=2)
+    go, real = threading.Event(), Shop.begin
+
+    async def slow(self):
+        await self.engine.background.run(go.wait)
+        await real(self)
+
+    monkeypatch.setattr(Shop, "begin", slow)
+    monkeypatch.setattr(service, "OPENING", 0.05)
+    answer = ask(client, "shop40")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    go.set()
+    end = time.monotonic() + 20
+    while ask(client, "shop40").status_code != 200 and time.monotonic() < end:
+        time.sleep(0.02)
+    assert ask(client, "shop40").status_code == 200
+
+
+def test_a_shop_whose_language_model_hangs_leaves_the_others_theirs():
+    async def hang():
+        pools, end = Pools(Settings(language_model_calls=2)), threading.Event()
+        shares = [pools.language_model.share(2) for _ in range(4)]
+        hung = [asyncio.ensure_future(shares[0].run(end.wait)) for _ in range(2)]
+        await asyncio.sleep(0.02)
+        with pytest.raises(Busy):
+            await shares[0].run(int)
+        assert await shares[1].run(lambda: 3) == 3
+        with pytest.raises(TimeoutError):
+            await shares[2].run(end.wait, within=0.01)
+        end.set()
+        await asyncio.gather(*hung)
+        assert await shares[0].run(lambda: 4) == 4
+        assert await asyncio.to_thread(pools.close, within=2)
+        with pytest.raises(Busy):
+            await shares[0].run(int)
+
+    asyncio.run(hang())
+
+
+def test_a_thread_that_hangs_does_not_hold_the_stop_up(serve, folder, monkeypatch):
+    monkeypatch.setattr(service, "ENDING", 0.2)
+    before, end = set(threading.enumerate()), threading.Event()
+    client = serve(folder)
+    engine = client.service.shops["default"].engine
+
+    async def hang():
+        return asyncio.ensure_future(engine.background.run(end.wait))
+
+    client.portal.call(hang)
+    client.__exit__(None, None, None)
+    left = [thread for thread in set(threading.enumerate()) - before if thread.is_alive()]
+    assert {thread.name for thread in left} == {"background-0"}
+    end.set()
+    for thread in left:
+        thread.join(5)
+        assert not thread.is_alive()
