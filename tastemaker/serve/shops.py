@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from tastemaker.serve.engine.asks import Answer, Ask
-    from tastemaker.serve.engine.pools import Pools
+    from tastemaker.serve.engine.calling.pools import Pools
     from tastemaker.serve.settings import Settings
     from tastemaker.store.records import Item, ModelVersion
     from tastemaker.store.store import Store

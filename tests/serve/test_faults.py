@@ -12,7 +12,7 @@ from httpx2 import ASGITransport, AsyncClient
 from shops import fitted
 
 from tastemaker.data.dataset import Dataset
-from tastemaker.serve.engine.batching import Batcher
+from tastemaker.serve.engine.calling.batching import Batcher
 from tastemaker.serve.engine.workers import Workers
 from tastemaker.store.records import Arrangement
 

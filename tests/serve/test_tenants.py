@@ -10,7 +10,7 @@ import pytest
 
 from tastemaker.serve import service
 from tastemaker.serve.auth import Access
-from tastemaker.serve.engine.pools import Pools
+from tastemaker.serve.engine.calling.pools import Pools
 from tastemaker.serve.engine.workers import Busy
 from tastemaker.serve.settings import Settings
 from tastemaker.serve.shops import Shop

@@ -20,10 +20,10 @@ from tastemaker.errors import TastemakerError
 from tastemaker.serve.engine import business, explaining, listing
 from tastemaker.serve.engine.asked import Asked
 from tastemaker.serve.engine.asks import Answer, Ask
-from tastemaker.serve.engine.batching import Batcher
-from tastemaker.serve.engine.breaker import Breaker
-from tastemaker.serve.engine.gate import Gate
-from tastemaker.serve.engine.pools import WAITING, Pools
+from tastemaker.serve.engine.calling.batching import Batcher
+from tastemaker.serve.engine.calling.breaker import Breaker
+from tastemaker.serve.engine.calling.gate import Gate
+from tastemaker.serve.engine.calling.pools import WAITING, Pools
 from tastemaker.serve.engine.retrieval import Found, Question
 from tastemaker.serve.engine.shoppers import Shoppers
 from tastemaker.serve.engine.views import Views

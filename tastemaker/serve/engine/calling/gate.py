@@ -13,7 +13,7 @@ from tastemaker.serve.engine.workers import Busy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tastemaker.serve.engine.breaker import Breaker
+    from tastemaker.serve.engine.calling.breaker import Breaker
     from tastemaker.serve.engine.workers import Runs
 
 T = TypeVar("T")
