@@ -16,12 +16,8 @@ import polars as pl
 
 from tastemaker.characters import replace_surrogates
 from tastemaker.data.entities import Entities
-<<<<<<< ours
-from tastemaker.text.wishes.vocabulary import Vocabulary
-=======
 from tastemaker.serve.engine.names import Names
-from tastemaker.text.vocabulary import Vocabulary
->>>>>>> theirs
+from tastemaker.text.wishes.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
