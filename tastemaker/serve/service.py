@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tastemaker import artifact
 from tastemaker.errors import NotFitted, TastemakerError
@@ -179,8 +179,8 @@ class Service:
     async def stop(self) -> None:
         """End what goes on beside requests, and all threads; called after the last request was answered."""
         self.stopping = True
-        trying = [] if self._trying is None else [self._trying]
-        tasks = [*self._tasks, *trying, *self._opening.values(), *self._following.values()]
+        tasks: list[asyncio.Future[Any]] = [*self._tasks, *self._opening.values(), *self._following.values()]
+        tasks += [] if self._trying is None else [self._trying]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
