@@ -280,6 +280,19 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_job(shop, tmp_path
     assert jobs.done == []
 
 
+@pytest.mark.parametrize("name", ["interactions.csv", "items.parquet", "ratings.dat"])
+def test_results_do_not_go_among_the_files_of_a_data_set(shop, tmp_path, jobs, name):
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / name).write_text("1::1193::5::978300760\n" if name == "ratings.dat" else "user_id,item_id\nu,i\n")
+    with pytest.raises(DataError, match=r"there: holds a data set .*; choose another folder for results"):
+        compare(plan_of(shop, "popular", options=QUICK), there)
+    assert jobs.done == []
+    assert [path.name for path in there.iterdir()] == [name]
+    found = compare(plan_of(shop, "popular", options=QUICK), tmp_path / "out")
+    assert compare(plan_of(shop, "popular", options=QUICK), tmp_path / "out")["rows"] == found["rows"]
+
+
 def test_what_a_killed_run_left_is_cleared_away(tmp_path):
     for name, age in (("old", 3600), ("new", 0)):
         left = tmp_path / "runs" / f".draft.{name}"

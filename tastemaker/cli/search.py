@@ -64,6 +64,7 @@ def search(
     repeats: str = protocol.REPEATS_OPTION,
     sample: int | None = typer.Option(None, "--sample", min=1, help="Judge on this many random validation shoppers."),
     no_pruning: bool = typer.Option(False, "--no-pruning", help="Let every trial train to its end."),
+    device: str | None = protocol.DEVICE_OPTION,
     seed: int = SEED_OPTION,
     overrides: list[str] | None = SET_OPTION,
     format: str | None = FORMAT_OPTION,
@@ -76,6 +77,7 @@ def search(
     if len(masked) > 1:
         raise ConfigError("--masking both: a search makes one figure larger; choose masked or unmasked")
     require_known(split=split, ties="file", repeats=repeats)
+    protocol.check_device(device)
     settings = config_file.read(config, overrides=overrides)
     calibrates = registry.build(settings, place=config).wants_calibration
     plan = searching.Plan(
@@ -84,6 +86,7 @@ def search(
         measure=searching.Measure.of(measure),
         seed=seed,
         prunes=not no_pruning,
+        device=device,
     )
     shop, read = read_data(data, format=format, max_bad=max_bad)
     asked = searching.Asked.of(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tastemaker import artifact
 from tastemaker.configurable import under
+from tastemaker.data.readers import refuse_among_data
 from tastemaker.drafts import PREFIX
 from tastemaker.errors import ArtifactError, DataError
 from tastemaker.json_values import finite
@@ -63,8 +64,9 @@ def make_ready(folder: Path) -> None:
     """Make the folder of runs, try whether it can be written to, and clear away what killed runs left there.
 
     Raises:
-        DataError: it cannot be written to.
+        DataError: it cannot be written to, or holds a data set.
     """
+    refuse_among_data(folder)
     runs = folder / RUNS
     try:
         runs.mkdir(parents=True, exist_ok=True)

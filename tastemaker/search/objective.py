@@ -144,6 +144,7 @@ def measure_settings(
     measure: Measure,
     *,
     seed: int = 0,
+    device: str | None = None,
     on_epoch: Callable[[str, Mapping[str, float]], None] | None = None,
 ) -> Figure:
     """Fit a pipeline on train, let it make its own choices on validation, and measure it on what is judged.
@@ -153,19 +154,21 @@ def measure_settings(
         asked: train part and validation questions.
         measure: what is returned.
         seed: of the fit.
+        device: where networks are trained, and where encoder and language model work unless their tables name one.
         on_epoch: see `Aids`; what it raises ends the fit.
 
     Raises:
         TastemakerError: the settings, or the data with them, do not work.
         ConfigError: the pipeline chooses weights or trees, and `asked` keeps no questions for that.
     """
-    pipeline = registry.build(settings, place="trial")
+    pipeline = registry.build(registry.on_device(settings, device), place="trial")
     if pipeline.wants_calibration and not asked.apart:
         raise ConfigError(
             "this trial chooses weights on validation questions, and none were kept apart for that, as the "
             "configuration as it stands chooses none; begin with one that does"
         )
-    pipeline.fit(asked.train, aids=Aids(validation=asked.validation, on_epoch=on_epoch), seed=seed)
+    aids = Aids(validation=asked.validation, device=device or "cpu", on_epoch=on_epoch)
+    pipeline.fit(asked.train, aids=aids, seed=seed)
     if pipeline.wants_calibration:
         pipeline.calibrate(asked.validation, seed=seed)
     k = min(measure.k, asked.train.n_items)

@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tastemaker.data.readers import refuse_among_data
 from tastemaker.errors import DataError, MissingExtra
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def opened(folder: Path, identity: Mapping[str, Any], *, prunes: bool) -> Iterat
     require_optuna()
     import optuna
 
+    refuse_among_data(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -47,6 +47,7 @@ class Plan:
         measure: what is made larger.
         seed: of suggestions and fits.
         prunes: whether poor trials are ended early, where that can be told from a learning curve.
+        device: where trials are fitted; a study may go on elsewhere.
     """
 
     settings: dict[str, Any]
@@ -54,6 +55,7 @@ class Plan:
     measure: Measure
     seed: int = 0
     prunes: bool = True
+    device: str | None = None
 
     @property
     def watched(self) -> str | None:
@@ -171,7 +173,9 @@ def _try_one(study: Study, plan: Plan, asked: Asked, before: list[Trial], trials
         else:
             settings = with_values(plan.settings, running.params)
             listener = None if plan.watched is None else _listener(running, plan.watched)
-            figure = measure_settings(settings, asked, plan.measure, seed=plan.seed, on_epoch=listener)
+            figure = measure_settings(
+                settings, asked, plan.measure, seed=plan.seed, device=plan.device, on_epoch=listener
+            )
             running.set_user_attr("standard_error", figure.error)
             result = {"values": figure.value}
     except optuna.TrialPruned:

@@ -158,3 +158,15 @@ def test_mistakes_are_one_line(refused, shop, words, message):
 def test_usage_mistakes_exit_with_2(tastemaker):
     assert tastemaker("evaluate").code == 2
     assert tastemaker("recommend", "x", "-k", "0", "--all").code == 2
+
+
+def test_fit_says_what_it_replaces_and_spares_what_is_no_model(tastemaker, refused, shop, tmp_path):
+    words = ("fit", "popular", "--data", shop, "--split", "none", "--out", tmp_path / "model")
+    assert "will be replaced" not in tastemaker(*words).err
+    said = tastemaker("fit", "transitions", *words[2:]).err
+    assert f"note: {tmp_path / 'model'} holds a saved model (popular, 40 products, " in said
+    assert "which will be replaced" in said
+    (tmp_path / "model" / "shop.db").write_bytes(b"mine")
+    assert "shop.db is no part of the saved model there and would be lost" in refused(*words)
+    assert (tmp_path / "model" / "shop.db").read_bytes() == b"mine"
+    assert "not a saved model; choose another folder" in refused(*words[:-1], shop)

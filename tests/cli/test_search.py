@@ -52,6 +52,22 @@ def test_what_is_tried_stands_in_the_file_and_other_verbs_leave_it(tastemaker, s
     assert tastemaker("evaluate", file, "--data", shop, "--json").json()["config"]["stage"][0]["pool"] == 100
 
 
+def test_trials_are_fitted_on_the_device(tastemaker, refused, words, shop, tmp_path, monkeypatch):
+    devices, measure = [], cli.searching.study.measure_settings
+
+    def measured(*given, device, **named):
+        devices.append(device)
+        return measure(*given, device="cpu", **named)
+
+    monkeypatch.setattr(cli.searching.study, "measure_settings", measured)
+    monkeypatch.setattr(cli.protocol, "check_device", lambda name: None)
+    tastemaker(*words, "--device", "cuda:1")
+    assert set(devices) == {"cuda:1"}
+    monkeypatch.undo()
+    assert "device 'nowhere': not on this machine" in refused(*words, "--device", "nowhere")
+    assert "holds a data set (canonical)" in refused(*words, "--out", shop)
+
+
 def test_ctrl_c_keeps_what_is_done(tastemaker, words, tmp_path, monkeypatch):
     measure, count = cli.searching.study.measure_settings, []
 

@@ -336,7 +336,23 @@ def test_impossible_dates(log, day):
         (
             "interactions.csv",
             b"usr_id,item_id\n1,2\n",
-            "no column 'user_id'; did you mean 'usr_id'.*found: usr_id, item",
+            "no column 'user_id'; .*convert takes --column user_id=usr_id; found: usr_id, item",
+        ),
+        (
+            "interactions.csv",
+            b"user,item,rating\n1,2,3\n",
+            "no column 'user_id' and 'item_id'; .* --column user_id=user --column item_id=item; found: user, item",
+        ),
+        (
+            "interactions.csv",
+            b"Customer name,Article no,item\n1,2,3\n",
+            "--column 'user_id=Customer name' --column item_id=item; found: Customer name, Article no, item",
+        ),
+        ("interactions.csv", b"1,2,3\n4,5,6\n", "--column user_id=HEADER --column item_id=HEADER; is there a header"),
+        (
+            "interactions.csv",
+            b"\n <!DOCTYPE html><html><body>",
+            "interactions.csv: a web page .HTML., no data: .*log-in",
         ),
         ("interactions.csv", b"user_id,item_id,item_id\n1,2,3\n", "column 'item_id' occurs more than once"),
         ("interactions.csv", "user_id,item_id\nu,i\n".encode("utf-16-le"), "without a byte order mark"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +13,7 @@ from tastemaker.data.checks.timestamps import to_seconds
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from tastemaker.data.readers.table import Table
 
@@ -61,6 +62,11 @@ KINDS = {
     },
     "users": {"user_id": ID},
 }
+STEMS = {
+    "user_id": ("user", "customer", "client", "shopper", "buyer", "visitor", "account", "email"),
+    "item_id": ("item", "product", "article", "sku"),
+}
+"""Parts of headers under which shops keep the ids."""
 
 
 def typed(table: Table, role: str) -> Table:
@@ -72,7 +78,7 @@ def typed(table: Table, role: str) -> Table:
         DataError: a key is missing, or a column is of a type that cannot be used.
     """
     kinds = KINDS[role]
-    table = _with_keys(table, [name for name, kind in kinds.items() if kind is ID])
+    table = with_keys(table, role)
     casts: list[pl.Expr] = []
     notes: list[str] = []
     for name, kind in kinds.items():
@@ -104,18 +110,38 @@ def parse_categories(column: pl.Expr) -> pl.Expr:
     return parts.list.eval(pl.element().str.strip_chars()).list.eval(pl.element().filter(pl.element() != ""))
 
 
-def _with_keys(table: Table, keys: Iterable[str]) -> Table:
-    """Add the keys to a table without any row that could be parsed; in others a missing key is an error."""
-    for key in keys:
-        columns = table.frame.columns
-        if key in columns:
-            continue
-        if not columns and table.problems.height:
-            return table.with_frame(pl.DataFrame(schema=dict.fromkeys(keys, pl.String)))
-        close = get_close_matches(key, columns, n=1)
-        guess = f"; did you mean '{close[0]}'? rename it" if close else "; is there a header line?"
-        raise DataError(f"{table.file}: no column '{key}'{guess}; found: {', '.join(columns)}")
-    return table
+def with_keys(table: Table, role: str) -> Table:
+    """Add the keys of a role to a table without any row that could be parsed; in others a missing key is an error.
+
+    Raises:
+        DataError: a key is missing; the message says which column may be it, by its own header.
+    """
+    keys = [name for name, kind in KINDS[role].items() if kind is ID]
+    columns = table.frame.columns
+    missing = [key for key in keys if key not in columns]
+    if not missing:
+        return table
+    if not columns and table.problems.height:
+        return table.with_frame(pl.DataFrame(schema=dict.fromkeys(keys, pl.String)))
+    guesses = {key: header for key in missing if (header := _like(key, columns)) is not None}
+    if role == "interactions":
+        known = [shlex.quote(f"{key}={guesses.get(key, 'HEADER')}") for key in missing]
+        options = " ".join(f"--column {one}" for one in known)
+        cure = f"tastemaker data convert takes {options}" + ("" if guesses else "; is there a header line?")
+    else:
+        cure = "; ".join(f"is '{header}' the {key}? rename it" for key, header in guesses.items())
+        cure = cure or "is there a header line?"
+    what = " and ".join(f"'{key}'" for key in missing)
+    raise DataError(f"{table.file}: no column {what}; {cure}; found: {', '.join(columns)}")
+
+
+def _like(key: str, columns: Sequence[str]) -> str | None:
+    """Return the header that most probably is a key."""
+    lower = {column.lower(): column for column in reversed(columns)}
+    close = get_close_matches(key, lower, n=1)
+    if close:
+        return lower[close[0]]
+    return next((lower[one] for stem in STEMS[key] for one in lower if stem in one), None)
 
 
 def _timed(table: Table) -> Table:

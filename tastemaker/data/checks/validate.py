@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from tastemaker.data.checks.columns import AMOUNT, KINDS, typed
+from tastemaker.data.checks.columns import AMOUNT, KINDS, typed, with_keys
 from tastemaker.data.checks.problems import Report, counted, problem_table
 from tastemaker.data.checks.rules import (
     DUPLICATE,
@@ -94,7 +94,8 @@ def check(tables: Tables, *, source: str, format: str) -> Checked:
 
 
 def _with_free_names(table: Table, role: str) -> Table:
-    """Rename columns whose names a data set keeps for itself."""
+    """Rename columns whose names a data set keeps for itself; missing keys are told before, by the file's own names."""
+    table = with_keys(table, role)
     taken = free_names(table.frame.columns, RESERVED[role])
     notes = (
         f"{table.file}: column '{old}' is called '{new}', because '{old}' has a meaning of its own"

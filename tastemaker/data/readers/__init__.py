@@ -6,6 +6,7 @@ in another way than all of it, also `load_items(path, progress) -> Tables`.
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from tastemaker.data.entities import Entities
 from tastemaker.data.readers import amazon, canonical, complete_journey, ga4, gorse, metarank, movielens, recbole
 from tastemaker.data.readers.catalogue import combine
 from tastemaker.data.readers.feeds import merchant, shopify, woocommerce
-from tastemaker.data.readers.text import read_bytes
+from tastemaker.data.readers.text import SNIFF, read_bytes, refuse_page
 from tastemaker.errors import DataError, did_you_mean
 from tastemaker.progress import silent
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from tastemaker.data.checks.validate import Checked
     from tastemaker.data.readers.table import Tables
     from tastemaker.progress import Progress
+
+PATTERN = re.compile(r"[*?\[]")
+"""What makes a name a pattern of several files."""
 
 # In the order in which they are tried, behind folders with a file called interactions: the most particular first.
 FORMATS: dict[str, ModuleType] = {
@@ -132,6 +136,8 @@ def detect(source: str | Path) -> str:
     """
     path = Path(source)
     names = [] if is_word(source) else _look_at(path)
+    if names and not path.is_dir():  # a pattern
+        return ga4.NAME
     if path.is_dir() and canonical.recognises(path):
         return canonical.NAME
     for name, module in FORMATS.items():
@@ -143,13 +149,30 @@ def detect(source: str | Path) -> str:
     raise DataError(f"{source}: no known format; name one of {', '.join(FORMATS)} with format (--format)")
 
 
+def refuse_among_data(folder: Path) -> None:
+    """Refuse a folder for results that holds a data set: what is written there would be read as a part of it.
+
+    Raises:
+        DataError: it does.
+    """
+    if not folder.is_dir():
+        return
+    try:
+        name = detect(folder)
+    except DataError:
+        if not any(canonical.role_of(path) for path in folder.iterdir()):
+            return
+        name = canonical.NAME
+    raise DataError(f"{folder}: holds a data set ({name}); choose another folder for results")
+
+
 def is_word(source: str | Path) -> bool:
     """Say whether `source` is the name of data that need no path."""
     return str(source) == complete_journey.NAME
 
 
 def _look_at(path: Path) -> list[str]:
-    """Return the names in a folder, none for a file.
+    """Return the names in a folder, or of the shards that a pattern names; none for a file.
 
     Raises:
         DataError: the path does not exist or cannot be read.
@@ -160,10 +183,15 @@ def _look_at(path: Path) -> list[str]:
         if path.exists() and not path.is_file():
             raise DataError(f"{path}: neither a file nor a folder")
         if not path.exists():
+            if PATTERN.search(path.name) and ga4.recognises(path):
+                return [file.name for file in ga4.files_of(path)]
             raise DataError(f"{path}: no such file or folder")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    read_bytes(path, limit=1)
+    start = read_bytes(path, limit=SNIFF)
+    refuse_page(path, start)
+    if not start.strip():
+        raise DataError(f"{path}: the file is empty; export or download it again")
     return []
 
 

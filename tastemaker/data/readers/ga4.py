@@ -7,21 +7,23 @@ id itself. Events without both (no consent) are counted and left out. event_time
 quantity and currency are of the purchase; session_id is ga_session_id. What the last lines say of a product (item_name,
 item_brand, item_category to item_category5, price) is its record.
 
-The export is sharded: put the files behind each other (cat events-*.json > events.jsonl; gzip files too).
+The export is sharded (events_20260131.json, events_intraday_20260201.json, gzip or not): a folder, or a pattern such as
+events_202601*.json, is read as one log, its files in the order of their names. An event that an earlier file has too,
+alike in all that is read of it, its time included, is left out and counted; within one file repeats stay.
 https://support.google.com/analytics/answer/7029846, https://developers.google.com/analytics/devguides/collection/ga4/ecommerce
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from tastemaker.data.checks.problems import counted
-from tastemaker.data.readers.json_lines import first_objects, parse_json_lines, tabulate
+from tastemaker.data.checks.problems import counted, no_problems
+from tastemaker.data.readers.json_lines import Parsed, first_objects, parse_json_lines, tabulate
 from tastemaker.data.readers.table import Table, Tables, row_problems
 from tastemaker.errors import DataError
 
@@ -54,68 +56,128 @@ class _Event(NamedTuple):
 
 
 def recognises(source: Path) -> bool:
-    """Whether one of the first lines of a file is an event of GA4, or a folder holds such files."""
-    files = [source] if source.is_file() else _files(source)
-    return any(_is_event(row) for path in files for row in first_objects(path))
+    """Whether one of the first lines of a file is an event of GA4, or a folder or a pattern has such files."""
+    return any(_is_export(path) for path in files_of(source))
+
+
+def files_of(source: Path) -> list[Path]:
+    """Return the files that may hold events, by name: a file, those of a folder, or those that fit a pattern."""
+    if source.is_file():
+        return [source]
+    found = source.iterdir() if source.is_dir() else source.parent.glob(source.name)
+    return sorted(path for path in found if FILE.search(path.name) and path.is_file())
 
 
 def load(source: Path, progress: Progress) -> Tables:
-    """Read a file of events.
+    """Read a file of events, or the shards of an export as one log.
 
     Raises:
-        DataError: no event with an item, a folder of several files, or a file that cannot be read.
+        DataError: no event with an item, or a file that cannot be read.
     """
-    (path,) = progress([_one_file(source)], label="reading files")
-    ignored: Counter[str] = Counter()
-    parsed = parse_json_lines(path, keep=lambda row: list(_events(row, ignored)))
-    events = [(line, event) for line, row in zip(parsed.numbers, parsed.rows, strict=True) for event in row]
-    people = _people(event for _, event in events)
+    files = files_of(source)
+    exports = [path for path in files if len(files) == 1 or _is_export(path)]
+    log = _Log(str(source) if len(exports) != 1 else str(exports[0]))
+    for path in progress(exports, label="reading files"):
+        log.read(path)
+    if others := [path.name for path in files if path not in exports]:
+        log.notes.append(f"{source}: without an event of GA4, left out: {', '.join(others[:5])}")
+    if len(exports) > 1:
+        log.notes.append(
+            f"{source}: {len(exports):,} files are read behind each other; line numbers count through them"
+        )
+    people = _people(event for _, event in log.events)
     rows: list[dict[str, Any]] = []
     lines: list[int] = []
     records: dict[str, dict[str, Any]] = {}
-    broken: list[tuple[int, str]] = []
     unknown = 0
-    for line, event in events:
+    for line, event in log.events:
         user = event.user or people.get(event.device, event.device)
-        if not isinstance(event.items, list) or not all(isinstance(item, dict) for item in event.items):
-            broken.append((line, str(event.items)))
-        elif not user:
+        if not user:
             unknown += 1
-        else:
-            rows += [{**_interaction(item, event), "user_id": user} for item in event.items]
-            lines += [line] * len(event.items)
-            for item in event.items:
-                _update(records, item)
-    hint = "items is a list of objects with item_id, item_name and more"
-    problems = row_problems(
-        [n for n, _ in broken], [text for _, text in broken], file=parsed.file, rule="bad-items", hint=hint
+            continue
+        rows += [{**_interaction(item, event), "user_id": user} for item in event.items]
+        lines += [line] * len(event.items)
+        for item in event.items:
+            _update(records, item)
+    problems = pl.concat([no_problems(), *log.problems])
+    if not rows and not problems.height:
+        found = _counts(log.ignored) or "no event"
+        raise DataError(f"{source}: no item in any event of {', '.join(EVENTS)}; found: {found}")
+    for what, count in (
+        ("events that an earlier file has too, left out", log.repeated),
+        ("left out, nobody to be named by user_id or device", unknown),
+    ):
+        log.notes += [f"{source}: {what}: {counted(count, 'event')}"] if count else []
+    log.notes += [f"{source}: events left out: {_counts(log.ignored)}"] if log.ignored else []
+    log.notes += (
+        [f"{source}: {counted(len(people), 'device')} counted as the one user who signed in there"] if people else []
     )
-    if not rows and not problems.height and not parsed.problems.height:
-        raise DataError(f"{path}: no item in any event of {', '.join(EVENTS)}; found: {_counts(ignored) or 'no event'}")
-    notes = [f"{path}: events left out: {_counts(ignored)}"] if ignored else []
-    notes += (
-        [f"{path}: left out, nobody to be named by user_id or device: {counted(unknown, 'event')}"] if unknown else []
-    )
-    notes += [f"{path}: {counted(len(people), 'device')} counted as the one user who signed in there"] if people else []
-    log = tabulate(parsed._replace(rows=rows, numbers=lines), ids=_ids).with_problems(problems)
-    log = log.with_frame(_without_empty(log.frame), *notes)
-    return Tables(log, _items(parsed.file, records), partial=("items",))
+    table = tabulate(Parsed(log.file, rows, lines, problems, tuple(log.notes)), ids=_ids)
+    return Tables(table.with_frame(_without_empty(table.frame)), _items(log.file, records), partial=("items",))
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if FILE.search(path.name) and path.is_file())
+class _Log:
+    """Events of one file after the other.
+
+    Attributes:
+        file: how messages call them.
+        events: line, counted through all files, and event.
+        problems: lines that hold none.
+        ignored: events of no interest, by name.
+        repeated: events that an earlier file has too: a day's table repeats those of the intraday table.
+        notes: what was assumed.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.events: list[tuple[int, _Event]] = []
+        self.problems: list[pl.DataFrame] = []
+        self.ignored: Counter[str] = Counter()
+        self.repeated = 0
+        self.notes: list[str] = []
+        self._seen: set[bytes] = set()
+        self._lines = 0
+
+    def read(self, path: Path) -> None:
+        """Take in the events of a file."""
+        parsed = parse_json_lines(path, keep=lambda row: list(_events(row, self.ignored)))
+        signs: set[bytes] = set()
+        broken: dict[int, str] = {}
+        for line, row in zip(parsed.numbers, parsed.rows, strict=True):
+            for event in row:
+                if not isinstance(event.items, list) or not all(isinstance(item, dict) for item in event.items):
+                    broken[line] = str(event.items)
+                    continue
+                sign = _sign(event)
+                if sign in self._seen:
+                    self.repeated += 1
+                    continue
+                signs |= set() if sign is None else {sign}
+                self.events.append((self._lines + line, event))
+        self._seen |= signs
+        hint = "items is a list of objects with item_id, item_name and more"
+        found = row_problems(list(broken), list(broken.values()), file=parsed.file, rule="bad-items", hint=hint)
+        self.problems += [self._through(one, path) for one in (parsed.problems, found)]
+        self.notes += parsed.notes
+        self._lines += max([*parsed.numbers[-1:], *parsed.problems["line"]], default=0)
+
+    def _through(self, problems: pl.DataFrame, path: Path) -> pl.DataFrame:
+        """Number the lines of problems through all files; the hint says where that is."""
+        if self.file == str(path):
+            return problems
+        place = pl.format("{} ({}:{})", "hint", pl.lit(path.name), "line")
+        return problems.with_columns(pl.lit(self.file).alias("file"), place.alias("hint"), pl.col("line") + self._lines)
 
 
-def _one_file(source: Path) -> Path:
-    """Return the file, or the only one of a folder."""
-    files = [source] if source.is_file() else _files(source)
-    if len(files) != 1:
-        names = ", ".join(path.name for path in files[:3]) or "none"
-        raise DataError(
-            f"{source}: {counted(len(files), 'file')} of events ({names}); put them behind each other, gzip or not: "
-            f"cat {shlex.quote(str(source))}/* > events.jsonl"
-        )
-    return files[0]
+def _sign(event: _Event) -> bytes | None:
+    """Return what only the same event has; None where it does not say when it happened."""
+    if event.columns["timestamp"] is None:
+        return None
+    return hashlib.blake2b(repr(event).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _is_export(path: Path) -> bool:
+    return any(_is_event(row) for row in first_objects(path))
 
 
 def _ids(names: list[str]) -> list[str]:

@@ -54,6 +54,8 @@ def read_bytes(path: Path, *, limit: int | None = None) -> bytes:
     with _opened(path) as (file, allowed):
         if limit is not None:
             return file.read(limit)
+        refuse_page(path, file.read(SNIFF))
+        file.seek(0)
         if allowed is None:
             _refuse_endless_line(path, file.read(LONGEST_LINE))
             file.seek(0)
@@ -104,6 +106,20 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int | None]]:
         raise DataError(f"{path}: broken gzip file ({error}); copy or download it again") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def refuse_page(path: Path, start: bytes) -> None:
+    """Refuse a web page, given its first bytes: a shop's server sends one where it wants a log-in or has no such file.
+
+    Raises:
+        DataError: it is one.
+    """
+    start = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith(b"<") and (b"<!doctype html" in start or b"<html" in start):
+        raise DataError(
+            f"{path}: a web page (HTML), no data: it may be a log-in or an error page; open it in a browser, and "
+            "download the feed from an address that needs no log-in"
+        )
 
 
 def _refuse_growth(path: Path, size: int, allowed: int) -> None:

@@ -130,13 +130,45 @@ def test_ga4_shards_are_read_behind_each_other(tmp_path):
     rows = (SAMPLES / "ga4.jsonl").read_bytes().splitlines(keepends=True)
     (shards / "events-0.json.gz").write_bytes(gzip.compress(b"".join(rows[:3])))
     (shards / "events-1.json.gz").write_bytes(gzip.compress(b"".join(rows[3:])))
-    with pytest.raises(DataError, match=r"2 files of events \(events-0.json.gz, events-1.json.gz\).*cat .*export/\*"):
-        read(shards)
     joined = tmp_path / "events.jsonl"
     joined.write_bytes(b"".join(path.read_bytes() for path in sorted(shards.iterdir())))
-    assert read(joined)[0].fingerprint == read(SAMPLES / "ga4.jsonl")[0].fingerprint
+    whole, _ = read(SAMPLES / "ga4.jsonl")
+    assert read(joined)[0].fingerprint == whole.fingerprint
+    (shards / "schema.json").write_text('{"fields": []}')
+    data, report = read(shards)
+    assert (detect(shards), data.fingerprint) == ("ga4", whole.fingerprint)
+    assert any("2 files are read behind each other" in note for note in report.notes)
+    assert any("without an event of GA4, left out: schema.json" in note for note in report.notes)
+    assert read(shards / "events-*")[0].fingerprint == whole.fingerprint
+    assert len(read(shards / "events-[0].json*")[0]) == 1
+    with pytest.raises(DataError, match="no such file or folder"):
+        read(shards / "none-*")
     (shards / "events-1.json.gz").unlink()
     assert len(read(shards)[0]) == 1
+
+
+def test_ga4_events_of_two_shards_count_once(tmp_path):
+    def view(item, time, **more):
+        return {
+            **{"event_name": "view_item", "event_timestamp": time, "user_pseudo_id": "d", "items": [{"item_id": item}]},
+            **more,
+        }
+
+    times = [1704445200000000 + second * 10**6 for second in range(9)]
+    (tmp_path / "events_20240105.jsonl").write_text(lines(*[view("a", times[0])] * 2, view("b", times[1])))
+    (tmp_path / "events_20240106.json").write_text(
+        lines(view("b", times[1]), view("b", times[2]), view("c", times[1]), view("b", times[1], user_id="u"))
+        + "\n{oops\n"
+    )
+    again = lines(view("a", times[0]), view("a", None), view("a", None), {**view("a", times[3]), "items": "x"})
+    (tmp_path / "events_intraday_20240106.ndjson").write_text(again)
+    found = [(p.file, p.line, p.rule, p.hint.rpartition("(")[2]) for p in validate(tmp_path).problems]
+    assert found[0] == (str(tmp_path), 9, "bad-json", "events_20240106.json:6)")
+    assert found[-1] == (str(tmp_path), 13, "bad-items", "events_intraday_20240106.ndjson:4)")
+    assert [rule for _, _, rule, _ in found] == ["bad-json", "missing-timestamp", "missing-timestamp", "bad-items"]
+    data, report = read(tmp_path, max_bad=4)
+    assert "events that an earlier file has too, left out: 2 events" in " ".join(report.notes)
+    assert (report.rows["interactions"], len(data)) == (10, 6)
 
 
 def test_a_flat_table_with_the_names_of_ga4_is_no_export(tmp_path):

@@ -18,22 +18,22 @@ from tastemaker.data.readers.delimited import read_delimited
 from tastemaker.data.readers.feeds import xml
 from tastemaker.data.readers.feeds.variants import (
     aliases,
+    as_tables,
     category_path,
     choose,
     plain_name,
-    roll_up,
     stock_words,
     with_plain_names,
     with_prices,
     with_texts,
     without_repeats,
 )
-from tastemaker.data.readers.table import Tables
 from tastemaker.data.readers.text import header_words
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tastemaker.data.readers.table import Tables
     from tastemaker.progress import Progress
 
 NAME = "merchant"
@@ -86,5 +86,4 @@ def load(source: Path, progress: Progress) -> Tables:
     of_one = (pl.when(pl.col("group").is_null()).then(pl.col(name)).alias(name) for name in OPTIONS)
     table = table.with_frame(frame.with_columns(of_one))
     names = aliases(table, {"own_id": "id of a variant", "gtin": "GTIN", "mpn": "MPN"})
-    rolled = roll_up(table.with_frame(table.frame.drop("own_id", "group", "product_type")), given)
-    return Tables(None, rolled, partial=("items",), aliases=names)
+    return as_tables(table.with_frame(table.frame.drop("own_id", "group", "product_type")), given, names)

@@ -15,23 +15,22 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from tastemaker.data.checks.problems import problem_table
-from tastemaker.data.readers.delimited import read_delimited
 from tastemaker.data.readers.feeds.variants import (
     aliases,
+    as_tables,
     category_path,
-    choose,
+    is_any,
     plain_name,
-    roll_up,
-    with_plain_names,
+    read_csv_feed,
     with_prices,
     with_texts,
 )
-from tastemaker.data.readers.table import Table, Tables
 from tastemaker.data.readers.text import header_words
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tastemaker.data.readers.table import Table, Tables
     from tastemaker.progress import Progress
 
 NAME = "shopify"
@@ -70,10 +69,7 @@ def load(source: Path, progress: Progress) -> Tables:
     Raises:
         DataError: it cannot be read, or has no column of handles or titles.
     """
-    (path,) = progress([source], label="reading files")
-    raw = with_plain_names(read_delimited(path, separator=","))
-    given = raw.frame.columns
-    table = choose(raw, COLUMNS, needed=("item_id", "title"), format=NAME)
+    table, given = read_csv_feed(source, progress, COLUMNS, needed=("item_id", "title"), format=NAME)
     table = _one_title(with_texts(with_prices(table, "price", "compare_at_price"), "title", "description"))
     is_variant = pl.any_horizontal(pl.col("price", "sku", "option1_value").is_not_null())
     options = [_option(n) for n in (1, 2, 3)]
@@ -86,7 +82,7 @@ def load(source: Path, progress: Progress) -> Tables:
     unused = [f"option{n}_{part}" for n in (1, 2, 3) for part in ("name", "value")]
     table = table.with_frame(frame.drop(*unused, "category", "tracker", "policy", "quantity"))
     names = aliases(table, {"sku": "SKU", "barcode": "barcode"})
-    return Tables(None, roll_up(table, given), partial=("items",), aliases=names)
+    return as_tables(table, given, names)
 
 
 def _one_title(table: Table) -> Table:
@@ -125,5 +121,4 @@ def _is_hidden() -> pl.Expr:
     """Whether the product is not in the shop; what is not said counts as sold."""
     draft = pl.col("status").str.to_lowercase() != "active"
     unpublished = pl.col("published").str.to_lowercase() == "false"
-    hidden = pl.any_horizontal(draft.fill_null(value=False), unpublished.fill_null(value=False))
-    return hidden.any().over("item_id")
+    return is_any(draft, unpublished).any().over("item_id")

@@ -13,14 +13,18 @@ import polars as pl
 
 from tastemaker.data.checks.problems import counted, problem_table
 from tastemaker.data.checks.rules import DUPLICATE
+from tastemaker.data.readers.delimited import read_delimited
 from tastemaker.data.readers.markup import page_text
 from tastemaker.data.readers.prices import parse_prices
+from tastemaker.data.readers.table import Tables
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from tastemaker.data.readers.table import Table
+    from tastemaker.progress import Progress
 
 AVAILABILITY = ("in_stock", "backorder", "preorder", "out_of_stock")
 """Words of the column "availability"; of the variants of a product the foremost counts."""
@@ -47,6 +51,36 @@ def with_plain_names(table: Table) -> Table:
             name += "_"
         names[column] = name
     return table.with_frame(table.frame.rename(names))
+
+
+def read_csv_feed(
+    source: Path, progress: Progress, wanted: Mapping[str, Sequence[str]], *, needed: Iterable[str], format: str
+) -> tuple[Table, list[str]]:
+    """Read a feed that is one CSV; return it with its columns chosen, and the plain names that the file has.
+
+    Args:
+        source: the file.
+        progress: shows that it is read.
+        wanted: see `choose`.
+        needed: see `choose`.
+        format: see `choose`.
+
+    Raises:
+        DataError: it cannot be read, or a needed column is missing.
+    """
+    (path,) = progress([source], label="reading files")
+    raw = with_plain_names(read_delimited(path, separator=","))
+    return choose(raw, wanted, needed=needed, format=format), raw.frame.columns
+
+
+def as_tables(table: Table, given: Sequence[str], names: pl.DataFrame) -> Tables:
+    """Return the products of a feed: rows of variants rolled up, see `roll_up`, and their other names."""
+    return Tables(None, roll_up(table, given), partial=("items",), aliases=names)
+
+
+def is_any(*conditions: pl.Expr) -> pl.Expr:
+    """Say whether one of some conditions holds; what is not known does not."""
+    return pl.any_horizontal(condition.fill_null(value=False) for condition in conditions)
 
 
 def choose(table: Table, wanted: Mapping[str, Sequence[str]], *, needed: Iterable[str], format: str) -> Table:

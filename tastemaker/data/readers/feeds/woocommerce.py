@@ -16,24 +16,23 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from tastemaker.data.checks.problems import problem_table
-from tastemaker.data.readers.delimited import read_delimited
 from tastemaker.data.readers.feeds.variants import (
     aliases,
+    as_tables,
     category_path,
-    choose,
+    is_any,
     plain_name,
-    roll_up,
-    with_plain_names,
+    read_csv_feed,
     with_prices,
     with_texts,
     without_repeats,
 )
-from tastemaker.data.readers.table import Table, Tables
 from tastemaker.data.readers.text import header_words
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tastemaker.data.readers.table import Table, Tables
     from tastemaker.progress import Progress
 
 NAME = "woocommerce"
@@ -73,10 +72,7 @@ def load(source: Path, progress: Progress) -> Tables:
     Raises:
         DataError: it cannot be read, or lacks the columns Type and Name.
     """
-    (path,) = progress([source], label="reading files")
-    raw = with_plain_names(read_delimited(path, separator=","))
-    given = raw.frame.columns
-    table = choose(raw, COLUMNS, needed=("type", "title"), format=NAME)
+    table, given = read_csv_feed(source, progress, COLUMNS, needed=("type", "title"), format=NAME)
     table = table.with_frame(table.frame.with_columns(own_id=pl.coalesce("own_id", "sku")))
     table = _with_products(without_repeats(table, "own_id", header="ID"))
     table = with_texts(with_prices(table, "price", "sale_price"), "title", "description", "short_description")
@@ -95,7 +91,7 @@ def load(source: Path, progress: Progress) -> Tables:
     names = aliases(table, {"own_id": "ID of a variation", "sku": "SKU", "gtin": "GTIN"})
     used = [name for name in frame.columns if ATTRIBUTE.fullmatch(name)]
     frame = frame.drop(*used, "own_id", "type", "parent", "in_stock", "published", "visibility", VARIATION)
-    return Tables(None, roll_up(table.with_frame(frame), given), partial=("items",), aliases=names)
+    return as_tables(table.with_frame(frame), given, names)
 
 
 def _with_products(table: Table) -> Table:
@@ -164,4 +160,4 @@ def _availability() -> pl.Expr:
 def _is_hidden() -> pl.Expr:
     unpublished = pl.col("published").is_in(["0", "-1"])
     nowhere = pl.col("visibility").str.to_lowercase() == "hidden"
-    return pl.any_horizontal(unpublished.fill_null(value=False), nowhere.fill_null(value=False))
+    return is_any(unpublished, nowhere)
