@@ -91,14 +91,15 @@ def lists(**more: object) -> list[dict[str, Any]]:
 
 
 def settled(port: int, *, index: bool) -> dict[str, Any]:
-    """Wait until what is made beside the requests is there; return what the service says of its model."""
+    """Wait until the service says that it is ready; return what it says of its model."""
     for _ in range(600):
-        found = httpx2.get(f"http://127.0.0.1:{port}/v1/models", timeout=30).json()["active"]
-        if not index or found["index_recall"] is not None:
-            time.sleep(5)
+        if httpx2.get(f"http://127.0.0.1:{port}/health/ready", timeout=30).status_code == 200:
+            found = httpx2.get(f"http://127.0.0.1:{port}/v1/models", timeout=30).json()["active"]
+            if index and found["index_recall"] is None:
+                raise SystemExit("ready without an index")
             return dict(found)
-        time.sleep(0.5)
-    raise SystemExit("no index after five minutes")
+        time.sleep(0.1)
+    raise SystemExit("not ready after a minute")
 
 
 def throughput(folder: Path, seconds: float, _: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from tastemaker.pipeline import Pipeline
 from tastemaker.text.clean import clean
 from tastemaker.text.profile import ProfileWriter
 from tastemaker.text.prompting.prompts import NAME_LENGTH, PHRASE, quoted
-from tastemaker.text.render import item_names
+from tastemaker.text.render import ItemNames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +105,7 @@ class Explainer:
         self._heeds_wish = recommender.heeds_wish()
         self._ranker = " -> ".join(stage.name for stage in _stages(recommender))
         self._items = recommender.items
-        self._names = item_names(self._items)
+        self._names = ItemNames(self._items)
         self._lm = lm
         self.counts: Counter[str] = Counter()
 
@@ -116,6 +116,11 @@ class Explainer:
     @cached_property
     def _attributes(self) -> dict[str, list[str | None]]:
         return _attributes(self._items)
+
+    def prepare(self) -> None:
+        """Read the catalogue for all kinds of evidence, which the first reason that needs it would wait for."""
+        _ = self._attributes
+        self._profiles.prepare()
 
     def explain(self, queries: Queries, ranking: Ranking) -> list[list[Reason]]:
         """Return a reason for each listed item of each query, in list order."""

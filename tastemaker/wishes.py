@@ -11,13 +11,14 @@ import numpy as np
 
 from tastemaker.errors import ConfigError
 from tastemaker.text.wishes.vocabulary import Vocabulary, words_of
+from tastemaker.text.wishes.wish import Filters
 from tastemaker.text.wishes.wish_lm import LanguageModelReader
 from tastemaker.text.wishes.wish_rules import RuleReader
 
 if TYPE_CHECKING:
     from tastemaker.lm.base import LanguageModel
     from tastemaker.pipeline import Pipeline
-    from tastemaker.text.wishes.wish import Filters, Wish
+    from tastemaker.text.wishes.wish import Wish
     from tastemaker.types import Bool, Int32
 
 KEPT = 256
@@ -60,6 +61,12 @@ class WishReader:
         self._by_rules = RuleReader(pipeline.items, vocabulary=self.vocabulary)
         self._kept: OrderedDict[Filters, Bool] = OrderedDict()
         self._lock = Lock()
+
+    def prepare(self) -> None:
+        """Read the catalogue, which the first wish and the first filters would wait for."""
+        self._by_rules.read("a")
+        self.strange("a")
+        self.vocabulary.allowed(Filters(price_from=0, brands=("a",), categories=("a",)))
 
     def read(self, text: str) -> Understood:
         """Read a wish."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import sys
 import time
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
     from tastemaker.serve.settings import Settings
     from tastemaker.store.store import Store
+
+SWITCH = 0.001
+"""Seconds after which a thread that makes an index gives Python's lock to one that answers; 0.005 is the default, and
+an answer waits for it several times."""
 
 
 def run(settings: Settings, model: Path, *, store: str, key_file: Path | None, say: Callable[[str], None]) -> None:
@@ -96,6 +101,7 @@ class Server(uvicorn.Server):
 
         What was loaded stays, so Python need not look through it for garbage again: that would hold all answers up.
         """
+        sys.setswitchinterval(SWITCH)
         await super().startup(sockets)
         gc.collect()
         gc.freeze()

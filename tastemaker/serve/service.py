@@ -288,10 +288,18 @@ class Service:
             self._trying = None
 
     @property
+    def why_not_ready(self) -> str:
+        """Why requests should not come here, in a few words; "" where they should."""
+        if self.stopping:
+            return "stopping"
+        if not any(shop.engine.views.now is not None for shop in self.shops.values()):
+            return "no model is active"
+        return "" if self._settled else "indexes are being made"
+
+    @property
     def ready(self) -> bool:
         """Whether requests should come here."""
-        begun = self._settled and not self.stopping
-        return begun and any(shop.engine.views.now is not None for shop in self.shops.values())
+        return not self.why_not_ready
 
 
 def load_model(folder: Path) -> Live:

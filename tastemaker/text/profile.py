@@ -21,7 +21,7 @@ from tastemaker.text import parse
 from tastemaker.text.manipulation import neutral_all
 from tastemaker.text.prompting.fitting import newest_that_fit
 from tastemaker.text.prompting.prompts import PROFILE, numbered
-from tastemaker.text.render import item_names
+from tastemaker.text.render import ItemNames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +142,7 @@ class ProfileWriter:
 
     def __init__(self, items: Entities, *, lm: LanguageModel | None = None, count: int = 5) -> None:
         self._items = items
-        self._names = item_names(items)
+        self._names = ItemNames(items)
         self._lm = lm
         self._count = count
         self.unreadable = self.failed = 0
@@ -150,6 +150,10 @@ class ProfileWriter:
     @cached_property
     def _statistics(self) -> KeywordStatistics:
         return KeywordStatistics(self._items)
+
+    def prepare(self) -> None:
+        """Read the catalogue, which the first profile would wait for."""
+        _ = self._statistics
 
     def write(self, histories: Sequence[Int32]) -> list[Profile]:
         """Return one profile a history."""

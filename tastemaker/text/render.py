@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from string import Formatter
-from typing import TYPE_CHECKING
+from typing import overload
 
 import polars as pl
 
 from tastemaker.data.dataset import WRITTEN_FROM
+from tastemaker.data.entities import Entities
 from tastemaker.data.join import shop_names
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.redaction import redact
 from tastemaker.text.clean import clean_all, cut
 from tastemaker.text.manipulation import kinds_of, neutral_all
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tastemaker.data.entities import Entities
 
 DEFAULT_TEMPLATE = (
     "{title|title_keywords}; brand: {brand}; category: {categories}; {description|written:300}; {written_keywords:200}"
@@ -138,6 +135,39 @@ def item_names(items: Entities, *, max_length: int = 80) -> list[str]:
         cut(title or words or f"{brand} {kind}".strip() or f"item {id_}", max_length)
         for title, words, brand, kind, id_ in zip(titles, keywords, brands, kinds, ids, strict=True)
     ]
+
+
+class ItemNames(Sequence[str]):
+    """What `item_names` returns, each name made when it is asked for first: a service names few of its products.
+
+    Args:
+        items: the products.
+        max_length: as in `item_names`.
+    """
+
+    def __init__(self, items: Entities, *, max_length: int = 80) -> None:
+        self._items, self._max_length = items, max_length
+        self._made: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        """Return the name of a product by its number."""
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        number = range(len(self))[int(place)]
+        name = self._made.get(number)
+        if name is None:
+            [name] = item_names(Entities(self._items.frame[number : number + 1]), max_length=self._max_length)
+            self._made[number] = name
+        return name
 
 
 def suspicious(items: Entities) -> dict[tuple[str, str], list[int]]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import shutil
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -12,8 +15,10 @@ import pytest
 from tastemaker import saved
 from tastemaker.serve.backing import item_of
 from tastemaker.serve.engine.asks import Ask
+from tastemaker.serve.engine.live import Live
 from tastemaker.serve.engine.retrieval import Question
 from tastemaker.serve.engine.texts import Texts
+from tastemaker.serve.engine.views import Views
 from tastemaker.serve.recording import Traces
 from tastemaker.store.errors import StoreBusy
 from tastemaker.store.records import AuditLine, Impression, ModelVersion
@@ -183,3 +188,71 @@ def test_events_that_fail_in_an_unforeseen_way_leave_nobody_waiting(serve, folde
     answer = client.post("/v1/events", json={"events": [{"user_id": "u", "item_id": "i", "event_type": "view"}]})
     assert answer.status_code == 500
     assert "unforeseen" not in answer.text
+
+
+def test_it_answers_at_once_and_is_ready_once_the_indexes_are_there(serve, folder, store, monkeypatch):
+    go, real = threading.Event(), Views._built
+
+    def slow(self, live):
+        go.wait(20)
+        return real(self, live)
+
+    monkeypatch.setattr(Views, "_built", slow)
+    client = serve(folder, store=store, settle_seconds=0.01)
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.json()["detail"]) == (503, "indexes are being made")
+    assert listed(client, user_id="u001")
+    go.set()
+    client.portal.call(client.service.shops["default"].engine.views.settled)
+    client.portal.call(asyncio.sleep, 0.01)
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_another_model_answers_only_once_it_has_its_indexes_and_is_not_loaded_twice(
+    serve, folder, text_folder, store, monkeypatch
+):
+    client = serve(folder, store=store)
+    views = client.service.shops["default"].engine.views
+    client.portal.call(views.settled)
+    first, seen, loads, real = views.now.live, [], [], Live.load
+
+    def built(self, live):
+        seen.append(views.now.live is first)
+        return build(self, live)
+
+    def load(folder, version):
+        loads.append(version)
+        return real(folder, version)
+
+    build = Views._built
+    monkeypatch.setattr(Views, "_built", built)
+    monkeypatch.setattr(Live, "load", load)
+    store.put_model("default", ModelVersion("texts", str(text_folder)))
+    assert client.post("/v1/models/texts:activate").json()["state"] == "done"
+    assert seen == [True]
+    assert views.now.texts is not None
+    assert views.now.live.indexed
+    assert client.post("/v1/models:rollback").json()["state"] == "done"
+    assert views.now.live is first
+    assert client.post("/v1/models/texts:activate").json()["state"] == "done"
+    assert loads == ["texts"], "both are still there"
+    assert views.now.live.indexed
+
+
+def test_a_model_that_no_longer_answers_is_freed(serve, folder, text_folder, store, tmp_path):
+    client = serve(folder, store=store)
+    views = client.service.shops["default"].engine.views
+    client.portal.call(views.settled)
+    gone = weakref.ref(views.now.live)
+    other = shutil.copytree(text_folder, tmp_path / "other")
+    gc.collect()
+    gc.disable()  # what is frozen at a start is never looked through
+    try:
+        for version, place in (("texts", text_folder), ("other", other)):
+            store.put_model("default", ModelVersion(version, str(place)))
+            assert client.post(f"/v1/models/{version}:activate").json()["state"] == "done"
+            listed(client, user_id="u001")
+        client.portal.call(asyncio.sleep, 0.05)
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -169,7 +169,8 @@ class Views:
             if retriever.embeds and len(retriever.table) >= self._settings.index_from:
                 retriever.make_index(self._settings.index_folder, probes=self._settings.index_probes)
         live.warm_up()
-        _ = live.explainer, live.wishes
+        live.explainer.prepare()
+        live.wishes.prepare()
         return texts
 
 

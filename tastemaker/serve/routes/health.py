@@ -28,13 +28,13 @@ async def live() -> dict[str, str]:
     responses={503: PROBLEMS[503]},
 )
 async def ready(request: Request) -> ReadyOut:
-    """Say whether a model is active and the service is not about to stop, and what the store can do.
+    """Say whether a model is active with its indexes, the service is not about to stop, and what the store can do.
 
     Lists are answered from memory, so the service stays ready where its store takes no writes.
     """
     service = service_of(request)
     if not service.ready:
-        raise Problem(503, "stopping" if service.stopping else "no model is active", retry_after=1)
+        raise Problem(503, service.why_not_ready, retry_after=1)
     found = await service.condition()
     return ReadyOut(status="ready", store=None if found is None else StoreOut(state=found.state, since=found.since))
 
