@@ -149,13 +149,19 @@ class Workers:
             self._jobs.put(job)
 
     def _serve(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                job.run()
-            finally:
-                with self._lock:
-                    self._under_way -= 1
-                job.leave()
+        while self._served(self._jobs.get()):
+            pass  # nothing of a job is held while none is there: it may hold a model
+
+    def _served(self, job: _Job | None) -> bool:
+        if job is None:
+            return False
+        try:
+            job.run()
+        finally:
+            with self._lock:
+                self._under_way -= 1
+            job.leave()
+        return True
 
 
 class Share:
