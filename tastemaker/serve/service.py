@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,7 @@ class Service:
                     await shop.activate(active.version)
                 except TastemakerError as error:
                     log.error("a shop's model cannot be loaded: %s", error)
+        shop.used = time.perf_counter()
         self.shops[tenant] = shop
         return shop
 
@@ -148,19 +150,19 @@ class Service:
         Raises:
             Problem: 503, it takes its time; asking again finds it open.
         """
-        shop = self.shops.get(tenant)
-        if shop is None:
+        end = time.perf_counter() + OPENING
+        while (shop := self.shops.get(tenant)) is None:  # one just opened may be closed again before this goes on
             opening = self._opening.get(tenant)
             if opening is None:
                 opening = self._opening[tenant] = asyncio.get_running_loop().create_task(self._begin(tenant))
                 opening.add_done_callback(lambda done: self._opened(tenant, done))
-            done, _ = await asyncio.wait([opening], timeout=OPENING)
+            done, _ = await asyncio.wait([opening], timeout=max(0.0, end - time.perf_counter()))
             if not done:
                 raise Problem(503, "this shop is being opened", retry_after=OPENING)
-            shop = opening.result()
+            opening.result()
         shop.under_way, shop.used = shop.under_way + 1, now
-        if len(self.shops) > self.settings.tenants:
-            self._close_one()
+        while len(self.shops) > self.settings.tenants and self._close_one():
+            pass
         return shop
 
     def _opened(self, tenant: str, done: asyncio.Task[Shop]) -> None:
@@ -168,13 +170,15 @@ class Service:
         if not done.cancelled():
             done.exception()  # whoever waits gets it; nobody may wait any more
 
-    def _close_one(self) -> None:
+    def _close_one(self) -> bool:
         """Close the shop not asked for longest, of those that nobody is busy in and that can be opened again."""
         idle = [one for one in self.shops.values() if not one.busy and one.tenant not in self._kept]
-        if idle:
-            oldest = min(idle, key=lambda one: one.used)
-            del self.shops[oldest.tenant]
-            self.metrics.forget(oldest.tenant)
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda one: one.used)
+        del self.shops[oldest.tenant]
+        self.metrics.forget(oldest.tenant)
+        return True
 
     async def stop(self) -> None:
         """End what goes on beside requests, and all threads; called after the last request was answered."""

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from httpx2 import ASGITransport, AsyncClient
 
 from tastemaker.serve import service
 from tastemaker.serve.auth import Access
@@ -86,6 +87,25 @@ def test_the_shop_that_was_not_asked_for_longest_is_closed_and_opened_again(serv
     found = [item["item_id"] for item in answer.json()["items"]]
     assert found
     assert not {"i020", "i010"} & {*found}, "purchase and hidden product are known again"
+
+
+def test_shops_that_push_each_other_out_still_answer_as_themselves(serve, many):
+    client = serve(None, store=many, keys=[Named()], tenants=1)
+
+    async def all_at_once():
+        async with AsyncClient(transport=ASGITransport(client.app), base_url="http://127.0.0.1") as shop:
+            return await asyncio.gather(
+                *(
+                    shop.post("/v1/recommend", json={"n": 40, "budget_ms": 5000}, headers={"x-api-key": tenant})
+                    for tenant in TENANTS[:6] * 3
+                )
+            )
+
+    for tenant, answer in zip(TENANTS[:6] * 3, client.portal.call(all_at_once), strict=True):
+        assert answer.status_code == 200, answer.text
+        shown = {item["item_id"] for item in answer.json()["items"]}
+        assert shown
+        assert f"i{TENANTS.index(tenant):03}" not in shown
 
 
 def test_a_shop_that_takes_its_time_to_open_is_asked_for_again(serve, many, monkeypatch):
