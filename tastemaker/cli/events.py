@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json as json_module
+import re
 import time as clock
-from itertools import islice
+from contextlib import nullcontext
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tastemaker.cli.output import JSON_OPTION, note, print_json, print_table
 from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, lines_of, opened, when
-from tastemaker.errors import ConfigError
+from tastemaker.data.checks.problems import counted
+from tastemaker.errors import ConfigError, DataError
+from tastemaker.store.fields import SECONDS_BELOW
 from tastemaker.store.reading import parsed, record
 from tastemaker.store.records import Event, now
 
@@ -55,15 +59,19 @@ def add(
     if (file is None) == (user is None or item is None):
         raise ConfigError("give a FILE of JSON lines, or --user and --item")
     counts = {"accepted": 0, "duplicate": 0, "erased": 0}
-    with opened(store, write=True, create=True, upgrade=True) as target:
-        if file is None:
-            fields = {"user_id": user, "item_id": item, "event_type": type, "value": value, "event_id": event_id}
-            _append(target, tenant, [_event({**fields, "timestamp": now() if time is None else time}, "event")], counts)
-        else:
-            with lines_of(file) as lines:
-                events = (_event(values, place) for place, values in parsed(lines, file))
-                while batch := list(islice(events, BATCH)):
-                    _append(target, tenant, batch, counts)
+    fields = {"user_id": user, "item_id": item, "event_type": type, "value": value, "event_id": event_id}
+    given = {**fields, "timestamp": now() if time is None else time}
+    with nullcontext() if file is None else lines_of(file) as lines:
+        rows = [("event", given)] if lines is None else parsed(lines, file or "")
+        events = ((place, _event(values, place)) for place, values in rows)
+        first = list(islice(events, BATCH))  # a file that cannot be read makes no store
+        with opened(store, write=True, create=True, upgrade=True) as target:
+            try:
+                for batch in chain([first], iter(lambda: list(islice(events, BATCH)), [])):
+                    _append_checked(target, tenant, batch, counts)
+            except DataError as error:
+                stored = f"; {counts['accepted']:,} events of the lines before are stored" if counts["accepted"] else ""
+                raise DataError(f"{error}{stored}") from error
     if json:
         print_json(counts)
     else:
@@ -109,6 +117,20 @@ def replay(
         print_json({**counts, "last_sequence": last})
     else:
         print_table([*counts, "last sequence"], [[*counts.values(), last]])
+
+
+def _append_checked(store: Store, tenant: str, batch: list[tuple[str, Event]], counts: dict[str, int]) -> None:
+    """Append events; an error names the line instead of the place in the batch."""
+    early = [place for place, event in batch if type(event.timestamp) is int and 0 < event.timestamp < SECONDS_BELOW]
+    if early:
+        note(f"warning: {early[0]}: {counted(len(early), 'time')} before 1973 look like seconds; write milliseconds")
+    try:
+        _append(store, tenant, [event for _, event in batch], counts)
+    except DataError as error:
+        found = re.match(r"events\[(\d+)\]", str(error))
+        if found is None:
+            raise
+        raise DataError(f"{batch[int(found[1])][0]}{str(error)[found.end() :]}") from error
 
 
 def _append(store: Store, tenant: str, events: list[Event], counts: dict[str, int]) -> None:

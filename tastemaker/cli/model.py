@@ -43,7 +43,11 @@ def promote(
             version = version or folder.resolve().name
             target.put_model(tenant, model_in(folder, version))
         before = target.activate_model(tenant, version or model)
-    note(f"{version or model} answers now" + (f"; before it {before}" if before else ""))
+    name = version or model
+    if before == name:
+        note(f"{name} answers already")
+    else:
+        note(f"{name} answers now" + (f"; before it {before}" if before else ""))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from tastemaker.data.checks.problems import counted
 from tastemaker.errors import ConfigError
 from tastemaker.rules import CatalogueColumns, Context, RuleSet, Shopper, plan
 from tastemaker.rules.check import Checked, check
+from tastemaker.store.errors import StoreBusy
 
 app = typer.Typer(help="Business rules: what may be shown to whom, and what is moved or pinned.", no_args_is_help=True)
 
@@ -102,7 +103,11 @@ def put_rules(
         with service_at(url) as shop:
             version = shop.put_rules(rules.to_dict())
     else:
-        with opened(store, write=True, create=True, upgrade=True) as kept:
+        try:
+            kept = opened(store, write=True, create=True, upgrade=True)
+        except StoreBusy as error:
+            raise StoreBusy(f"{error}; --url ADDRESS puts rules through the service") from error
+        with kept:
             version = kept.put_rules(tenant, rules.to_dict(), "command line")
     typer.echo(f"version {version}: {counted(len(rules.rules), 'rule')}")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, field_validator
 
 from tastemaker.serve.schemas import Body, Id
+from tastemaker.store.fields import SECONDS_BELOW
 from tastemaker.store.records import Event, Item
 
 EVENTS = 1000
@@ -43,8 +44,6 @@ def _writable(value: str) -> str:
 
 
 Attributes = Annotated[dict[str, JsonValue], AfterValidator(sound)]
-SECONDS_BELOW = 10**11
-"""Times of events before 1973 in milliseconds are those of today in seconds."""
 Time = Annotated[int, Field(ge=0, le=LATEST, description="milliseconds since 1970 (UTC)")]
 
 

@@ -20,6 +20,9 @@ LARGEST_DOCUMENT = 262_144
 LATEST = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
+SECONDS_BELOW = 10**11
+"""Times of events before 1973 in milliseconds are those of today in seconds."""
+
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

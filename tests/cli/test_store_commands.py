@@ -46,13 +46,25 @@ def test_events_from_a_file_may_be_sent_again(tastemaker, place, tmp_path):
     assert "no events" in tastemaker("events", "tail", "--tenant", "other").err
 
 
-def test_a_bad_line_is_named(refused, place, tmp_path):
+def test_a_bad_line_is_named(tastemaker, refused, place, tmp_path):
     file = tmp_path / "events.jsonl"
     file.write_text('{"user_id": "u", "item_id": "i", "event_type": "view", "timestamp": 1}\n{"user": "u"}\n')
     assert f"{file}:2: user: unknown field; did you mean 'user_id'?" in refused("events", "add", file)
     file.write_text('{"user_id": "u", "item_id": "i", "event_type": "view", "timestamp": 1.5}\n')
-    assert "events[0].timestamp: 1.5 is no whole number" in refused("events", "add", file)
+    assert f"{file}:1.timestamp: 1.5 is no whole number" in refused("events", "add", file)
+    good = {"user_id": "u", "item_id": "i", "event_type": "view"}
+    rows = [*({**good, "timestamp": n} for n in range(1500)), {**good, "timestamp": 1, "item_id": "a\x00"}]
+    file.write_text("\n\n".join(json.dumps(row) for row in rows))
+    said = refused("events", "add", file)
+    assert f"{file}:3001.item_id: 'a\\x00': an id must not have control characters" in said
+    assert "; 1,000 events of the lines before are stored" in said
+    assert "look like seconds; write milliseconds" in tastemaker("events", "add", file).err
+    assert "event.user_id: 'u\\x00': an id must not" in refused("events", "add", "--user", "u\0", "--item", "i")
+    place.unlink()
     assert "cannot be read" in refused("events", "add", tmp_path / "missing")
+    file.write_text("{}")
+    assert ":1: user_id is missing" in refused("events", "add", file)
+    assert not place.exists(), "a file that cannot be read makes no store"
     assert "give a FILE of JSON lines, or --user and --item" in refused("events", "add", "--user", "u")
 
 
@@ -108,6 +120,7 @@ def test_keys(tastemaker, refused, place):
     tastemaker("key", "revoke", key.key_id)
     assert "no such key" in refused("key", "revoke", key.key_id)
     assert "did you mean 'read'" in refused("key", "create", "x", "--scope", "raed")
+    assert "name: 'a\\x1b': an id must not have control characters" in refused("key", "create", "a\x1b")
     with open_store(place, read_only=True) as store:
         assert store.find_key(secret) is None
 
@@ -125,6 +138,7 @@ def test_models_are_promoted_and_rolled_back(tastemaker, refused, filled, shop, 
     assert listed[0]["folder"] == str((tmp_path / "first").resolve())
     assert "first answers again" in tastemaker("model", "rollback").err
     assert "autumn answers now" in tastemaker("model", "promote", "autumn").err
+    assert "autumn answers already" in tastemaker("model", "promote", "autumn").err
     shown = tastemaker("model", "list").out
     assert "active" in shown
     assert "popular, 40 products" in shown
@@ -147,7 +161,7 @@ def test_a_model_that_was_fitted_anew_needs_a_name_of_its_own(tastemaker, refuse
         assert store.active_model("default").version == "second"
     assert "spring answers now" in tastemaker("model", "promote", tmp_path / "first", "--version", "spring").err
     tastemaker("fit", "transitions", "--data", shop, "--out", tmp_path / "first")
-    assert "spring answers now" in tastemaker("model", "promote", "spring").err, "the same model again is the same"
+    assert "spring answers already" in tastemaker("model", "promote", "spring").err, "the same model again is the same"
 
 
 def test_a_store_is_checked_backed_up_restored_and_compacted(tastemaker, refused, filled, tmp_path):
@@ -203,6 +217,11 @@ def test_no_store_is_made_by_looking(refused, place, monkeypatch):
     for words in (["events", "tail"], ["key", "list"], ["db", "check"], ["user", "export", "u"], ["item", "hide", "i"]):
         assert "there is no such store" in refused(*words)
     assert not place.parent.exists()
+    place.parent.mkdir()
+    place.write_text("not a store, a mistyped path")
+    for words in (["events", "tail"], ["events", "add", "--user", "u", "--item", "i"]):
+        assert "no SQLite database, so no store; name another file" in refused(*words)
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
     monkeypatch.delenv("TASTEMAKER_STORE")
     assert "which store? --store shop.db, or set TASTEMAKER_STORE" in refused("events", "tail")
 

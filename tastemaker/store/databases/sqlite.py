@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 APPLICATION = 0x54_4D_53_31
 """Marks the file as a store of ours: "TMS1"."""
+MAGIC = b"SQLite format 3\0"
 OLDEST = (3, 35, 0)
 """The first SQLite with RETURNING."""
 PATIENCE = 5.0
@@ -78,6 +79,8 @@ class SqliteDatabase(Database):
                 raise StoreError(f"{place}: not a file")
             if read_only or not create:
                 raise StoreMissing(f"{place}: there is no such store; {MAKE}")
+        elif not _is_sqlite(path):
+            raise StoreError(f"{place}: no SQLite database, so no store; name another file, or restore a backup")
         writing = None if read_only else _engine(self._connect_writing, size=1)
         if writing is not None:
             event.listen(writing, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -304,6 +307,15 @@ class SqliteDatabase(Database):
             yield driver
         finally:
             pooled.close()
+
+
+def _is_sqlite(path: Path) -> bool:
+    """Say whether a file is an empty one, or begins as SQLite's do; one that cannot be read is left to SQLite."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) in (b"", MAGIC)
+    except OSError:
+        return True
 
 
 def _engine(connect: object, *, size: int) -> Engine:

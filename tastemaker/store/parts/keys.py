@@ -34,7 +34,7 @@ class Keys(Part):
         """Make a key; return its secret, which is kept nowhere, and what is kept.
 
         Raises:
-            DataError: a scope is unknown, none is given, or the name is empty.
+            DataError: a scope is unknown, none is given, or the name is empty, too long, or has control characters.
         """
         check_tenant(tenant)
         known = get_args(Scope)
@@ -43,6 +43,7 @@ class Keys(Part):
             raise DataError(f"scope {scope!r}: unknown{did_you_mean(scope, known)}")
         if not wanted or not check_text(name, "name").strip():
             raise DataError("a key needs a name and at least one scope: read, write, admin")
+        check_id(name, "name")
         key_id = secrets.token_hex(KEY_ID_BYTES)
         secret = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(TOKEN_BYTES)}"
         row = {
