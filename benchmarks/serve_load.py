@@ -10,6 +10,8 @@ throughput   12,101 products x 64, 32 connections, against a bare FastAPI route 
              a top-10, in turns; once as shoppers come for the first time, once as they come back
 latency      100,000 products x 384, 200 requests a second, open loop
 rerank       100 candidates of the caller's, 12,101 products, 100 requests a second
+cross_encoder  50 candidates of the caller's, read by MiniLM with the history, one request at a time and 2 a second: as
+             it is by default, then with one measure after the other
 events       single events by 64 connections, and batches of 100, durable in SQLite
 hung         a language model that never answers, budget 300 ms, 20 requests a second, until the breaker opens and after
 swaps        20 exchanges of models at 200 requests a second; every answer must be of one model
@@ -37,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 sys.path.insert(0, str(Path(__file__).parent / "serving"))
+import pairs
 from shops import make_shop
 
 from tastemaker import evaluate, registry, saved
@@ -52,11 +55,14 @@ USERS = 5000
 
 
 @contextmanager
-def served(model: Path, *arguments: object, settings: dict[str, Any] | None = None) -> Iterator[tuple[Any, int]]:
+def served(
+    model: Path, *arguments: object, settings: dict[str, Any] | None = None, threads: int = 1
+) -> Iterator[tuple[Any, int]]:
     """Start the service; give its process and its port."""
     words = [sys.executable, "-m", "tastemaker", "serve", str(model), "--port", "0", *map(str, arguments)]
     own = {f"TASTEMAKER_SERVE_{name.upper()}": str(value) for name, value in (settings or {}).items()}
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, **ONE_THREAD, **own})
+    own |= dict.fromkeys(ONE_THREAD, str(threads))
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, **own})
     try:
         for line in process.stderr or ():
             if found := re.search(r":(\d+) \(stop", line):
@@ -149,6 +155,51 @@ def rerank(folder: Path, seconds: float, _: int) -> dict[str, Any]:
     with served(model, "--store", "none") as (_, port):
         settled(port, index=False)
         return load(port, requests, rate=100, seconds=seconds)
+
+
+SHORT = {"history": 3, "item_tokens": 16, "max_tokens": 64}
+READING: dict[str, tuple[dict[str, Any], int]] = {
+    "as it is by default": ({}, 1),
+    "two threads": ({}, 2),
+    "history of 3, 16 tokens a product": (SHORT, 2),
+    "history read once": ({**SHORT, "history_once": True}, 2),
+    "bfloat16": ({**SHORT, "history_once": True, "asked_precision": "bfloat16"}, 2),
+    "the same with one thread": ({**SHORT, "history_once": True, "asked_precision": "bfloat16"}, 1),
+    "history of 5, 24 tokens a product": ({"history_once": True, "asked_precision": "bfloat16"}, 2),
+}
+"""What is measured, each line beside what the one before has: settings of the stage, and threads."""
+
+
+def cross_encoder(folder: Path, seconds: float, _: int) -> dict[str, Any]:
+    """Measure a cross-encoder; a list that came without it would not count."""
+    rng = random.Random(0)
+    bodies = [
+        {
+            "user_id": f"user-{user}",
+            "item_ids": [f"item-{item}" for item in rng.sample(range(pairs.ITEMS), 50)],
+            "strategy": "full",
+            "budget_ms": 30_000,
+        }
+        for user in range(pairs.USERS)
+    ]
+    requests = [{"method": "POST", "path": "/v1/rerank", "body": json.dumps(body)} for body in bodies]
+    found: dict[str, Any] = {}
+    made: dict[str, Path] = {}
+    for name, (stage, threads) in READING.items():
+        key = json.dumps(stage)
+        if key not in made:
+            made[key] = pairs.make_pairs_shop(folder / f"pairs-{len(made)}", **stage)
+        with served(made[key], "--store", "none", threads=threads) as (_, port):
+            settled(port, index=False)
+            alone = load(port, requests, connections=1, seconds=seconds, warm=3, keep=True)
+            answers = [json.loads(body) for _, body in alone.pop("bodies")]
+            at_two = load(port, requests, rate=2, seconds=seconds, warm=3, first=len(requests) // 2)
+            again = load(port, requests[:1], connections=1, seconds=min(seconds, 3.0), warm=1)
+        read = sum(item["source"] == "cross_encoder" for answer in answers for item in answer["items"])
+        if read < sum(len(answer["items"]) for answer in answers):
+            raise SystemExit(f"{name}: {read} places were filled by the cross-encoder, and others by somebody else")
+        found[name] = {"threads": threads, "alone": alone, "at_2": at_two, "same_list_again": again}
+    return found
 
 
 def events(folder: Path, seconds: float, _: int) -> dict[str, Any]:
@@ -310,7 +361,9 @@ def stop(folder: Path, _: float, __: int) -> dict[str, Any]:
     return {**outcome, "exit_code": code}
 
 
-SCENARIOS = {one.__name__: one for one in (throughput, latency, rerank, events, hung, swaps, kills, stop)}
+SCENARIOS = {
+    one.__name__: one for one in (throughput, latency, rerank, cross_encoder, events, hung, swaps, kills, stop)
+}
 
 
 def main() -> None:

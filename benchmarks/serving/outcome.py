@@ -26,6 +26,7 @@ def table() -> str:
         ("100,000 products x 384, 200 requests/s, open loop", _times(later)),
         ("the same in the first ten seconds after the start", _times(first)),
         ("100 candidates of the caller's put in order", _times(found["rerank"])),
+        *_read(found.get("cross_encoder", {})),
         ("events, one a request, 64 connections, on disk", f"{single['per_second']:,.0f}/s, {_times(single)}"),
         ("events, 100 a request, on disk", f"{batches['events_per_second']:,.0f}/s, {_times(batches)}"),
         (
@@ -46,6 +47,22 @@ def table() -> str:
             (f"{kills['kills']} SIGKILLs while events come in", f"lost {kills['lost']}, doubled {kills['doubled']}")
         )
     return "\n".join(["| what | measured |", "|---|---|", *(f"| {what} | {said} |" for what, said in rows)])
+
+
+def _read(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return a row for each way in which the cross-encoder was asked."""
+    return [
+        (
+            f"50 candidates read by `cross_encoder` (MiniLM): {name} ({_counted(row['threads'], 'thread')})",
+            f"p50 {row['alone']['p50_ms']:.0f} ms, p95 {row['alone']['p95_ms']:.0f} ms; at 2/s p95 "
+            f"{row['at_2']['p95_ms']:.0f} ms",
+        )
+        for name, row in found.items()
+    ]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _times(row: dict[str, Any]) -> str:

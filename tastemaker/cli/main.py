@@ -26,6 +26,7 @@ from tastemaker.cli import (
     key,
     model,
     models,
+    precompute,
     prompts,
     recommend,
     rules,
@@ -52,6 +53,7 @@ app.command("transfer")(tune.transfer)
 app.command("tune")(tune.tune)
 app.command("recommend")(recommend.recommend)
 app.command("serve")(serve.serve)
+app.command("precompute")(precompute.precompute)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("benchmark")(benchmark.benchmark)

@@ -104,11 +104,16 @@ class CandidateNetwork(nn.Module):
         """Where the network is."""
         return self.wide.weight.device
 
+    @property
+    def precision_now(self) -> Precision:
+        """Of the arithmetic, in training or where lists are asked for."""
+        return self.precision
+
     def forward(self, asked: Asked) -> Tensor:
         """Return scores, float32 [b, m]; -inf beside the filling."""
         asked = asked.to(self.device)
         features = self.features(asked)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=devices.half(self.precision, self.device)):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=devices.half(self.precision_now, self.device)):
             said = self.read(asked, features).float()
         scores: Tensor = self.wide(features)[..., 0] + self.deep(features)[..., 0] + said
         return scores.masked_fill(asked.candidates < 0, -torch.inf)

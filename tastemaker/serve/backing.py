@@ -40,6 +40,7 @@ class StoredShop:
             did,
             {} if user is None else user.attributes,
             self.store.is_erased(self.tenant, user_id),
+            self.store.get_ranking(self.tenant, user_id),
         )
 
     def changes_after(self, revision: int) -> tuple[list[Change], int]:

@@ -52,6 +52,15 @@ class Metrics:
         self._events = Counter(
             "tastemaker_events", "Events by what became of them.", ["status"], registry=self.registry
         )
+        self._ahead = Counter(
+            "tastemaker_precomputed",
+            "Lists that could be made ahead, by whether they were: hit, stale, missing.",
+            ["state"],
+            registry=self.registry,
+        )
+        self._ahead_waiting = Gauge(
+            "tastemaker_precompute_waiting", "Shoppers who wait for rankings.", ["tenant"], registry=self.registry
+        )
         self._in_flight = Gauge("tastemaker_in_flight", "Lists under way.", registry=self.registry)
         self._breaker = Gauge(
             "tastemaker_breaker_open", "Whether the language model is left alone.", ["tenant"], registry=self.registry
@@ -90,7 +99,8 @@ class Metrics:
         self._lists.labels(answer.strategy, str(bool(answer.degraded)).lower()).inc()
         for fault in answer.degraded:
             self._faults.labels(fault).inc()
-
+        if answer.ahead is not None:
+            self._ahead.labels(answer.ahead).inc()
         for source, count in Counts(one.source for one in answer.items).items():
             self._places.labels(source).inc(count)
 
@@ -117,11 +127,18 @@ class Metrics:
             self._store.labels(condition.state).set(1)
         self._lost.set(lost)
 
-    def page(self, shops: dict[str, Shop], tenant: str) -> bytes:
-        """Return in Prometheus' text format what goes for the process, and of the shops only the tenant's own."""
+    def page(self, shops: dict[str, Shop], tenant: str, *, waiting: int = 0) -> bytes:
+        """Return in Prometheus' text format what goes for the process, and of the shops only the tenant's own.
+
+        Args:
+            shops: by tenant.
+            tenant: whose numbers are shown.
+            waiting: its shoppers who wait for rankings made ahead.
+        """
         self._in_flight.set(sum(shop.engine.in_flight for shop in shops.values()))
-        for gauge in (self._breaker, self._products, self._products_shown, self._refused):
+        for gauge in (self._breaker, self._products, self._products_shown, self._refused, self._ahead_waiting):
             gauge.clear()
+        self._ahead_waiting.labels(tenant).set(waiting)
         shop = shops.get(tenant)
         if shop is not None:
             breaker = shop.engine.language_model.breaker

@@ -241,6 +241,20 @@ class ReadyOut(BaseModel):
     store: StoreOut | None
 
 
+class PrecomputeBody(Body):
+    """For whom to make rankings ahead: for those who are named, or for those who came last.
+
+    Attributes:
+        user_ids: the shoppers; None for those who came last.
+        recent: how many of these.
+        again: also where the ranking that is there holds.
+    """
+
+    user_ids: Annotated[list[Id], Field(min_length=1, max_length=ROWS)] | None = None
+    recent: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    again: bool = False
+
+
 class ModelBody(Body):
     """A saved model that lies beside the first one, by the name of its folder."""
 

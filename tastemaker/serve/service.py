@@ -20,6 +20,8 @@ from tastemaker.serve.engine.workers import Busy, Workers
 from tastemaker.serve.jobs import Jobs
 from tastemaker.serve.limits import Limits
 from tastemaker.serve.metrics import Metrics
+from tastemaker.serve.precomputing.background import Background
+from tastemaker.serve.precomputing.child import WorkerError
 from tastemaker.serve.problems import Problem
 from tastemaker.serve.recording import Traces
 from tastemaker.serve.shops import Shop
@@ -56,6 +58,7 @@ class Service:
         shops: by tenant.
         models: by tenant, the folder in which further versions of its first model may lie; no other tenant may look
             there, as a model holds the histories it was fitted with.
+        ahead: makes rankings beside the requests.
         stopping: whether it is about to end: it is not ready any more, and goes on answering.
     """
 
@@ -72,6 +75,7 @@ class Service:
         self.pools = Pools(settings)
         self.traces = None if store is None else Traces(store, self.workers, keep=settings.rule_lists)
         self.jobs = Jobs(store, self.workers)
+        self.ahead = Background(settings, self.shops)
         self._first: dict[str, tuple[Live, Path]] = {}  # models to be active from the start
         self._kept: frozenset[str] = frozenset()  # shops that could not be opened again
         self._tasks: list[asyncio.Task[None]] = []
@@ -117,6 +121,8 @@ class Service:
         if self.store is not None and not self.store.exclusive:
             self._tasks.append(loop.create_task(self._follow(self.store)))
         await asyncio.wait([settling], timeout=self.settings.settle_seconds)
+        if self.store is not None and self.settings.precompute:
+            self._tasks.append(loop.create_task(self.ahead.run()))
 
     async def _settle(self) -> None:
         await asyncio.gather(*(shop.engine.views.settled() for shop in self.shops.values()))
@@ -188,6 +194,7 @@ class Service:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.ahead.close()
         if self.traces is not None:
             await self.traces.flush()
         if self.store is not None:
@@ -239,6 +246,7 @@ class Service:
         """
         answer = await self.shop(tenant).answer(ask)
         self.metrics.list(answer)
+        self.ahead.asked(tenant, ask.user_id, answer)
         if shown:
             self.metrics.shown(tenant, answer)
             if self.traces is not None:
@@ -258,6 +266,8 @@ class Service:
             return Problem(409, str(error))
         if isinstance(error, StoreBusy):
             return Problem(503, "the store is busy", retry_after=error.retry_after)
+        if isinstance(error, WorkerError):
+            return Problem(503, str(error), retry_after=60)
         if isinstance(error, Busy):
             return Problem(503, "too much is under way", retry_after=1)
         if isinstance(error, OutOfTime):

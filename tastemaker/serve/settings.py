@@ -53,6 +53,13 @@ class Settings(Config):
         rule_lists: newest lists of each shop of which it is kept what business rules did.
         settle_seconds: time that a start waits for indexes; then it answers without, but is not ready yet.
         follow_seconds: how often the store is looked at for what other processes wrote.
+        precompute: whether rankings are made beside the requests, in a process of its own, for shoppers who come: see
+            `docs/precomputation.md`.
+        precompute_share: share of one processor core that this may take.
+        precompute_waiting: shoppers who may wait for theirs; of more, those who came first are left out.
+        precompute_recent: shoppers who came last before a start or an exchange of models, for whom they are made too.
+        precompute_depth: products of a ranking that is made.
+        precompute_reasons: for how many of these the language model phrases the reason.
         new_items: most places of a list of ten for products that the model does not know.
         leave_seconds: time between a stop and the closing of the door, for a load balancer to see that it is not ready.
         drain_seconds: time that requests under way have to end in at a stop.
@@ -90,6 +97,12 @@ class Settings(Config):
     rule_lists: int = Field(default=20_000, ge=0)
     settle_seconds: float = Field(default=10.0, ge=0)
     follow_seconds: float = Field(default=0.5, gt=0, le=60)
+    precompute: bool = False
+    precompute_share: float = Field(default=0.5, gt=0, le=1)
+    precompute_waiting: int = Field(default=10_000, ge=1)
+    precompute_recent: int = Field(default=1000, ge=0)
+    precompute_depth: int = Field(default=50, ge=1, le=500)
+    precompute_reasons: int = Field(default=0, ge=0, le=100)
     new_items: int = Field(default=2, ge=0, le=10)
     leave_seconds: float = Field(default=0.2, ge=0, le=300)
     drain_seconds: float = Field(default=20.0, ge=0)

@@ -79,13 +79,18 @@ class Shop:
             return
         seen = await self._revisions(self.stored)
         self._sequence = seen.get("events", 0)
-        self._seen = {name: seen.get(name, 0) for name in (*OF_SHOPPERS, "models")}
+        self._seen = {name: seen.get(name, 0) for name in (*OF_SHOPPERS, "models", "rankings")}
         await self.follow()
 
     @property
     def busy(self) -> bool:
         """Whether something is under way in the shop, so that it must not be closed."""
         return bool(self.under_way or self.engine.in_flight or self.engine.views.indexing or self._following.locked())
+
+    @property
+    def revision(self) -> int:
+        """Revision of the catalogue that answers."""
+        return self._revision
 
     async def answer(self, ask: Ask) -> Answer:
         """Answer a request, as the shopper's variant of a running experiment says."""
@@ -137,6 +142,7 @@ class Shop:
         ]
         if not stored.store.exclusive:
             steps += [(OF_SHOPPERS, self._others_shoppers), (("models",), self._others_model)]
+            steps.append((("rankings",), self._others_rankings))
         return steps
 
     async def _others_items(self, stored: StoredShop, now: Mapping[str, int]) -> bool:
@@ -202,6 +208,18 @@ class Shop:
             own = self.events.own if self.events is not None else frozenset[str]()
             for user_id in {event.user_id for _, event in events if event.event_id not in own}:
                 shoppers.forget(user_id)
+        return True
+
+    async def _others_rankings(self, stored: StoredShop, now: Mapping[str, int]) -> bool:
+        """Forget shoppers for whom a ranking was made past this process; they are read with it when they come."""
+        after = self._seen.get("rankings", 0)
+        if now.get("rankings", 0) - after > MANY:
+            self.engine.shoppers.forget_all()
+            return True
+        while rows := await self.engine.background.run(partial(stored.store.rankings_after, self.tenant, after)):
+            after = rows[-1][0]
+            for _, user_id in rows:
+                self.engine.shoppers.forget(user_id)
         return True
 
     async def put_items(self, items: Sequence[Item]) -> int:

@@ -195,6 +195,37 @@ class Impression:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeRanking:
+    """What a model says to a shopper, made ahead of the request.
+
+    Args:
+        user_id: the shopper.
+        model_version: that said it.
+        digest: of the history that it was made from.
+        item_ids: the products, best first, as the model's last stage left them.
+        scores: theirs.
+        source: name of the stage that had the last word.
+        reasons: product -> its phrased reason with the evidence that it rests on, as JSON values.
+        wanted_reasons: how many first products a reason was wanted for.
+        catalogue: revision of the catalogue at that time.
+        rules: version of the business rules at that time.
+        computed_at: when it was made; 0 means now.
+    """
+
+    user_id: str
+    model_version: str
+    digest: str
+    item_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+    source: str
+    reasons: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    wanted_reasons: int = 0
+    catalogue: int = 0
+    rules: int = 0
+    computed_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class AuditLine:
     """Who did what to what; `detail` holds JSON values, never texts of shoppers."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration; a test compares it with those that are packaged."""
 
 metadata = MetaData()
@@ -136,6 +136,17 @@ arrangements = _table(
     _needed("request_id"),
     _needed("detail"),
     Index("arrangements_by_request", "tenant", "request_id"),
+)
+rankings = _table(
+    "rankings",
+    _key("tenant"),
+    _key("user_id"),
+    _needed("sequence", BigInteger),
+    _needed("model_version"),
+    _needed("digest"),
+    _needed("document"),
+    _needed("computed_at", BigInteger),
+    Index("rankings_by_sequence", "tenant", "sequence", unique=True),
 )
 rules = _table(
     "rules",

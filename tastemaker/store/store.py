@@ -15,6 +15,7 @@ from tastemaker.store.parts.interchange import Interchange
 from tastemaker.store.parts.items import Items
 from tastemaker.store.parts.keys import Keys
 from tastemaker.store.parts.models import Models
+from tastemaker.store.parts.rankings import Rankings
 from tastemaker.store.parts.settings import Settings
 from tastemaker.store.parts.traces import Traces
 from tastemaker.store.parts.users import Users
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tastemaker.store.health import Condition
 
 
-class Store(Events, Items, Users, Erasure, Keys, Models, Settings, Traces, Interchange):
+class Store(Events, Items, Users, Erasure, Keys, Models, Rankings, Settings, Traces, Interchange):
     """Events, catalogue, shoppers, keys, models, rules and traces of any number of tenants; made by `open_store`.
 
     Every method takes the tenant first and reaches no other tenant's rows; unknown tenants are empty, and come into
@@ -79,7 +80,8 @@ class Store(Events, Items, Users, Erasure, Keys, Models, Settings, Traces, Inter
     def revisions(self, tenants: Collection[str]) -> dict[str, dict[str, int]]:
         """Return for tenants the last number of each counter, all in one cheap statement: what differs has changed.
 
-        Counters are "events", "items", "users", "users_removed", "erasures", "rules", "experiments" and "models";
+        Counters are "events", "items", "users", "users_removed", "erasures", "rankings", "rules", "experiments" and
+        "models";
         one that is not there is 0.
         """
         table = schema.counters.c

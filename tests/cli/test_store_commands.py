@@ -83,7 +83,7 @@ def test_a_shopper_is_exported_and_erased(tastemaker, filled, tmp_path):
     tastemaker("user", "export", "anna1", "--out", tmp_path / "anna.jsonl")
     assert len((tmp_path / "anna.jsonl").read_text().splitlines()) == 3
     outcome = tastemaker("user", "delete", "anna1", "--json")
-    assert outcome.json()["counts"] == {"events": 2, "users": 1, "impressions": 0, "audit": 0}
+    assert outcome.json()["counts"] == {"events": 2, "users": 1, "rankings": 0, "impressions": 0, "audit": 0}
     assert "anna1" not in outcome.out + outcome.err
     assert tastemaker("user", "export", "anna1").lines() == []
     everything = b"".join(path.read_bytes() for path in filled.parent.iterdir())

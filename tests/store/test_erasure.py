@@ -11,10 +11,11 @@ from tastemaker.errors import DataError
 from tastemaker.store import open_store
 from tastemaker.store.databases import remains
 from tastemaker.store.errors import StoreBusy
-from tastemaker.store.records import AuditLine, Event, Impression, User
+from tastemaker.store.records import AuditLine, Event, Impression, MadeRanking, User
 
 VICTIM = "victim-5f1c"
-CANARIES = ("canary-mail@example.org", "canary-visit-77", "canary-event", "canary-café", "canary-detail")
+WRITTEN = ("Canary sentence of a model", "canary-digest")
+CANARIES = ("canary-mail@example.org", "canary-visit-77", "canary-event", "canary-café", "canary-detail", *WRITTEN)
 
 
 def fill(store, *, rounds=6, seed=0):
@@ -47,6 +48,9 @@ def fill(store, *, rounds=6, seed=0):
             for name in [*names, VICTIM]
         ]
         store.submit_impressions("shop", shown)
+        reason = {"text": "Canary sentence of a model.", "evidence": []}
+        made = MadeRanking(VICTIM, "v", f"canary-digest-{turn}", ("item",), (1.0,), "s", {"item": reason})
+        store.put_rankings("shop", [made, *(MadeRanking(n, "v", n, ("item",), (1.0,), "s") for n in set(names))])
         store.add_audit("shop", AuditLine(turn, "anna", "export", VICTIM, {"why": "canary-detail"}))
         store.flush()
 
@@ -59,19 +63,20 @@ def everywhere(folder):
 def test_everything_about_a_shopper_is_exported_then_erased_and_stays_so(store):
     fill(store, rounds=2)
     rows = list(store.export_user("shop", VICTIM))
-    assert [row["kind"] for row in rows] == ["user"] + ["event"] * 10 + ["impression"] * 2 + ["audit"] * 2
+    assert [row["kind"] for row in rows] == ["user"] + ["event"] * 10 + ["ranking"] + ["impression"] * 2 + ["audit"] * 2
     assert all(VICTIM in row.values() for row in rows)
     assert rows[0]["attributes"]["list"] == [{"deep": "canary-café"}]
     others = len(store.events_after("shop", 0, limit=10_000)) - 10
 
     receipt = store.erase_user("shop", VICTIM)
-    assert receipt.counts == {"events": 10, "users": 1, "impressions": 2, "audit": 2}
+    assert receipt.counts == {"events": 10, "users": 1, "rankings": 1, "impressions": 2, "audit": 2}
     assert VICTIM not in str(receipt)
     assert len(receipt.digest) == 64
 
     assert list(store.export_user("shop", VICTIM)) == []
     assert store.get_user("shop", VICTIM) is None
     assert store.history("shop", VICTIM) == []
+    assert store.get_ranking("shop", VICTIM) is None
     assert len(store.events_after("shop", 0, limit=10_000)) == others
     assert len(store.impressions_between("shop", 0, 10)) == 602, "anonymous, so that counts of lists stay right"
     assert {line.subject for line in store.audit("shop")} == {"(erased)"}
@@ -81,6 +86,8 @@ def test_everything_about_a_shopper_is_exported_then_erased_and_stays_so(store):
     other = Event("other", "user-0001", "item", "view", 1)
     assert store.append_events("shop", [late, other, late]) == ["erased", "accepted", "erased"]
     assert store.put_users("shop", [User(VICTIM), User("user-0001")]) == ["erased", "stored"]
+    mine, others_ranking = (MadeRanking(name, "v", "d", ("i",), (1.0,), "s") for name in (VICTIM, "user-0001"))
+    assert store.put_rankings("shop", [mine, others_ranking]) == ["erased", "stored"]
     store.submit_impressions("shop", [Impression("late", 9, VICTIM, None, None, "v", "s", ())])
     store.add_audit("shop", AuditLine(9, "anna", "erase", VICTIM, {"who": VICTIM}))
     store.flush()

@@ -137,5 +137,5 @@ def test_a_step_that_fails_leaves_the_store_as_it_was(url, monkeypatch):
 
 
 def test_an_unknown_schema_is_refused(store):
-    with pytest.raises(StoreError, match="'0042' is unknown; known: 0001, 0002"):
+    with pytest.raises(StoreError, match="'0042' is unknown; known: 0001, 0002, 0003, 0004"):
         store.upgrade("0042")

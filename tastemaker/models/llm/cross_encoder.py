@@ -6,19 +6,25 @@ popularity, likeness). It is trained on the last purchases in the training part,
 (`tastemaker.models.parts.reranking.practice`), by the cross-entropy over each question's candidates.
 
 Sources: Nogueira and Cho, arXiv 1901.04085 (pairs through BERT); the listwise softmax of Cao et al., ICML 2007.
-Deviations: the score is read from the first state and the mean over the candidate's words; evidence takes part.
+Deviations: the score is read from the first state and the mean over the candidate's words; evidence takes part. With
+`history_once` the history is read once for all candidates (`tastemaker.neural.language.one_way_reading`), and the state
+of the candidate's end stands for the first one.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import Field
 
+from tastemaker.data.queries import Queries
+from tastemaker.data.ranking import Ranking
 from tastemaker.encoders.cache import CachedEncoder
 from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.errors import ConfigError
 from tastemaker.models.parts.reranking.trained_reranker import TrainedReranker, TrainedRerankerConfig
+from tastemaker.neural.devices import Precision
 from tastemaker.neural.language.text_pair_ranker import PairRanker, Words
 from tastemaker.neural.training.schedules import Shape
 from tastemaker.text.render import item_texts
@@ -36,6 +42,10 @@ class CrossEncoderConfig(TrainedRerankerConfig):
         tuned_layers: how many of these are trained, the last ones; None for all.
         item_tokens: tokens read of a product's text.
         max_tokens: tokens of a pair; the oldest words of the history are left out.
+        history_once: whether the history is read by itself, once a question, and candidates are read with an eye on it.
+            It is several times quicker; words of the history do not see the candidate then.
+        asked_precision: of the arithmetic where lists are asked for: "bfloat16" is quicker on processors with
+            matrix tiles (AMX) or AVX512-BF16, and slower on others; None as in training.
     """
 
     history: int = Field(default=5, ge=1)
@@ -43,6 +53,8 @@ class CrossEncoderConfig(TrainedRerankerConfig):
     tuned_layers: int | None = Field(default=None, ge=0)
     item_tokens: int = Field(default=24, ge=1)
     max_tokens: int = Field(default=112, ge=8)
+    history_once: bool = False
+    asked_precision: Precision | None = None
     negatives: int = Field(default=11, ge=1)
     asked_at_once: int = Field(default=4, ge=1)
     epochs: int = Field(default=3, ge=1)
@@ -88,8 +100,17 @@ class CrossEncoder(TrainedReranker):
             layers=config.encoder_layers,
             tuned=config.tuned_layers,
             max_length=config.max_tokens,
+            once=config.history_once,
             precision=config.precision,
+            asked_precision=config.asked_precision or config.precision,
         )
+
+    def prepare(self) -> None:
+        """Put one question, so that nobody waits for what is made at the first."""
+        width = min(self.config.candidates, len(self.items))
+        asked = Queries.from_lists([[0]])
+        items = np.arange(width, dtype=np.int32)[None]
+        self.opinions(asked, Ranking(items, -items.astype(np.float32)), purpose="probe")
 
     @property
     def _transformer(self) -> TransformerEncoder:

@@ -1,25 +1,29 @@
 """A sentence encoder as a cross-encoder: history and candidate are read together, word by word.
 
 The input of one pair is [CLS] titles of the history, newest first [SEP] title of the candidate [SEP] (Nogueira and Cho,
-arXiv 1901.04085). Words of all products are numbered once; a batch of pairs is put together by indexing.
+arXiv 1901.04085). Words of all products are numbered once; a batch of pairs is put together by indexing. Where the
+history is read once (`one_way_reading`), the input is [CLS] titles [SEP], and for each candidate its title [SEP].
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from tastemaker.encoders.tuned_weights import layers_of
 from tastemaker.errors import ConfigError
+from tastemaker.neural import devices
 from tastemaker.neural.candidates import Asked, CandidateNetwork, Tables
 from tastemaker.neural.devices import Precision
+from tastemaker.neural.language.kept_opinions import Kept
+from tastemaker.neural.language.one_way_reading import read_one_way
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sentence_transformers import SentenceTransformer
 
@@ -80,7 +84,9 @@ class PairRanker(CandidateNetwork):
         layers: first layers that are run; None for all.
         tuned: how many of the layers that are run are trained, the last ones; None for all.
         max_length: tokens of a pair; the oldest words of the history go first.
+        once: read the history once a question, not once a candidate.
         precision: of the arithmetic.
+        asked_precision: of the arithmetic where lists are asked for.
 
     Raises:
         ConfigError: the encoder has fewer layers, or other ones than BERT's.
@@ -95,7 +101,9 @@ class PairRanker(CandidateNetwork):
         layers: int | None,
         tuned: int | None,
         max_length: int,
+        once: bool = False,
         precision: Precision = "auto",
+        asked_precision: Precision = "auto",
     ) -> None:
         super().__init__(tables, precision=precision)
         known = len(layers_of(model))
@@ -108,6 +116,9 @@ class PairRanker(CandidateNetwork):
         for layer in bert.encoder.layer[count - min(count, count if tuned is None else tuned) :]:
             layer.requires_grad_(True)
         self.bert: Any = bert
+        self.once, self.asked_precision = once, asked_precision
+        self._kept = Kept()
+        self._half: list[Any] = []  # the encoder in bfloat16, no part of the network's state
         self.words: Tensor
         self.register_buffer("words", words.ids, persistent=False)
         self.first, self.between = words.first, words.between
@@ -115,22 +126,75 @@ class PairRanker(CandidateNetwork):
         self.readout = nn.Linear(2 * int(bert.config.hidden_size), 1, bias=False)
         nn.init.zeros_(self.readout.weight)
 
+    @property
+    def precision_now(self) -> Precision:
+        """Of the arithmetic, in training or where lists are asked for."""
+        return self.precision if self.training else self.asked_precision
+
+    def train(self, mode: bool = True) -> Self:
+        """Begin, or end, a training; what was made of the weights as they were is forgotten."""
+        if mode:
+            self.forget()
+        return super().train(mode)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: ANN401
+        """Take trained weights back; errors as for every network of candidates."""
+        self.forget()
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def forget(self) -> None:
+        """Forget opinions that were given, and copies of the weights."""
+        self._kept.clear()
+        self._half.clear()
+
     def read(self, asked: Asked, features: Tensor) -> Tensor:
         """Return the opinion of each pair, [b, m]; 0 for the filling."""
+        if self.training or torch.is_grad_enabled():
+            return self._read(asked)
+        return self._kept.filled(
+            asked.history, asked.candidates, lambda missing: self._read(replace(asked, candidates=missing))
+        )
+
+    def _read(self, asked: Asked) -> Tensor:
         there = asked.candidates >= 0
         rows, columns = there.nonzero(as_tuple=True)
         said = torch.zeros(there.shape, device=self.device)
         if not len(rows):
             return said
+        bert = self._encoder()
+        with torch.autocast(
+            self.device.type, enabled=bert is self.bert and torch.is_autocast_enabled(self.device.type)
+        ):
+            told = self._told_once(bert, asked)[there] if self.once else self._told(bert, asked, rows, columns)
+            opinion = self.readout(told.to(self.readout.weight.dtype))[:, 0]
+        return said.to(opinion.dtype).index_put((rows, columns), opinion)
+
+    def _told(self, bert: Any, asked: Asked, rows: Tensor, columns: Tensor) -> Tensor:  # noqa: ANN401  # BertModel
+        """Return the states that opinions are read from, [p, 2 d]: of history and candidate, read together."""
         ids, behind = self.pairs(asked, rows, columns)
         real = ids >= 0
-        states = self.bert(
+        states = bert(
             input_ids=ids.clamp(min=0), attention_mask=real.long(), token_type_ids=behind.long()
         ).last_hidden_state
         mine = (behind & real)[..., None].to(states.dtype)  # the candidate's words, as the history makes them
         pooled = (states * mine).sum(1) / mine.sum(1).clamp(min=1)
-        opinion = self.readout(torch.cat([states[:, 0], pooled], 1))[:, 0]
-        return said.to(opinion.dtype).index_put((rows, columns), opinion)
+        return torch.cat([states[:, 0], pooled], 1)
+
+    def _told_once(self, bert: Any, asked: Asked) -> Tensor:  # noqa: ANN401  # BertModel
+        """Return the same where histories are read once, [b, m, 2 d]: the state of [SEP] stands for that of [CLS]."""
+        read = read_one_way(bert, *self.parts(asked))
+        return torch.cat([read.ends, read.means], 1).view(*asked.candidates.shape, -1)
+
+    def _encoder(self) -> Any:  # noqa: ANN401  # BertModel
+        """Return the encoder; where lists are asked for in bfloat16 on a processor, a copy of it in that.
+
+        Casting the weights anew for each question, as autocast does, would take as long as the rest.
+        """
+        if self.training or self.device.type != "cpu" or not devices.half(self.asked_precision, self.device):
+            return self.bert
+        if not self._half:
+            self._half.append(copy.deepcopy(self.bert).to(torch.bfloat16).eval())
+        return self._half[0]
 
     def pairs(self, asked: Asked, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """Return token ids of pairs, -1 filled on the right, int64 [p, L], and which tokens are the candidate's.
@@ -140,9 +204,7 @@ class PairRanker(CandidateNetwork):
             rows: question of each pair.
             columns: candidate of each pair.
         """
-        room = self.max_length - 3 - self.words.shape[1]
-        history = self._words_of(_reversed(asked.history)).flatten(1)  # newest first
-        history = _packed(history)[:, : max(0, room)][rows]
+        history = self._history_of(asked)[rows]
         candidate = self._words_of(asked.candidates[rows, columns])
         mark = torch.ones(len(rows), 1, dtype=torch.long, device=self.device)
         parts = [mark * self.first, history, mark * self.between, candidate, mark * self.between]
@@ -151,6 +213,22 @@ class PairRanker(CandidateNetwork):
         order = (ids < 0).to(torch.int8).argsort(dim=1, stable=True)
         longest = int((ids >= 0).sum(1).max())
         return ids.gather(1, order)[:, :longest], behind.gather(1, order)[:, :longest]
+
+    def parts(self, asked: Asked) -> tuple[Tensor, Tensor]:
+        """Return token ids of histories [b, H] and of candidates [b, m, T], -1 filled on the right, read one by one."""
+        mark = torch.ones(len(asked.history), 1, dtype=torch.long, device=self.device)
+        history = torch.cat([mark * self.first, self._history_of(asked), mark * -1], 1)
+        words = self._words_of(asked.candidates)
+        words = torch.cat([words, words.new_full((*words.shape[:2], 1), -1)], 2)
+        lengths = (words >= 0).sum(2)
+        words = words.scatter(2, lengths[..., None], self.between)[..., : int(lengths.max()) + 1]
+        words = words.masked_fill((asked.candidates < 0)[..., None], -1)
+        return history.scatter(1, (history >= 0).sum(1, keepdim=True), self.between), words
+
+    def _history_of(self, asked: Asked) -> Tensor:
+        """Return the words of histories, newest product first, as far as there is room, -1 filled, [b, at most L T]."""
+        room = self.max_length - 3 - self.words.shape[1]
+        return _packed(self._words_of(_reversed(asked.history)).flatten(1))[:, : max(0, room)]
 
     def _words_of(self, items: Tensor) -> Tensor:
         found: Tensor = self.words[items.clamp(min=0)]

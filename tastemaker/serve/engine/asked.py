@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tastemaker.serve.engine.live import View
     from tastemaker.serve.engine.retrieval import Vector
     from tastemaker.serve.engine.shoppers import Shopper
+    from tastemaker.store.records import MadeRanking
     from tastemaker.types import Bool, Int32
 
 
@@ -39,6 +40,9 @@ class Asked:
         plan: of business rules; None without.
         vector: what the history points at, if that is known already.
         shopper: whom `vector` is kept for; None where something of this request alone took part.
+        made: what was made ahead for the shopper, whether it holds or not; None for nothing.
+        ahead: how many products of it can be listed.
+        digest: of the history, for a ranking that is made ahead.
     """
 
     ask: Ask
@@ -55,6 +59,9 @@ class Asked:
     plan: Plan | None = None
     vector: Vector | None = None
     shopper: Shopper | None = None
+    made: MadeRanking | None = None
+    ahead: int = 0
+    digest: str = ""
 
     def left(self) -> float:
         """Return the seconds until the reserve begins, at least 0."""

@@ -11,6 +11,7 @@ from tastemaker.json_values import finite
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tastemaker.serve.engine.ahead import State
     from tastemaker.serve.engine.shelf import Shelf
     from tastemaker.text.wishes.wish import Filters
 
@@ -96,6 +97,7 @@ class Answer:
         notes: what the caller should know.
         wish: how a wish was understood.
         arranged: what business rules did, a line a product.
+        ahead: how the request stood to what was made ahead; None where that cannot answer it.
         took_ms: in all.
     """
 
@@ -113,6 +115,7 @@ class Answer:
     notes: list[str] = field(default_factory=list)
     wish: dict[str, Any] | None = None
     arranged: list[dict[str, Any]] = field(default_factory=list)
+    ahead: State | None = None
     took_ms: float = 0.0
 
     def to_bytes(self) -> bytes:

@@ -17,7 +17,8 @@ import numpy as np
 
 from tastemaker.data.ranking import Ranking
 from tastemaker.errors import TastemakerError
-from tastemaker.serve.engine import business, explaining, listing
+from tastemaker.pipeline import append_below
+from tastemaker.serve.engine import ahead, business, explaining, listing
 from tastemaker.serve.engine.asked import Asked
 from tastemaker.serve.engine.asks import Answer, Ask
 from tastemaker.serve.engine.calling.batching import Batcher
@@ -32,7 +33,6 @@ from tastemaker.serve.engine.workers import Busy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tastemaker.serve.engine.asks import Strategy
     from tastemaker.serve.engine.live import Live
     from tastemaker.serve.engine.retrieval import Retriever, Vector
     from tastemaker.serve.engine.shoppers import Past
@@ -101,9 +101,13 @@ class Engine:
             asked.lap("resolve", ask.started)
             began = time.perf_counter()
             strategy = self._who_answers(asked)
-            found = await self._retrieve(asked, strategy)
-            asked.lap("retrieve", began)
-            ranking, source = await self._rank(asked, found, strategy)
+            if strategy == ahead.STRATEGY:
+                ranking, source = await self._made_ahead(asked)
+                asked.lap("retrieve", began)
+            else:
+                found = await self._retrieve(asked, strategy)
+                asked.lap("retrieve", began)
+                ranking, source = await self._rank(asked, found, strategy)
             by_texts = strategy == "text" or (source == "text_knn" and asked.view.texts is not None)
             listing.put_together(asked, ranking, source, by_texts=by_texts, new_items=self.settings.new_items)
             if ask.explain:
@@ -112,6 +116,17 @@ class Engine:
             return asked.answer
         finally:
             self.in_flight -= 1
+
+    async def candidates(self, ask: Ask) -> tuple[Asked, Ranking]:
+        """Return a request as it is understood, and what the first stage offers to the later ones, [1, m].
+
+        Raises:
+            NotFitted: no model is active.
+        """
+        asked = await self._understand(ask, {})
+        if asked.shopper is not None:
+            asked.digest = asked.shopper.digest
+        return asked, _listable(asked, await self._retrieve(asked, "full"))
 
     async def _understand(self, ask: Ask, variants: Mapping[str, str]) -> Asked:
         """Find out who asks, and for what."""
@@ -166,7 +181,7 @@ class Engine:
         if shopper.seen_by is not view.shelf:
             shopper.derive(user_id, view.live, view.shelf)
         asked.history, asked.later, asked.vector = shopper.history, shopper.new, shopper.vector
-        asked.unlisted, asked.shopper = shopper.unwanted, shopper
+        asked.unlisted, asked.shopper, asked.made = shopper.unwanted, shopper, shopper.made
         if not (asked.ask.seen or asked.ask.offered is not None):
             asked.had = shopper.had
         if not shopper.erased:
@@ -206,12 +221,18 @@ class Engine:
         if asked.words:
             asked.vector, asked.shopper = None, None
 
-    def _who_answers(self, asked: Asked) -> Strategy:
+    def _who_answers(self, asked: Asked) -> str:
         """Decide who is to answer, where that is left open or cannot be as asked."""
-        strategy, live = asked.ask.strategy, asked.view.live
+        strategy, live, most = asked.ask.strategy, asked.view.live, self.settings.language_model_history
+        state = ahead.state_of(asked, most=most) if strategy in ("auto", "full") else None
+        asked.answer.ahead = state
+        if state == "hit":
+            asked.answer.strategy = ahead.STRATEGY
+            return ahead.STRATEGY
         if strategy == "auto":
-            few = len(asked.history) + len(asked.later) <= self.settings.language_model_history
-            strategy = "full" if live.asking and few else "fast"
+            few = len(asked.history) + len(asked.later) <= most
+            later = state == "stale" or (state == "missing" and self.settings.precompute)
+            strategy = "full" if live.asking and few and not later else "fast"
         if strategy == "text" and (asked.profile is None or not asked.profile.known):
             if asked.view.texts is None:
                 asked.answer.degraded.append("texts: not indexed yet, or there are none")
@@ -219,7 +240,19 @@ class Engine:
         asked.answer.strategy = strategy
         return strategy
 
-    async def _retrieve(self, asked: Asked, strategy: Strategy) -> Found:
+    async def _made_ahead(self, asked: Asked) -> tuple[Ranking, str]:
+        """Return what was made ahead; where too little of it can be listed, what the first stage finds stands below."""
+        ranking, source = ahead.ranking_of(asked)
+        wanted, there = listing.width_for(asked), ranking.items.shape[1]
+        if there >= wanted:
+            return ranking, source
+        asked.ahead = there
+        found = _listable(asked, await self._retrieve(asked, "retriever"))
+        if not there:
+            return found, asked.view.live.pipeline.stages[0].recommender.name
+        return append_below(ranking, found, wanted), source
+
+    async def _retrieve(self, asked: Asked, strategy: str) -> Found:
         """Ask the first stage, or the text index."""
         live, texts = asked.view.live, asked.view.texts
         if strategy == "popular":
@@ -257,7 +290,7 @@ class Engine:
         except Exception as error:
             return _failed(asked, error)
 
-    def _question(self, asked: Asked, strategy: Strategy, vector: Vector | None) -> Question:
+    def _question(self, asked: Asked, strategy: str, vector: Vector | None) -> Question:
         ask, live, shelf = asked.ask, asked.view.live, asked.view.shelf
         size = live.size
         width = listing.width_for(asked)
@@ -285,17 +318,12 @@ class Engine:
             asked.history, min(size, width + spare), asked.words, asked.user, allowed, offered, seen, vector
         )
 
-    async def _rank(self, asked: Asked, found: Found, strategy: Strategy) -> tuple[Ranking, str]:
+    async def _rank(self, asked: Asked, found: Found, strategy: str) -> tuple[Ranking, str]:
         """Let the later stages re-rank what was found; return the list and who had the last word."""
         live, answer = asked.view.live, asked.answer
         source = "text" if strategy == "text" else live.pipeline.stages[0].recommender.name
-        items = found.items
-        keep = [place for place, item in enumerate(items.tolist()) if not asked.barred(item)]
-        if len(keep) == len(items):
-            ranking = Ranking(items[None, :], found.scores[None, :])
-        else:
-            ranking = Ranking(items[keep][None, :], found.scores[keep][None, :])
-        if strategy not in ("fast", "full") or not keep or len(live.pipeline.stages) == 1:
+        ranking = _listable(asked, found)
+        if strategy not in ("fast", "full") or not ranking.items.shape[1] or len(live.pipeline.stages) == 1:
             return ranking, source
         query, seen = asked.query(), asked.ask.seen or asked.ask.offered is not None
         for number in sorted([*live.later, *(live.asking if strategy == "full" else [])]):
@@ -350,6 +378,15 @@ class Engine:
         await self.views.activate(live)
         kept = {id(one) for one in self.views.retrievers()}
         self._batchers = {key: value for key, value in self._batchers.items() if key in kept}
+
+
+def _listable(asked: Asked, found: Found) -> Ranking:
+    """Return what was found without what must not be listed, [1, m]."""
+    items = found.items
+    keep = [place for place, item in enumerate(items.tolist()) if not asked.barred(item)]
+    if len(keep) == len(items):
+        return Ranking(items[None, :], found.scores[None, :])
+    return Ranking(items[keep][None, :], found.scores[keep][None, :])
 
 
 def _nothing() -> Found:

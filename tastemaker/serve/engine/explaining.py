@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tastemaker.serve.engine import ahead
+
 if TYPE_CHECKING:
     from tastemaker.explain import Reason
     from tastemaker.serve.engine.asked import Asked
@@ -24,7 +26,9 @@ def reasons(asked: Asked) -> list[dict[str, Any] | None]:
         if one.number < size:
             texts = view.texts if one.source == "text" else None
             explainer = view.live.explainer if texts is None else texts.explainer
-            found[one.number] = explainer.reason(asked.history, one.number, wish=asked.words)
+            reason = explainer.reason(asked.history, one.number, wish=asked.words)
+            kept = None if asked.made is None else asked.made.reasons.get(view.shelf.id_of(one.number))
+            found[one.number] = ahead.phrased(reason, kept, explainer, one.number)
     new = [one for one in asked.answer.items if one.number >= size]
     if new:
         found |= _of_new(asked, new)

@@ -27,7 +27,7 @@ def width_for(asked: Asked) -> int:
     """Return how many products have to be ranked for the list that is wanted."""
     ask = asked.ask
     arranges = asked.plan is not None or ask.diversity > 0
-    return POOL * ask.n if arranges else ask.n
+    return asked.ahead + (POOL * ask.n if arranges else ask.n)
 
 
 def put_together(asked: Asked, ranking: Ranking, source: str, *, by_texts: bool, new_items: int) -> None:

@@ -39,6 +39,7 @@ class Live:
 
     Attributes:
         version: its name in answers.
+        folder: where it was loaded from; None where it was made here.
         model: what was loaded.
         retriever: its first stage.
         later: numbers of the stages after that which ask no language model.
@@ -51,8 +52,8 @@ class Live:
         indexed: whether all that is made beside the requests is there.
     """
 
-    def __init__(self, model: SavedModel, version: str) -> None:
-        pipeline = model.pipeline
+    def __init__(self, model: SavedModel, version: str, *, folder: Path | None = None) -> None:
+        pipeline, self.folder = model.pipeline, folder
         self.version, self.model, self.pipeline = version, model, pipeline
         self.retriever = Retriever(pipeline.stages[0].recommender)
         numbered = list(enumerate(stage.recommender for stage in pipeline.stages))
@@ -72,7 +73,7 @@ class Live:
             ArtifactError: the folder holds no sound model.
             ConfigError, MissingExtra: a part of it cannot be made here.
         """
-        live = cls(saved.load(folder), version)
+        live = cls(saved.load(folder), version, folder=folder)
         for stage in live.pipeline.stages:
             if isinstance(stage.recommender, Preparing):
                 stage.recommender.prepare()

@@ -7,6 +7,8 @@ acknowledged.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from tastemaker.serve.engine.retrieval import Vector
     from tastemaker.serve.engine.shelf import Shelf
     from tastemaker.serve.engine.workers import Runs
+    from tastemaker.store.records import MadeRanking
     from tastemaker.types import Int32
 
 LONGEST = 200
@@ -51,11 +54,13 @@ class Record:
         interactions: (item id, event type, milliseconds since 1970), each item and type once, the oldest first.
         attributes: what the shop says about the shopper.
         erased: whether the shopper was erased, so that what the model was fitted with must not be used either.
+        made: the ranking that was made ahead; None for none.
     """
 
     interactions: list[tuple[str, str, int]] = field(default_factory=list)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     erased: bool = False
+    made: MadeRanking | None = None
 
 
 class Past(Protocol):
@@ -90,6 +95,7 @@ class Shopper:
         minor: the same of looks and events that say nothing; at most `MOST_LOOKS`.
         attributes: what the shop says about the shopper.
         erased: whether what the model was fitted with must not be used.
+        made: the ranking that was made ahead; None for none.
         seen_by: what the fields below belong to.
         history: item numbers for that model, oldest first, at most `LONGEST`.
         new: numbers of liked products that the model does not know, oldest first.
@@ -104,6 +110,7 @@ class Shopper:
     minor: dict[tuple[str, str], int] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     erased: bool = False
+    made: MadeRanking | None = None
     seen_by: object = None
     history: Int32 = field(default_factory=lambda: EMPTY)
     new: tuple[int, ...] = ()
@@ -112,10 +119,20 @@ class Shopper:
     fitted: Int32 = field(default_factory=lambda: EMPTY)
     ruled: RuleShopper | None = None
     vector: Vector | None = None
+    _digest: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Of all that a list depends on beside model, catalogue and rules; the same only while nothing happens."""
+        if not self._digest:
+            found = self.opinions()
+            told = json.dumps([self.erased, found.had, found.liked, sorted(found.disliked)])
+            self._digest = hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+        return self._digest
 
     def add(self, item_id: str, event_type: str, timestamp: int) -> None:
         """Take in one event; what was derived from the events before is forgotten."""
-        self.seen_by, self.vector = None, None
+        self.seen_by, self.vector, self._digest = None, None, ""
         small = plain(event_type) in MINOR
         kept, most = (self.minor, MOST_LOOKS) if small else (self.did, MOST)
         key = (item_id, intern(event_type))
@@ -268,7 +285,7 @@ def plain(event_type: str) -> str:
 
 def _shopper_of(past: Past, user_id: str) -> Shopper:
     record = past.record_of(user_id)
-    shopper = Shopper(attributes=record.attributes, erased=record.erased)
+    shopper = Shopper(attributes=record.attributes, erased=record.erased, made=record.made)
     for interaction in record.interactions:
         shopper.add(*interaction)
     return shopper

@@ -16,7 +16,7 @@ from tastemaker.serve.problems import Problem
 from tastemaker.serve.routes.base import PROBLEMS, caller_of, needs, service_of
 from tastemaker.serve.routes.documents import RULES_BODY, rules_in
 from tastemaker.serve.schemas import Id
-from tastemaker.serve.schemas_data import ExperimentBody, ModelBody
+from tastemaker.serve.schemas_data import ExperimentBody, ModelBody, PrecomputeBody
 from tastemaker.serve.service import version_of
 from tastemaker.serve.trials import check_settings
 from tastemaker.store.folders import model_in, outline
@@ -121,6 +121,22 @@ async def job(job_id: Id, request: Request) -> Response:
     if found is None:
         raise Problem(404, "no such job")
     return _job(found)
+
+
+@router.post("/v1/precompute", summary="Make rankings ahead", dependencies=[needs("admin")])
+async def precompute(body: PrecomputeBody, request: Request, wait_seconds: Wait = 0.0) -> Response:
+    """Have every stage rank for some shoppers beside the requests; the next answers need not ask a language model."""
+    service, shop = service_of(request), _shop(request)
+    stored = shop.needs_store()
+    _ = shop.engine.views.current()
+
+    async def work() -> dict[str, int]:
+        users = body.user_ids
+        if users is None:
+            users = await shop.engine.background.run(lambda: stored.store.recent_users(shop.tenant, body.recent))
+        return dict(await service.ahead.make(shop.tenant, users, again=body.again))
+
+    return _job(await service.jobs.begin(shop.tenant, "precompute", work, wait=wait_seconds))
 
 
 @router.get("/v1/rules", summary="Business rules", dependencies=[needs("read")])

@@ -44,10 +44,10 @@ async def ready(request: Request) -> ReadyOut:
 )
 async def metrics(request: Request) -> Response:
     """Return them in Prometheus' text format; of shops, those of the key's own."""
-    service = service_of(request)
+    service, tenant = service_of(request), caller_of(request).tenant
     if service.store is not None and service.traces is not None:
         service.metrics.store(service.store.condition, service.store.lost + service.traces.dropped)
-    page = service.metrics.page(service.shops, caller_of(request).tenant)
+    page = service.metrics.page(service.shops, tenant, waiting=service.ahead.waiting.count(tenant))
     return Response(page, media_type=CONTENT_TYPE_LATEST)
 
 

@@ -24,7 +24,7 @@ UserId = Annotated[Id, Path(description="The shopper; a slash may stand as it is
 
 @router.get("/v1/users/{user_id:path}/export", summary="All that is stored of a shopper", dependencies=[needs("admin")])
 async def export(user_id: UserId, request: Request) -> Response:
-    """Return attributes, events, lists shown and audit lines, one JSON value a line."""
+    """Return attributes, events, what was ranked ahead, lists shown and audit lines, one JSON value a line."""
     shop, stored = _of(request)
 
     def read() -> bytes:
@@ -90,6 +90,7 @@ async def erase(user_id: UserId, request: Request) -> Response:
         receipt = await shop.engine.background.run(lambda: stored.store.erase_user(shop.tenant, user_id))
     finally:  # rows may be gone though pages on disk could not be overwritten yet
         shop.engine.shoppers.forget(user_id)
+        service_of(request).ahead.forget(shop.tenant, user_id)
     return Response(as_json(dataclasses.asdict(receipt)), media_type="application/json")
 
 

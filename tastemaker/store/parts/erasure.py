@@ -13,6 +13,8 @@ from tastemaker.store import schema, sql
 from tastemaker.store.fields import check_id
 from tastemaker.store.parts.events import COLUMNS
 from tastemaker.store.parts.part import Part, check_tenant
+from tastemaker.store.parts.rankings import COLUMNS as RANKING
+from tastemaker.store.parts.rankings import made, texts_of
 from tastemaker.store.parts.tombstones import erased_among, tombstone
 from tastemaker.store.parts.traces import ANONYMOUS
 from tastemaker.store.records import Event, Receipt, now
@@ -38,6 +40,9 @@ class Erasure(Part):
             log = select(*COLUMNS).where(events.tenant == tenant, events.user_id == user_id).order_by(events.sequence)
             for row in connection.execute(log):
                 yield {"kind": "event", **dataclasses.asdict(Event(*row))}
+            ahead = schema.rankings.c
+            for row in connection.execute(select(*RANKING).where(ahead.tenant == tenant, ahead.user_id == user_id)):
+                yield {"kind": "ranking", **dataclasses.asdict(made(row))}
             shown = (
                 select(impressions.request_id, impressions.timestamp, impressions.document)
                 .where(impressions.tenant == tenant, impressions.user_id == user_id)
@@ -56,7 +61,7 @@ class Erasure(Part):
                 yield {**head, "subject": user_id, "detail": json.loads(detail)}
 
     def erase_user(self, tenant: str, user_id: str) -> Receipt:
-        """Erase a shopper: events, attributes, and the name in impressions and audit lines; on disk, too.
+        """Erase a shopper: events, attributes, ranking, and the name in impressions and audit lines; on disk, too.
 
         Events that arrive later are refused, known by a keyed hash of the id, which is all that stays. Erasing a
         shopper that is unknown, or again, does no harm.
@@ -117,7 +122,7 @@ class Erasure(Part):
 
 
 def _texts(connection: Connection, tenant: str, user_id: str) -> set[str]:
-    """Return what the rows of a shopper say: ids of events and visits, names and values of attributes, audit details.
+    """Return what the rows of a shopper say: ids of events and visits, attributes, sentences, audit details.
 
     Names are among them for the sake of older values of the same attributes, which nobody knows any more.
     """
@@ -126,6 +131,11 @@ def _texts(connection: Connection, tenant: str, user_id: str) -> set[str]:
     log = select(events.event_id, events.session_id).where(events.tenant == tenant, events.user_id == user_id)
     for row in connection.execute(log):
         found |= {text for text in row if text}
+    ahead = schema.rankings.c
+    for row in connection.execute(
+        select(ahead.digest, ahead.document).where(ahead.tenant == tenant, ahead.user_id == user_id)
+    ):
+        found |= {row.digest, *(json.dumps(text, ensure_ascii=False)[1:-1] for text in texts_of(row.document))}
     for table, who in ((users, users.user_id), (audit, audit.subject)):
         text = table.document if table is users else table.detail
         for document in connection.scalars(select(text).where(table.tenant == tenant, who == user_id)):
@@ -148,7 +158,7 @@ def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401  # any JSON value
 
 def _remove(connection: Connection, tenant: str, user_id: str) -> dict[str, int]:
     counts = {}
-    for table in (schema.events, schema.users):
+    for table in (schema.events, schema.users, schema.rankings):
         mine = (table.c.tenant == tenant) & (table.c.user_id == user_id)
         counts[table.name] = connection.execute(delete(table).where(mine)).rowcount
     shown = schema.impressions

@@ -137,6 +137,20 @@ class Events(Part):
         with self._read() as connection:
             return [(number, Event(*rest)) for number, *rest in connection.execute(newest)][::-1]
 
+    def recent_users(self, tenant: str, limit: int, *, since: int = 0) -> list[str]:
+        """Return the shoppers whose events came last, the latest first.
+
+        Args:
+            tenant: whose shoppers.
+            limit: how many at most.
+            since: milliseconds since 1970; those without an event from then on are left out.
+        """
+        table = schema.events.c
+        latest = func.max(table.sequence)
+        mine = select(table.user_id).where(table.tenant == tenant, table.timestamp >= since)
+        with self._read() as connection:
+            return list(connection.scalars(mine.group_by(table.user_id).order_by(latest.desc()).limit(limit)))
+
     def last_sequence(self, tenant: str) -> int:
         """Return the sequence number given last, 0 before the first event."""
         with self._read() as connection:

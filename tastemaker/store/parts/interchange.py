@@ -57,7 +57,7 @@ class Interchange(Part):
         """Yield everything of a tenant, one JSON value a line, as it is at one moment.
 
         The first has kind "tenant"; then come items, users, events, impressions and audit lines by their fields, and
-        the rest by their columns. Deleted products and sequence numbers stay behind.
+        the rest by their columns. Deleted products, sequence numbers and rankings made ahead stay behind.
         """
         with self._database.snapshot() as connection:
             salt = connection.scalar(select(schema.tenants.c.salt).where(schema.tenants.c.tenant == tenant))

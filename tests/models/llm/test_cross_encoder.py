@@ -36,12 +36,22 @@ def make(folder, **settings):
     return CrossEncoder(encoder=TransformerEncoder(folder=folder), **{"weight": 1.0, **QUICK, **settings})
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["together", "once"])
+def either(request, folder):
+    """A network that reads history and candidate together, and one that reads the history once."""
+    return untrained(folder, once=request.param)
+
+
 @pytest.fixture(scope="module")
 def network(folder):
+    return untrained(folder)
+
+
+def untrained(folder, **more):
     model = TransformerEncoder(folder=folder).load()
     tables = Tables(torch.zeros(1, 5, 4), torch.ones(1, 5), torch.zeros(5, 6))
-    ranker = PairRanker(model, Words.of(model, TEXTS, most=6), tables, layers=None, tuned=None, max_length=24)
-    torch.nn.init.normal_(ranker.readout.weight)
+    ranker = PairRanker(model, Words.of(model, TEXTS, most=6), tables, layers=None, tuned=None, max_length=24, **more)
+    torch.nn.init.normal_(ranker.readout.weight, generator=torch.Generator().manual_seed(0))
     return ranker.eval()
 
 
@@ -82,7 +92,8 @@ def test_the_oldest_words_are_left_out(network):
     assert ids[0, 1 : 1 + len(newest)].tolist() == newest.tolist()
 
 
-def test_company_and_filling_change_nothing(network):
+def test_company_and_filling_change_nothing(either):
+    network = either
     together = network(asked([[0, 1], [4, 2]], [[2, 4, 1], [1, 0, -1]]))
     alone = network(asked([[4, 2]], [[0, 1]]))
     torch.testing.assert_close(together[1, :2], alone[0, [1, 0]], atol=1e-5, rtol=1e-5)
@@ -100,15 +111,62 @@ def test_which_layers_are_trained(folder, layers, tuned, trained):
     assert all(".layer." in name for name in names), "word vectors stay frozen"
 
 
-def test_untrained_it_says_what_the_retriever_says(folder):
+def test_words_are_put_apart_where_the_history_is_read_once(folder):
+    network = untrained(folder, once=True)
+    first, between = network.first, network.between
+    history, words = network.parts(asked([[0, 1], [3, -1]], [[2, 4, -1], [1, 3, 2]]))
+    titles = [[int(word) for word in row if word >= 0] for row in network.words]
+    assert [int(word) for word in history[0] if word >= 0] == [first, *titles[1], *titles[0], between]
+    assert [int(word) for word in history[1] if word >= 0] == [first, between], "a product without words says nothing"
+    assert [int(word) for word in words[0, 1] if word >= 0] == [*titles[4], between]
+    assert [int(word) for word in words[1, 1] if word >= 0] == [between]
+    assert (words[0, 2] < 0).all()
+
+
+def test_lists_may_be_asked_for_in_half_the_precision(folder):
+    """The weights stay as they are, and so does training."""
+    whole, half = (untrained(folder, once=True, asked_precision=kind) for kind in ("float32", "bfloat16"))
+    question = asked([[0, 1], [4, 2]], [[2, 4, 1], [1, 0, 3]])
+    with torch.inference_mode():
+        exact, near = whole(question), half(question)
+    assert 0 < (exact - near).abs().max() < 0.05 * exact.abs().max()
+    assert all(weight.dtype == torch.float32 for weight in half.state_dict().values())
+    with torch.no_grad():
+        half.readout.weight.zero_()
+        half.train()
+        without = half.eval()(question)
+    assert not torch.equal(without, near), "opinions that were kept are forgotten when weights change"
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_an_opinion_that_was_given_is_not_asked_for_again(folder, once, monkeypatch):
+    network, reads = untrained(folder, once=once), []
+    read = network._read
+    monkeypatch.setattr(network, "_read", lambda question: reads.append(question.candidates) or read(question))
+    question = asked([[0, 1]], [[2, 4, 1]])
+    with torch.inference_mode():
+        first = network(question)
+        assert torch.equal(network(question), first)
+        assert len(reads) == 1
+        more = network(asked([[0, 1]], [[4, 3, 2]]))
+    assert reads[1].tolist() == [[-1, 3, -1]]
+    assert not torch.equal(more, first), "places count, though the words say the same"
+    network(question)
+    assert len(reads) == 3, "where gradients are wanted, all is read"
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_untrained_it_says_what_the_retriever_says(folder, once):
     shop = tiny_shop()
-    model = make(folder, learning_rate=1e-12).fit(shop)
+    model = make(folder, learning_rate=1e-12, history_once=once).fit(shop)
+    model.prepare()
     queries = shop.queries().take([1, 2, 5, 8])
     candidates = Transitions().fit(shop).rank(queries, 10)
     np.testing.assert_array_equal(model.rank(queries, 10, candidates=candidates).items, candidates.items)
 
 
-def test_words_of_both_sides_are_compared(folder):
+@pytest.mark.parametrize("once", [False, True])
+def test_words_of_both_sides_are_compared(folder, once):
     """The next purchase is of the brand of the last one; each product is bought about once, so no count can tell."""
     rng = np.random.default_rng(0)
     brands = ["acme", "bolt", "cosy"]
@@ -119,7 +177,7 @@ def test_words_of_both_sides_are_compared(folder):
         rows += [(f"u{user}", f"i{item}", at) for at, item in enumerate(picks)]
     log = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
     shop = Dataset.from_frames(log, pl.DataFrame({"item_id": [f"i{item}" for item in range(240)], "title": titles}))
-    model = make(folder, epochs=5, learning_rate=2e-3).fit(shop)
+    model = make(folder, epochs=5, learning_rate=2e-3, history_once=once).fit(shop)
     queries = shop.queries().take(np.arange(40))
     brand = np.array([history[-1] % 3 for history in queries])
     offered = np.random.default_rng(1).permuted(np.tile(np.arange(240), (40, 1)), axis=1)[:, :21].astype(np.int32)
