@@ -206,6 +206,14 @@ def test_two_shops_do_not_see_each_other(serve, asking, store, in_process):
     assert (waiting.count("left"), waiting.count("right")) == (1, 0)
 
 
+def test_what_another_process_made_is_seen(serve, asking, store, in_process, monkeypatch):
+    monkeypatch.setattr(type(store._database), "exclusive", False)
+    client = serve(asking, store=store, follow_seconds=0.05)
+    assert ask(client)[0]["strategy"] == "full"
+    precompute(serve(asking, store=store), "u001")
+    wait_for(client)
+
+
 def test_they_are_made_beside_the_requests_for_those_who_come(serve, asking, store, in_process):
     buying = serve(asking, store=store)
     buy(buying, "recent", "i002")

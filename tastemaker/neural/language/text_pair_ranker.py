@@ -89,7 +89,7 @@ class PairRanker(CandidateNetwork):
         asked_precision: of the arithmetic where lists are asked for.
 
     Raises:
-        ConfigError: the encoder has fewer layers, or other ones than BERT's.
+        ConfigError: the encoder has fewer layers, or other ones than BERT's; with `once`, it is not BERT itself.
     """
 
     def __init__(
@@ -110,6 +110,11 @@ class PairRanker(CandidateNetwork):
         count = known if layers is None else layers
         if count > known:
             raise ConfigError(f"encoder_layers = {count}: the encoder has {known} layers")
+        kind = model[0].auto_model.config.model_type
+        if once and kind != "bert":
+            raise ConfigError(
+                f"cross_encoder.history_once: the encoder is of the kind {kind!r}; it needs BERT's layers"
+            )
         bert: Any = copy.deepcopy(model[0].auto_model).float()
         bert.encoder.layer = bert.encoder.layer[:count]
         bert.requires_grad_(False)

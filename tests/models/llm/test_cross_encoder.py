@@ -194,12 +194,17 @@ def test_a_cached_encoder_is_looked_through(folder, tmp_path):
     assert sorted(model.rank(Queries.from_lists([[1]]), 3, candidates=offered).items[0]) == [5, 6, 7]
 
 
-def test_wrong_use_is_named(folder):
+def test_wrong_use_is_named(folder, monkeypatch):
     with pytest.raises(
         ConfigError, match=r"needs \[encoder\] model = .transformer., whose layers can be run; got 'hash'"
     ):
         CrossEncoder(encoder=HashEncoder()).fit(tiny_shop())
     with pytest.raises(ConfigError, match=r"encoder_layers = 7: the encoder has 2 layers"):
         make(folder, encoder_layers=7).fit(tiny_shop())
+    model = TransformerEncoder(folder=folder).load()
+    words, tables = Words.of(model, TEXTS, most=6), Tables(torch.zeros(1, 5, 4), torch.ones(1, 5), torch.zeros(5, 6))
+    monkeypatch.setattr(model[0].auto_model.config, "model_type", "mpnet")
+    with pytest.raises(ConfigError, match=r"history_once: the encoder is of the kind 'mpnet'; it needs BERT's layers"):
+        PairRanker(model, words, tables, layers=None, tuned=None, max_length=24, once=True)
     with pytest.raises(ConfigError, match=r"cross_encoder.max_tokens: 20: .* no room for a history"):
         make(folder, item_tokens=18, max_tokens=20)
