@@ -17,10 +17,10 @@ from tastemaker.serve.auth import Access
 from tastemaker.serve.precomputing import background
 from tastemaker.serve.precomputing import child as child_module
 from tastemaker.serve.precomputing.child import Child, WorkerError
-from tastemaker.serve.precomputing.stages import Stages
+from tastemaker.serve.precomputing.stages import Stages, close_language_models
 from tastemaker.serve.precomputing.tasks import Task
 from tastemaker.serve.precomputing.waiting import Waiting
-from tastemaker.store.records import MadeRanking
+from tastemaker.store.records import MadeRanking, ModelVersion
 
 STAGES = (
     {"model": "transitions", "keep": 10},
@@ -49,16 +49,26 @@ def asking(server, tmp_path_factory):
 @pytest.fixture
 def in_process(monkeypatch):
     """Rank in this process: a child of its own takes seconds to begin, and some tests are about that one."""
-    started = []
 
     def start(folder, *, depth, reasons):
-        started.append(Stages(saved.load(folder).pipeline, depth=depth, reasons=reasons))
-        return started[-1]
+        return Stages(saved.load(folder).pipeline, depth=depth, reasons=reasons)
 
     monkeypatch.setattr(background, "Child", start)
+
+
+@pytest.fixture(autouse=True)
+def closed(monkeypatch):
+    """Close the connections to the language model of every model that was loaded."""
+    loaded, load = [], saved.load
+
+    def keep(folder, **more):
+        loaded.append(load(folder, **more))
+        return loaded[-1]
+
+    monkeypatch.setattr(saved, "load", keep)
     yield
-    for stages in started:
-        stages.close()
+    for model in loaded:
+        close_language_models(model.pipeline)
 
 
 def ask(client, user="u001", *, key=None, **body):
@@ -191,11 +201,10 @@ class Keys:
 
 
 def test_two_shops_do_not_see_each_other(serve, asking, store, in_process):
-    client = serve(None, store=store, keys=[Keys()])
-    service = client.service
     for tenant in ("left", "right"):
-        live = service.add_model(asking, tenant=tenant)
-        client.portal.call(service.shop(tenant).engine.activate, live)
+        store.put_model(tenant, ModelVersion("v", str(asking)))
+        store.activate_model(tenant, "v")
+    client = serve(None, store=store, keys=[Keys()])
     precompute(client, "u001", key="left")
     assert ask(client, key="left")[0]["strategy"] == "precomputed"
     assert ask(client, key="right")[0]["strategy"] == "full"
@@ -277,11 +286,11 @@ def test_a_reason_is_served_while_its_evidence_holds(serve, asking, store, serve
     assert again.reasons == kept.reasons
     moved = dataclasses.replace(again, reasons={k: {**v, "evidence": []} for k, v in again.reasons.items()})
     store.put_rankings("default", [moved])
-    client.service.shop("default").engine.shoppers.forget("u001")
+    client.service.shops["default"].engine.shoppers.forget("u001")
     assert ask(client, explain=True)[0]["items"][0]["reason"]["phrased_by"] == "template"
     invented = {k: {**v, "text": "Our best cosy jacket since 1999."} for k, v in kept.reasons.items()}
     store.put_rankings("default", [dataclasses.replace(kept, reasons=invented)])
-    client.service.shop("default").engine.shoppers.forget("u001")
+    client.service.shops["default"].engine.shoppers.forget("u001")
     assert ask(client, explain=True)[0]["items"][0]["reason"]["phrased_by"] == "template", "it is no evidence"
 
 

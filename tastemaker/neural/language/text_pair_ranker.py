@@ -110,12 +110,12 @@ class PairRanker(CandidateNetwork):
         count = known if layers is None else layers
         if count > known:
             raise ConfigError(f"encoder_layers = {count}: the encoder has {known} layers")
-        kind = model[0].auto_model.config.model_type
+        bert: Any = copy.deepcopy(model[0].auto_model).float()
+        kind = bert.config.model_type
         if once and kind != "bert":
             raise ConfigError(
-                f"cross_encoder.history_once: the encoder is of the kind {kind!r}; it needs BERT's layers"
+                f"cross_encoder.history_once: the encoder is of the kind {kind!r}; only BERT itself will do"
             )
-        bert: Any = copy.deepcopy(model[0].auto_model).float()
         bert.encoder.layer = bert.encoder.layer[:count]
         bert.requires_grad_(False)
         for layer in bert.encoder.layer[count - min(count, count if tuned is None else tuned) :]:

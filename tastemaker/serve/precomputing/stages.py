@@ -60,11 +60,7 @@ class Stages:
 
     def close(self) -> None:
         """Close what the language models hold open."""
-        for stage in self._pipeline.stages:
-            part: Any = stage.recommender.lm
-            while part is not None:
-                getattr(part, "close", lambda: None)()
-                part = getattr(part, "lm", None)  # behind caches and budgets
+        close_language_models(self._pipeline)
 
     def _ranked(self, tasks: Sequence[Task], queries: Queries) -> list[Result]:
         ranking, silent = _offered(tasks), np.zeros(len(tasks), dtype=bool)
@@ -105,3 +101,12 @@ def _offered(tasks: Sequence[Task]) -> Ranking:
     for row, task in enumerate(tasks):
         items[row, : len(task.items)], scores[row, : len(task.items)] = task.items, task.scores
     return Ranking(items, scores)
+
+
+def close_language_models(pipeline: Pipeline) -> None:
+    """Close what the language models of a pipeline hold open, such as connections."""
+    for stage in pipeline.stages:
+        part: Any = stage.recommender.lm
+        while part is not None:
+            getattr(part, "close", lambda: None)()
+            part = getattr(part, "lm", None)  # behind caches and budgets

@@ -204,7 +204,7 @@ def test_wrong_use_is_named(folder, monkeypatch):
     model = TransformerEncoder(folder=folder).load()
     words, tables = Words.of(model, TEXTS, most=6), Tables(torch.zeros(1, 5, 4), torch.ones(1, 5), torch.zeros(5, 6))
     monkeypatch.setattr(model[0].auto_model.config, "model_type", "mpnet")
-    with pytest.raises(ConfigError, match=r"history_once: the encoder is of the kind 'mpnet'; it needs BERT's layers"):
+    with pytest.raises(ConfigError, match=r"history_once: the encoder is of the kind 'mpnet'; only BERT"):
         PairRanker(model, words, tables, layers=None, tuned=None, max_length=24, once=True)
     with pytest.raises(ConfigError, match=r"cross_encoder.max_tokens: 20: .* no room for a history"):
         make(folder, item_tokens=18, max_tokens=20)
