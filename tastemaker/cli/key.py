@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from tastemaker.cli.output import JSON_OPTION, note, print_json, print_table
-from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened, plain, when
+from tastemaker.cli.output import JSON_OPTION, note, print_json
+from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened, plain, print_records, when
 from tastemaker.errors import DataError
 
 app = typer.Typer(help="Make, list and end access keys of the service.", no_args_is_help=True)
@@ -34,16 +34,14 @@ def list_(store: str | None = STORE_OPTION, tenant: str = TENANT_OPTION, json: b
     """List keys, without their secrets."""
     with opened(store, write=False) as source:
         keys = source.list_keys(tenant)
-    if json:
-        print_json([plain(key) for key in keys])
-        return
-    print_table(
-        ["key", "name", "scopes", "created", "revoked"],
-        [
-            [key.key_id, key.name, ", ".join(sorted(key.scopes)), when(key.created_at), when(key.revoked_at)]
-            for key in keys
-        ],
-    )
+    columns = {
+        "key": lambda one: one.key_id,
+        "name": lambda one: one.name,
+        "scopes": lambda one: ", ".join(sorted(one.scopes)),
+        "created": lambda one: when(one.created_at),
+        "revoked": lambda one: when(one.revoked_at),
+    }
+    print_records(keys, columns, json=json)
 
 
 @app.command()

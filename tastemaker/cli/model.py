@@ -7,8 +7,8 @@ from pathlib import Path
 import typer
 
 from tastemaker import artifact
-from tastemaker.cli.output import JSON_OPTION, note, print_json, print_table
-from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened, plain, when
+from tastemaker.cli.output import JSON_OPTION, note
+from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened, print_records, when
 from tastemaker.store.folders import in_words, model_in
 
 app = typer.Typer(help="List, promote and roll back the models of a store.", no_args_is_help=True)
@@ -19,13 +19,14 @@ def list_(store: str | None = STORE_OPTION, tenant: str = TENANT_OPTION, json: b
     """List models with their state."""
     with opened(store, write=False) as source:
         models = source.list_models(tenant)
-    if json:
-        print_json([plain(model) for model in models])
-        return
-    print_table(
-        ["version", "state", "model", "created", "folder"],
-        [[model.version, model.state, in_words(model), when(model.created_at), model.folder] for model in models],
-    )
+    columns = {
+        "version": lambda one: one.version,
+        "state": lambda one: one.state,
+        "model": in_words,
+        "created": lambda one: when(one.created_at),
+        "folder": lambda one: one.folder,
+    }
+    print_records(models, columns, json=json)
 
 
 @app.command()
@@ -35,7 +36,7 @@ def promote(
     store: str | None = STORE_OPTION,
     tenant: str = TENANT_OPTION,
 ) -> None:
-    """Let a model answer: a service takes it up when it starts; a running one has a route for it."""
+    """Let a model answer: services on PostgreSQL take it up; with SQLite, `serve` answers with its own MODEL."""
     folder = Path(model)
     with opened(store, write=True, create=True, upgrade=True) as target:
         if folder.is_dir():

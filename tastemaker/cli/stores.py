@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tastemaker.cli.output import note
+from tastemaker.cli.output import note, print_json, print_table
 from tastemaker.errors import ConfigError, DataError, MissingExtra
 from tastemaker.store import VARIABLE, open_store
 from tastemaker.store.errors import StoreMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     from tastemaker.serve.client import Client
@@ -98,6 +98,14 @@ def lines_of(path: str) -> Iterator[BinaryIO]:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     with file:
         yield file
+
+
+def print_records(records: Sequence[Any], columns: Mapping[str, Callable[[Any], Any]], *, json: bool) -> None:
+    """Print records of a store: as a table of columns, each with what it shows of a record, or whole as JSON."""
+    if json:
+        print_json([plain(record) for record in records])
+    else:
+        print_table([*columns], [[shown(record) for shown in columns.values()] for record in records])
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401  # a record

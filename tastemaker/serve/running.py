@@ -60,6 +60,9 @@ def run(settings: Settings, model: Path, *, store: str, key_file: Path | None, s
             say(f"note: {kept.place}: a new store was made; events and products are kept there")
         elif kept is not None:
             say(f"note: events and products are kept in {kept.place}")
+        before = None if kept is None else kept.active_model(TENANT)
+        if before is not None and before.version != live.version:
+            say(f"note: {model} answers from now on; before it {before.version} did, and a roll back goes back to it")
         service = Service(settings, store=kept, keys=keys)
         service.add_model(model, live=live)
         host, port = listener.getsockname()[:2]

@@ -15,7 +15,7 @@ from live_server import Process, in_thread
 from shops import fitted
 
 from tastemaker.data.dataset import Dataset
-from tastemaker.serve.service import Service
+from tastemaker.serve.service import Service, version_of
 from tastemaker.serve.settings import Settings
 from tastemaker.store import open_store
 
@@ -148,7 +148,7 @@ def test_an_address_in_use_and_a_missing_model_are_one_line(folder, tmp_path):
         Process(tmp_path / "no-model", "--store", "none")
 
 
-def test_a_start_that_is_refused_leaves_no_store(folder, tmp_path):
+def test_a_start_that_is_refused_leaves_no_store(folder, text_folder, tmp_path):
     store = tmp_path / "kept" / "shop.db"
     for words, said in (
         ([tmp_path / "no-model"], "no-model"),
@@ -165,6 +165,12 @@ def test_a_start_that_is_refused_leaves_no_store(folder, tmp_path):
     assert not (tmp_path / "other.db").exists()
     with Process(folder, "--store", store) as service:
         assert f"are kept in {store}" in "".join(service.lines)
+        assert "before it" not in "".join(service.lines)
+    with Process(text_folder, "--store", store) as service:
+        said = f"{text_folder} answers from now on; before it {version_of(folder)} did, and a roll back goes back to it"
+        assert said in "".join(service.lines)
+        back = requests.post(f"{service.url}/v1/models:rollback", timeout=60).json()
+        assert back["result"] == {"version": version_of(folder)}
 
 
 class TakenPort(Process):
