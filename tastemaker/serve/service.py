@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,15 +208,17 @@ class Service:
         """Look now and then at what other processes wrote, at all shops at once; only what changed is read."""
         while True:
             await asyncio.sleep(self.settings.follow_seconds)
+            tenants = list(self.shops)
             try:
-                revisions = await self.workers.run(lambda: store.revisions(list(self.shops)))
-            except TastemakerError as error:
+                revisions = await self.workers.run(partial(store.revisions, tenants))
+            except Exception as error:  # whatever it is, the next look may go well
                 self._say("", error)
                 continue
             self._faults.pop("", None)
-            for tenant, shop in list(self.shops.items()):
-                if tenant not in self._following and shop.behind(revisions.get(tenant, {})):
-                    task = asyncio.get_running_loop().create_task(self._follow_one(shop, revisions[tenant]))
+            for tenant, now in revisions.items():
+                shop = self.shops.get(tenant)
+                if shop is not None and tenant not in self._following and shop.behind(now):
+                    task = asyncio.get_running_loop().create_task(self._follow_one(shop, now))
                     self._following[tenant] = task
 
     async def _follow_one(self, shop: Shop, revisions: Mapping[str, int]) -> None:

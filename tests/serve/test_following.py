@@ -130,6 +130,22 @@ def test_the_command_line_changes_what_a_running_service_answers(
         client.__exit__(None, None, None)
 
 
+def test_a_look_at_the_store_that_fails_is_not_the_last(two, store, monkeypatch):
+    one, other = two
+    [hidden, *_] = listed(other, user_id="u001")
+    real, failed = store.revisions, []
+
+    def failing(tenants):
+        failed.append(True)
+        raise RuntimeError("dictionary changed size during iteration")
+
+    monkeypatch.setattr(store, "revisions", failing)
+    until(lambda: len(failed) > 2)
+    monkeypatch.setattr(store, "revisions", real)
+    one.patch(f"/v1/items/{hidden}", json={"hidden": True})
+    until(lambda: hidden not in listed(other, user_id="u001"))
+
+
 def test_an_active_model_that_cannot_be_loaded_keeps_nothing_else_from_being_followed(two, store, tmp_path):
     one, other = two
     [hidden, *_] = listed(other, user_id="u001")
@@ -165,6 +181,10 @@ def test_a_product_that_breaks_the_view_is_left_out_counted_and_named(serve, fol
     assert known not in listed(client, user_id="u001"), "what was hidden is hidden, whatever else it brought"
     assert "n3" in caplog.text
     assert "secret" not in caplog.text
+    assert 'tastemaker_products_refused{tenant="default"} 2.0' in client.get("/metrics").text
+    rules = {"rule": [{"name": "off", "hide": {"items": ["i039"]}}]}
+    assert client.put("/v1/rules", json={"rules": rules}).status_code == 200
+    assert client.post(f"/v1/models/{store.active_model('default').version}:activate").json()["state"] == "done"
     assert 'tastemaker_products_refused{tenant="default"} 2.0' in client.get("/metrics").text
     assert client.put("/v1/items/later", json={"title": "soap"}).status_code == 200
     assert "later" in shop.engine.views.now.shelf.new

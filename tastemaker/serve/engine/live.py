@@ -116,7 +116,12 @@ class Live:
         return Finder(self.pipeline.items, self.popular)
 
     def warm_up(self) -> None:
-        """Ask the retriever a few questions, and see whether it is quick enough for the event loop."""
+        """Ask the retriever a few questions, and see whether it is quick enough for the event loop.
+
+        Ids are looked up too: the first one has all of them numbered, which the event loop must not wait for.
+        """
+        for names in (self.names, self.users):
+            names.number("")
         if self.retriever_asks or not self.size:
             return
         histories = [self.model.histories.history(row) for row in range(min(TRIED, len(self.model.users)))]

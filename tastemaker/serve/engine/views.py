@@ -133,8 +133,9 @@ class Views:
     def _take_over(self, made: Made) -> None:
         """Keep what came of changes, and say which products were refused."""
         for change in made.taken:
-            self._changes[change.item_id] = change
-            self.refused.pop(change.item_id, None)
+            if self._changes.get(change.item_id) is not change:  # else it is what stands in for a refused one
+                self._changes[change.item_id] = change
+                self.refused.pop(change.item_id, None)
         for item_id, (stead, fault) in made.refused.items():
             log.error("product %r cannot be taken in as it was put: %s; it stays as it was", item_id, fault)
             self.refusals += 1
