@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+import weakref
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
@@ -75,10 +76,12 @@ class HttpClient:
             )
         except (httpx2.InvalidURL, ValueError, ImportError) as error:
             raise ConfigError(f"the proxy that the environment names (HTTPS_PROXY) cannot be used: {error}") from error
+        # what is no longer used closes its connections by itself: a service drops models together with their clients
+        self._closing = weakref.finalize(self, self._client.close)
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._closing()
 
     def __enter__(self) -> Self:
         return self
