@@ -15,9 +15,8 @@ from tastemaker.errors import NotFitted, TastemakerError
 from tastemaker.serve.auth import Accesses
 from tastemaker.serve.backing import StoreKeys
 from tastemaker.serve.engine.calling.pools import Pools
-from tastemaker.serve.engine.engine import OutOfTime
 from tastemaker.serve.engine.live import Live
-from tastemaker.serve.engine.workers import Busy, Workers
+from tastemaker.serve.engine.workers import Busy, OutOfTime, Workers
 from tastemaker.serve.jobs import Jobs
 from tastemaker.serve.limits import Limits
 from tastemaker.serve.metrics import Metrics

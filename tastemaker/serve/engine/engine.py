@@ -28,7 +28,7 @@ from tastemaker.serve.engine.calling.pools import WAITING, Pools
 from tastemaker.serve.engine.retrieval import Found, Question
 from tastemaker.serve.engine.shoppers import Shoppers
 from tastemaker.serve.engine.views import Views
-from tastemaker.serve.engine.workers import Busy
+from tastemaker.serve.engine.workers import Busy, OutOfTime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,10 +45,6 @@ FEW_OFF = 200
 """So many hidden products are skipped in longer lists; more of them are masked."""
 FEW_HAD = 1000
 """So many products of one shopper that must not be listed are skipped in longer lists; more of them are masked."""
-
-
-class OutOfTime(TastemakerError):
-    """What a request insists on cannot be done within its budget now."""
 
 
 class Engine:

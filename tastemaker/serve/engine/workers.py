@@ -21,6 +21,10 @@ class Busy(TastemakerError):
     """All threads are at work and all waiting places are taken."""
 
 
+class OutOfTime(TastemakerError):
+    """What a request insists on cannot be done within its budget now."""
+
+
 class Runs(Protocol):
     """Runs work in threads: `Workers`, or a share of them."""
 
