@@ -7,7 +7,9 @@ from fastapi.testclient import TestClient
 from postgresql_server import postgresql_server, postgresql_url
 from shops import fitted
 
+from tastemaker import saved
 from tastemaker.serve.app import create_app
+from tastemaker.serve.precomputing.stages import close_language_models
 from tastemaker.serve.service import Service
 from tastemaker.serve.settings import Settings
 from tastemaker.store import open_store
@@ -25,6 +27,21 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def text_folder(tmp_path_factory):
     return fitted({"model": "text_knn"}, folder=tmp_path_factory.mktemp("models") / "texts")
+
+
+@pytest.fixture(autouse=True)
+def closed(monkeypatch):
+    """Close the connections to the language model of every model that was loaded."""
+    loaded, load = [], saved.load
+
+    def keep(folder, **more):
+        loaded.append(load(folder, **more))
+        return loaded[-1]
+
+    monkeypatch.setattr(saved, "load", keep)
+    yield
+    for model in loaded:
+        close_language_models(model.pipeline)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tastemaker.serve.auth import Access
 from tastemaker.serve.precomputing import background
 from tastemaker.serve.precomputing import child as child_module
 from tastemaker.serve.precomputing.child import Child, WorkerError
-from tastemaker.serve.precomputing.stages import Stages, close_language_models
+from tastemaker.serve.precomputing.stages import Stages
 from tastemaker.serve.precomputing.tasks import Task
 from tastemaker.serve.precomputing.waiting import Waiting
 from tastemaker.store.records import MadeRanking, ModelVersion
@@ -54,21 +54,6 @@ def in_process(monkeypatch):
         return Stages(saved.load(folder).pipeline, depth=depth, reasons=reasons)
 
     monkeypatch.setattr(background, "Child", start)
-
-
-@pytest.fixture(autouse=True)
-def closed(monkeypatch):
-    """Close the connections to the language model of every model that was loaded."""
-    loaded, load = [], saved.load
-
-    def keep(folder, **more):
-        loaded.append(load(folder, **more))
-        return loaded[-1]
-
-    monkeypatch.setattr(saved, "load", keep)
-    yield
-    for model in loaded:
-        close_language_models(model.pipeline)
 
 
 def ask(client, user="u001", *, key=None, **body):
