@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tastemaker.saved import load_recommender as load
     from tastemaker.saved import save_recommender as save
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 
 __all__ = [
     "Dataset",
