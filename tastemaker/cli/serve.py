@@ -8,11 +8,13 @@ from pathlib import Path
 import typer
 
 from tastemaker.cli.output import note
-from tastemaker.errors import MissingExtra
+from tastemaker.errors import ConfigError, MissingExtra
 
 
 def serve(
-    model: Path = typer.Argument(help="Folder of a saved model."),
+    model: Path | None = typer.Argument(
+        None, help="Folder of a saved model, which answers from now on; without it the one that is active in the store."
+    ),
     store: str | None = typer.Option(
         None,
         "--store",
@@ -37,4 +39,8 @@ def serve(
 
     settings = read_settings(config, host=host, port=port)
     os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))  # before numpy and torch begin
-    running.run(settings, model, store=f"{model}.db" if store is None else store, key_file=key_file, say=note)
+    if store is None:
+        if model is None:
+            raise ConfigError("name the MODEL, or the --store whose active model is to answer")
+        store = f"{model}.db"
+    running.run(settings, model, store=store, key_file=key_file, say=note)

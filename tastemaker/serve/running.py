@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -16,13 +17,14 @@ from tastemaker.serve.app import create_app
 from tastemaker.serve.auth import Accesses, FileKeys, check_bind
 from tastemaker.serve.backing import StoreKeys
 from tastemaker.serve.connections import Connection
+from tastemaker.serve.engine.live import Live
 from tastemaker.serve.service import TENANT, Service, load_model
 from tastemaker.store import open_store
 from tastemaker.store.errors import StoreMissing
+from tastemaker.store.folders import check_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from types import FrameType
 
     from tastemaker.serve.settings import Settings
@@ -33,12 +35,14 @@ SWITCH = 0.001
 an answer waits for it several times."""
 
 
-def run(settings: Settings, model: Path, *, store: str, key_file: Path | None, say: Callable[[str], None]) -> None:
+def run(
+    settings: Settings, model: Path | None, *, store: str, key_file: Path | None, say: Callable[[str], None]
+) -> None:
     """Serve until the process is told to stop; requests under way are answered first.
 
     Args:
         settings: of the service.
-        model: folder of a saved model.
+        model: folder of a saved model; None for the one that is active in the store.
         store: address of the store, "none" for none.
         key_file: access keys beside those of the store.
         say: prints a line.
@@ -54,7 +58,7 @@ def run(settings: Settings, model: Path, *, store: str, key_file: Path | None, s
         kept_keys = [] if kept is None else [StoreKeys(kept)]
         check_bind(settings.host, Accesses([*keys, *kept_keys], tenant=TENANT))
         listener = opened.enter_context(closing(_listen(settings)))
-        live = load_model(model)
+        model, live = _active(kept, store) if model is None else (model, load_model(model))
         if kept is None and store != "none":
             kept = opened.enter_context(open_store(store))
             say(f"note: {kept.place}: a new store was made; events and products are kept there")
@@ -68,6 +72,19 @@ def run(settings: Settings, model: Path, *, store: str, key_file: Path | None, s
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         Server(service, lambda: say(f"serving {live.version} on {address} (stop with Ctrl-C)")).run(sockets=[listener])
+
+
+def _active(kept: Store | None, store: str) -> tuple[Path, Live]:
+    """Return the folder of the model that is active in a store, and the model.
+
+    Raises:
+        TastemakerError: there is none, or its folder holds another one by now.
+    """
+    active = None if kept is None else kept.active_model(TENANT)
+    if active is None:
+        raise ConfigError(f"{store if kept is None else kept.place}: no model is active in this store; name a MODEL")
+    check_folder(active)
+    return Path(active.folder), Live.load(Path(active.folder), active.version)
 
 
 def _there(store: str) -> Store | None:

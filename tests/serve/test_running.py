@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import threading
 import time
@@ -171,6 +172,22 @@ def test_a_start_that_is_refused_leaves_no_store(folder, text_folder, tmp_path):
         assert said in "".join(service.lines)
         back = requests.post(f"{service.url}/v1/models:rollback", timeout=60).json()
         assert back["result"] == {"version": version_of(folder)}
+    with Process("--store", store) as service:  # what was decided while it ran holds for the next start
+        assert f"serving {version_of(folder)}" in "".join(service.lines)
+        assert models(service.url)["active"]["version"] == version_of(folder)
+
+
+def test_without_a_model_something_must_be_active(folder, tmp_path):
+    for words in ([], ["--store", "none"], ["--store", tmp_path / "no.db"]):
+        with pytest.raises(AssertionError, match=r"error: .*(name the MODEL|name a MODEL)"):
+            Process(*words)
+    assert not (tmp_path / "no.db").exists()
+    own = shutil.copytree(folder, tmp_path / "model")
+    with Process(own, "--store", tmp_path / "shop.db"):
+        pass
+    fitted({"model": "popular"}, folder=own)
+    with pytest.raises(AssertionError, match="was fitted anew since"):
+        Process("--store", tmp_path / "shop.db")
 
 
 class TakenPort(Process):
