@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from tastemaker.data.split import leave_one_out
 
 from tastemaker.data import readers
 from tastemaker.data.dataset import Dataset
+from tastemaker.data.splits import leave_one_out
 from tastemaker.encoders.cache import cached
 from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.metrics.ranking import hits, ndcg
