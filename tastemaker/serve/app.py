@@ -35,7 +35,11 @@ def create_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await service.start()
+        try:
+            await service.start()
+        except TastemakerError as error:
+            service.fault = error
+            raise
         try:
             yield
         finally:

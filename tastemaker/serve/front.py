@@ -117,7 +117,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, self._beginning(send))
             return
         caller = Caller(os.urandom(16).hex(), time.perf_counter())
         method, path = scope["method"], scope["path"]
@@ -174,6 +174,17 @@ class Front:
                 shop.under_way -= 1
             service.limits.leave(path)
             service.metrics.count(scope, sent.status, caller.started)
+
+    def _beginning(self, send: Send) -> Send:
+        """Return a `send` that says in plain words why the service cannot begin, where that is known."""
+
+        async def sending(message: Message) -> None:
+            fault = self._service.fault
+            if message["type"] == "lifespan.startup.failed" and fault is not None:
+                message = {**message, "message": str(fault)}
+            await send(message)
+
+        return sending
 
     async def _body(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """Read the body within the limits of size, time and depth.

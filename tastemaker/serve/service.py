@@ -60,6 +60,7 @@ class Service:
             there, as a model holds the histories it was fitted with.
         ahead: makes rankings beside the requests.
         stopping: whether it is about to end: it is not ready any more, and goes on answering.
+        fault: why it could not begin; None where it could, and where nobody knows.
     """
 
     def __init__(self, settings: Settings, *, store: Store | None = None, keys: Sequence[Keys] = ()) -> None:
@@ -67,6 +68,7 @@ class Service:
         self.shops: dict[str, Shop] = {}
         self.models: dict[str, Path] = {}
         self.stopping = False
+        self.fault: TastemakerError | None = None
         sources = [*keys, *([] if store is None else [StoreKeys(store)])]
         self.access = Accesses(sources, tenant=TENANT)
         self.limits = Limits(settings)
@@ -81,6 +83,7 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._trying: asyncio.Future[None] | None = None
         self._settled = False
+        self._closed_one = False  # a shop with a model, which is opened again when it is asked for
         self._opening: dict[str, asyncio.Task[Shop]] = {}
         self._following: dict[str, asyncio.Task[None]] = {}
         self._faults: dict[str, str] = {}  # by tenant: why the store cannot be followed, so that it is said once
@@ -110,7 +113,13 @@ class Service:
         known = [] if self.store is None else await self.workers.run(self.store.tenants)
         tenants = list(dict.fromkeys([*self._first, *known]))
         for tenant in tenants[: max(len(self._first), self.settings.tenants)]:
-            await self._begin(tenant)
+            try:
+                await self._begin(tenant)
+            except Exception as error:  # such as a damaged page; other shops go on, and this one is tried when asked for
+                if tenant in self._first:
+                    raise
+                told = error if isinstance(error, TastemakerError) else type(error).__name__
+                log.error("a shop cannot be opened: %s", told)
         for tenant, (live, folder) in self._first.items():
             await self.shops[tenant].begin_with(live, folder)
         self._kept = frozenset(self._first) if self.store is None else frozenset()
@@ -183,6 +192,7 @@ class Service:
             return False
         oldest = min(idle, key=lambda one: one.used)
         del self.shops[oldest.tenant]
+        self._closed_one = self._closed_one or oldest.engine.views.now is not None
         self.metrics.forget(oldest.tenant)
         return True
 
@@ -308,7 +318,7 @@ class Service:
         """Why requests should not come here, in a few words; "" where they should."""
         if self.stopping:
             return "stopping"
-        if not any(shop.engine.views.now is not None for shop in self.shops.values()):
+        if not self._closed_one and all(shop.engine.views.now is None for shop in self.shops.values()):
             return "no model is active"
         return "" if self._settled else "indexes are being made"
 

@@ -251,12 +251,12 @@ class Shop:
         known = {model.version: model for model in await run(lambda: stored.store.list_models(self.tenant))}
         if version not in known:
             raise DataError("there is no such version; see GET /v1/models")
-        with self._occupied():
+        with self.occupied():
             await self.engine.activate(await self._loaded(known[version]))
             await run(lambda: stored.store.activate_model(self.tenant, version))
 
     @contextmanager
-    def _occupied(self) -> Iterator[None]:
+    def occupied(self) -> Iterator[None]:
         """Keep the shop from being closed."""
         self.under_way += 1
         try:
@@ -286,7 +286,7 @@ class Shop:
         """
         stored = self.needs_store()
         run = self.engine.background.run
-        with self._occupied():
+        with self.occupied():
             answering = await run(lambda: stored.store.active_model(self.tenant))
             version = await run(lambda: stored.store.rollback_model(self.tenant))
             try:

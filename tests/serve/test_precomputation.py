@@ -12,7 +12,7 @@ import pytest
 from model_server import chat, running, status
 from shops import fitted
 
-from tastemaker import saved
+from tastemaker import artifact, saved
 from tastemaker.serve.auth import Access
 from tastemaker.serve.precomputing import background
 from tastemaker.serve.precomputing import child as child_module
@@ -20,6 +20,7 @@ from tastemaker.serve.precomputing.child import Child, WorkerError
 from tastemaker.serve.precomputing.stages import Stages
 from tastemaker.serve.precomputing.tasks import Task
 from tastemaker.serve.precomputing.waiting import Waiting
+from tastemaker.store.errors import StoreError
 from tastemaker.store.records import MadeRanking, ModelVersion
 
 STAGES = (
@@ -50,7 +51,8 @@ def asking(server, tmp_path_factory):
 def in_process(monkeypatch):
     """Rank in this process: a child of its own takes seconds to begin, and some tests are about that one."""
 
-    def start(folder, *, depth, reasons):
+    def start(folder, *, depth, reasons, digest):
+        assert digest == artifact.fingerprint(folder)
         return Stages(saved.load(folder).pipeline, depth=depth, reasons=reasons)
 
     monkeypatch.setattr(background, "Child", start)
@@ -242,6 +244,56 @@ def test_a_language_model_that_is_down_costs_no_answer_and_leaves_nothing(serve,
     assert precompute(client, "u001")["failed"] == 1
 
 
+def test_without_a_store_the_language_model_is_asked_as_before(serve, asking):
+    assert ask(serve(asking, precompute=True))[0]["strategy"] == "full", "nobody could keep what is made ahead"
+
+
+def test_neither_a_store_that_is_away_nor_an_erasure_ends_the_work(serve, asking, store, in_process, monkeypatch):
+    def away(self, tenant, limit):
+        raise StoreError("away")
+
+    monkeypatch.setattr(background, "LOOK", 0.05)
+    with monkeypatch.context() as broken:
+        broken.setattr(type(store), "recent_users", away)
+        client = serve(asking, store=store, precompute=True, precompute_share=1.0)
+        time.sleep(0.2)
+    ahead = client.service.ahead
+
+    async def come_and_go():
+        ahead.waiting.add("default", "gone")
+        ahead._wake.set()
+        ahead.forget("default", "gone")
+
+    for _ in range(3):
+        client.portal.call(come_and_go)
+        time.sleep(0.1)
+    wait_for(client)
+
+
+def test_a_ranking_weighs_in_memory(serve, asking, store, in_process):
+    client = serve(asking, store=store)
+    shoppers = client.service.shops["default"].engine.shoppers
+    precompute(client, "u001")
+    made = len(store.get_ranking("default", "u001").item_ids)
+    assert made > 10
+    assert shoppers._weight == made // 2
+    precompute(client, "u001", again=True)
+    assert shoppers._weight == made // 2, "in the place of the one before"
+    shoppers.forget("u001")
+    assert shoppers._weight == 0
+    ask(client)
+    assert shoppers._weight == made // 2, "as it is read from the store"
+
+
+def test_whoever_has_rankings_made_is_noted(serve, asking, store, in_process):
+    client = serve(asking, store=store)
+    job = client.post("/v1/precompute?wait_seconds=60", json={"user_ids": ["u001"]}).json()
+    client.portal.call(client.service.traces.flush)
+    store.flush()
+    [line] = client.get("/v1/audit").json()["lines"]
+    assert (line["action"], line["subject"]) == ("precompute", job["job_id"])
+
+
 def test_a_reason_is_served_while_its_evidence_holds(serve, asking, store, server, in_process):
     client = serve(asking, store=store, precompute_reasons=2)
     found, _ = ask(client, explain=True, strategy="full")
@@ -312,6 +364,9 @@ def test_a_child_that_dies_is_told_and_begins_anew(asking, tmp_path):
     finally:
         for one in (child, child, here):
             one.close()
+    other = Child(asking, depth=3, reasons=0, digest="of another model")
+    with pytest.raises(WorkerError, match="fitted anew since the model that answers was loaded"):
+        other.ask([task])
     missing = Child(tmp_path / "missing", depth=3, reasons=0)
     with pytest.raises(WorkerError, match=r"cannot begin: .*missing"):
         missing.ask([task])

@@ -208,7 +208,7 @@ def test_rules_come_as_people_write_them(serve, folder, store):
         (b'rule = "x"\n', 400, "must be a list of rules"),
         (b'[[rule]]\nname = "a"\nboost = { factor = nan }\n', 422, "numbers finite"),
         (b"x = " + b"[" * 1000 + b"]" * 1000, 400, "levels deep"),
-        (b"a." * 20_000 + b"b = 1", 422, ""),
+        (b"a." * 500_000 + b"b = 1", 400, "a name of more than 64 parts"),  # it was read for hours
     ],
 )
 def test_toml_that_is_no_rules_is_refused(serve, folder, store, content, status, words):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import requests
 from disks import damage, mounted
 from live_server import in_thread
 
+from tastemaker.serve.app import create_app
 from tastemaker.serve.service import Service
 from tastemaker.serve.settings import Settings
 from tastemaker.store import open_store
+from tastemaker.store.errors import StoreCorrupt
 from tastemaker.store.records import Item
 
 
@@ -140,3 +144,30 @@ def query_only(store, word):
 
 def test_without_a_store_there_is_nothing_to_say_of_it(serve, folder):
     assert serve(folder).get("/health/ready").json() == {"status": "ready", "store": None}
+
+
+def test_a_catalogue_that_is_damaged_at_the_start_is_said_without_a_traceback(folder, tmp_path):
+    with open_store(tmp_path / "shop.db") as store:
+        store.put_items("default", [Item("x", title="X")])
+    damage(tmp_path / "shop.db", "items")
+    with open_store(tmp_path / "shop.db") as store:
+        service, said = Service(Settings(), store=store), []
+        service.add_model(folder)
+        app = create_app(service)
+
+        async def begin():
+            async def receive():
+                return {"type": "lifespan.startup"}
+
+            async def send(message):
+                said.append(message)
+
+            with pytest.raises(StoreCorrupt):
+                await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+            await service.stop()
+
+        asyncio.run(begin())
+    [failed] = said
+    assert failed["type"] == "lifespan.startup.failed"
+    assert "tastemaker db check" in failed["message"]
+    assert "Traceback" not in failed["message"]

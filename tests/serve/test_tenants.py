@@ -11,10 +11,12 @@ from httpx2 import ASGITransport, AsyncClient
 
 from tastemaker.serve import service
 from tastemaker.serve.auth import Access
+from tastemaker.serve.backing import StoredShop
 from tastemaker.serve.engine.calling.pools import Pools
 from tastemaker.serve.engine.workers import Busy
 from tastemaker.serve.settings import Settings
 from tastemaker.serve.shops import Shop
+from tastemaker.store.errors import StoreCorrupt
 from tastemaker.store.records import Item, ModelVersion
 
 TENANTS = [f"shop{number:02}" for number in range(50)]
@@ -165,3 +167,29 @@ def test_a_thread_that_hangs_does_not_hold_the_stop_up(serve, folder, monkeypatc
     for thread in left:
         thread.join(5)
         assert not thread.is_alive()
+
+
+def test_a_service_stays_ready_while_only_shops_without_a_model_are_open(serve, many):
+    client = serve(None, store=many, keys=[Named()], tenants=1)
+    assert ask(client, "shop01").status_code == 200
+    assert client.get("/health/ready").status_code == 200
+    assert ask(client, "empty").status_code == 409
+    assert set(client.service.shops) == {"empty"}
+    assert client.get("/health/ready").status_code == 200, "the next request opens the other shop again"
+    assert ask(client, "shop01").status_code == 200
+
+
+def test_a_shop_that_cannot_be_opened_at_the_start_keeps_no_other_away(serve, many, monkeypatch):
+    real = StoredShop.changes_after
+
+    def read(self, revision):
+        if self.tenant == "shop03":
+            raise StoreCorrupt("shop.db: damaged")
+        return real(self, revision)
+
+    monkeypatch.setattr(StoredShop, "changes_after", read)
+    client = serve(None, store=many, keys=[Named()])
+    assert ask(client, "shop04").status_code == 200
+    assert ask(client, "shop03").status_code == 503
+    monkeypatch.undo()
+    assert ask(client, "shop03").status_code == 200

@@ -10,6 +10,7 @@ import pytest
 from tastemaker.errors import DataError
 from tastemaker.store import open_store
 from tastemaker.store.databases import remains
+from tastemaker.store.databases.postgresql import ERASED
 from tastemaker.store.errors import StoreBusy
 from tastemaker.store.records import AuditLine, Event, Impression, MadeRanking, User
 
@@ -209,3 +210,7 @@ def test_others_write_between_two_parts_of_the_search(sqlite_store, monkeypatch)
     sqlite_store.erase_user("shop", "unknown-shopper")
     assert len(written) > 3
     assert all(written)
+
+
+def test_postgresql_vacuums_every_table_that_an_erasure_takes_rows_of(store):
+    assert set(store.erase_user("shop", VICTIM).counts) == set(ERASED)

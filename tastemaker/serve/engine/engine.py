@@ -78,6 +78,7 @@ class Engine:
         self.ranking = Gate("ranking", None, pools.ranking.share(18))
         self._retrieving = pools.retrieving.share(WAITING)
         self._explaining = pools.explaining.share(65)
+        self._ranks_ahead = settings.precompute and past is not None
         self._batchers: dict[int, tuple[bool, Batcher[Question, Found]]] = {}
 
     async def recommend(self, ask: Ask, *, variants: Mapping[str, str] | None = None) -> Answer:
@@ -227,7 +228,7 @@ class Engine:
             return ahead.STRATEGY
         if strategy == "auto":
             few = len(asked.history) + len(asked.later) <= most
-            later = state == "stale" or (state == "missing" and self.settings.precompute)
+            later = state == "stale" or (state == "missing" and self._ranks_ahead)
             strategy = "full" if live.asking and few and not later else "fast"
         if strategy == "text" and (asked.profile is None or not asked.profile.known):
             if asked.view.texts is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tastemaker import saved
+from tastemaker import artifact, saved
 from tastemaker.abilities import Preparing
 from tastemaker.data.queries import Queries
 from tastemaker.explain import Explainer
@@ -40,6 +40,7 @@ class Live:
     Attributes:
         version: its name in answers.
         folder: where it was loaded from; None where it was made here.
+        digest: fingerprint of the folder as it was then.
         model: what was loaded.
         retriever: its first stage.
         later: numbers of the stages after that which ask no language model.
@@ -61,7 +62,7 @@ class Live:
         self.later = [number for number, stage in numbered if number and stage.lm is None]
         self.names, self.users = Names(pipeline.items), Names(model.users)
         self.popular = _popular(model)
-        self.quick = False
+        self.quick, self.digest = False, ""
         self.texts: Texts | None = None
         self.indexed = False
 
@@ -73,7 +74,9 @@ class Live:
             ArtifactError: the folder holds no sound model.
             ConfigError, MissingExtra: a part of it cannot be made here.
         """
+        digest = artifact.fingerprint(folder)
         live = cls(saved.load(folder), version, folder=folder)
+        live.digest = digest
         for stage in live.pipeline.stages:
             if isinstance(stage.recommender, Preparing):
                 stage.recommender.prepare()

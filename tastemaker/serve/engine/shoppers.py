@@ -142,8 +142,9 @@ class Shopper:
 
     @property
     def weight(self) -> int:
-        """Number of interactions that are kept."""
-        return len(self.did) + len(self.minor)
+        """Number of interactions that are kept; two products of a ranking weigh as much, its reasons as much as four."""
+        made = 0 if self.made is None else len(self.made.item_ids) // 2 + 4 * len(self.made.reasons)
+        return len(self.did) + len(self.minor) + made
 
     def interactions(self) -> list[tuple[tuple[str, str], int]]:
         """Return ((item id, event type), when last), the oldest first."""
@@ -236,6 +237,17 @@ class Shoppers:
             self._weight -= shopper.weight
             for event in events:
                 shopper.add(*event)
+            self._weight += shopper.weight
+            self._make_room()
+
+    def ranked(self, made: MadeRanking) -> None:
+        """Take in a ranking that was stored for a shopper who is here."""
+        if made.user_id in self._reading:
+            self._outdated.add(made.user_id)
+        shopper = self._known.get(made.user_id)
+        if shopper is not None and not shopper.erased:
+            self._weight -= shopper.weight
+            shopper.made = made
             self._weight += shopper.weight
             self._make_room()
 

@@ -70,7 +70,11 @@ class Background:
         """Make rankings for those who wait, for ever."""
         idle_since = time.monotonic()
         while True:
-            await self._look()
+            try:
+                await self._look()
+            except Exception as error:  # such as a store that is away; the next look may go well
+                log.warning("it is not known who came last: %s", type(error).__name__)
+                await asyncio.sleep(LOOK)
             if not len(self.waiting):
                 self._wake.clear()
                 if time.monotonic() - idle_since > IDLE:
@@ -78,7 +82,8 @@ class Background:
                 try:
                     await asyncio.wait_for(self._wake.wait(), LOOK)
                 except TimeoutError:
-                    continue
+                    pass
+                continue  # who waited may have been erased by now
             tenant, user_ids = self.waiting.take(making.BLOCK)
             await asyncio.sleep(await self._block(tenant, user_ids))
             idle_since = time.monotonic()
@@ -116,9 +121,9 @@ class Background:
             view, stored = shop.engine.views.now, shop.stored
             if view is None or stored is None or self._seen.get(tenant) == view.live.version:
                 continue
-            self._seen[tenant] = view.live.version
             recent = partial(stored.store.recent_users, tenant, self.settings.precompute_recent)
             self.waiting.add_behind(tenant, await shop.engine.background.run(recent))
+            self._seen[tenant] = view.live.version
 
     async def _block(self, tenant: str, user_ids: Sequence[str]) -> float:
         """Make one block; return the seconds to pause, so that the share of the processor is kept to."""
@@ -141,7 +146,8 @@ class Background:
             shop = self._shops.get(tenant)
             if shop is None:  # closed meanwhile; who comes again waits again
                 return Counter(failed=len(user_ids))
-            return await making.make(shop, user_ids, self._worker, threads, self.settings, again=again)
+            with shop.occupied():
+                return await making.make(shop, user_ids, self._worker, threads, self.settings, again=again)
 
     def _worker(self, live: Live) -> Worker:
         """Return the child process with a model; that with another one ends.
@@ -154,5 +160,5 @@ class Background:
             if live.folder is None:
                 raise TastemakerError("the model was not loaded from a folder, so no other process can load it")
             depth, reasons = self.settings.precompute_depth, self.settings.precompute_reasons
-            self._child = (live, Child(live.folder, depth=depth, reasons=reasons))
+            self._child = (live, Child(live.folder, depth=depth, reasons=reasons, digest=live.digest))
         return self._child[1]

@@ -34,12 +34,22 @@ class Child:
         folder: of the saved model.
         depth: products of a ranking.
         reasons: for how many of these the language model phrases the reason.
+        digest: fingerprint that the folder must have, so that numbers of products mean the same; "" for any.
         threads: of numerical libraries.
         patience: seconds after which a process that does not answer is ended.
     """
 
-    def __init__(self, folder: Path, *, depth: int, reasons: int, threads: int = 1, patience: float = PATIENCE) -> None:
-        self._first = {"folder": str(folder), "depth": depth, "reasons": reasons, "niceness": NICENESS}
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        depth: int,
+        reasons: int,
+        digest: str = "",
+        threads: int = 1,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._first = {"folder": str(folder), "depth": depth, "reasons": reasons, "digest": digest, "niceness": NICENESS}
         self._threads, self._patience = threads, patience
         self._process: subprocess.Popen[str] | None = None
 

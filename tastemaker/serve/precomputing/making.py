@@ -128,9 +128,8 @@ async def _keep(shop: Shop, asked: Sequence[Asked], results: Sequence[Result], s
         )
     statuses = await shop.engine.background.run(lambda: stored.store.put_rankings(shop.tenant, made))
     for ranking, status in zip(made, statuses, strict=True):
-        shopper = shop.engine.shoppers.here(ranking.user_id)
-        if status == "stored" and shopper is not None and not shopper.erased:
-            shopper.made = ranking
+        if status == "stored":
+            shop.engine.shoppers.ranked(ranking)
     counts = Counter({"made": statuses.count("stored"), "erased": statuses.count("erased")})
     counts["failed"] = len(results) - len(made)
     return counts

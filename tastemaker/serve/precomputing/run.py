@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
-from tastemaker import saved
+from tastemaker import artifact, saved
 from tastemaker.errors import ConfigError, LanguageModelError
 from tastemaker.progress import Progress, silent
 from tastemaker.serve.engine.calling.pools import Pools
@@ -67,6 +67,7 @@ def precompute(
         LanguageModelError: nothing usable comes of it, time after time.
         WorkerError: the processes cannot work.
     """
+    digest = artifact.fingerprint(folder)
     live = Live(saved.load(folder), version_of(folder), folder=folder)  # without the weights of later stages
     live.warm_up()
     if len(live.pipeline.stages) == 1:
@@ -75,7 +76,7 @@ def precompute(
         raise ConfigError(f"{folder}: its first stage asks a language model; put a retriever before it")
     users = list(dict.fromkeys(_users(store, tenant, live, shoppers)))[:limit]
     depth, reasons = settings.precompute_depth, settings.precompute_reasons
-    begin = start or (lambda place: Child(place, depth=depth, reasons=reasons))
+    begin = start or (lambda place: Child(place, depth=depth, reasons=reasons, digest=digest))
     blocks = [users[first : first + making.BLOCK] for first in range(0, len(users), making.BLOCK)]
     pools = Pools(settings)
     ranking = [begin(folder) for _ in range(max(1, min(workers, len(blocks))))]

@@ -16,13 +16,15 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from tastemaker import saved
-from tastemaker.errors import TastemakerError
+from tastemaker import artifact, saved
+from tastemaker.errors import ArtifactError, TastemakerError
 from tastemaker.serve.precomputing.stages import Stages
 from tastemaker.serve.precomputing.tasks import tasks_of, to_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tastemaker.pipeline import Pipeline
 
 
 def work(lines: Iterator[str], out: TextIO) -> None:
@@ -30,7 +32,7 @@ def work(lines: Iterator[str], out: TextIO) -> None:
     given = json.loads(next(lines))
     os.nice(given["niceness"])
     try:
-        pipeline = saved.load(Path(given["folder"])).pipeline
+        pipeline = _loaded(Path(given["folder"]), given["digest"])
         stages = Stages(pipeline, depth=given["depth"], reasons=given["reasons"])
     except TastemakerError as error:
         _say(out, json.dumps({"error": "; ".join(str(error).splitlines())}) + "\n")
@@ -42,6 +44,18 @@ def work(lines: Iterator[str], out: TextIO) -> None:
         except Exception as error:  # what is said of it must not hold what the model was asked
             answer = json.dumps({"error": type(error).__name__}) + "\n"
         _say(out, answer)
+
+
+def _loaded(folder: Path, digest: str) -> Pipeline:
+    """Return the pipeline of a folder.
+
+    Raises:
+        ArtifactError: there is none, or it is not the one that was meant: its numbers of products mean others.
+    """
+    pipeline = saved.load(folder).pipeline
+    if digest and artifact.fingerprint(folder) != digest:
+        raise ArtifactError(f"{folder.name}: fitted anew since the model that answers was loaded; add it as a new version")
+    return pipeline
 
 
 def _say(out: TextIO, line: str) -> None:

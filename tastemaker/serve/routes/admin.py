@@ -131,12 +131,15 @@ async def precompute(body: PrecomputeBody, request: Request, wait_seconds: Wait 
     _ = shop.engine.views.current()
 
     async def work() -> dict[str, int]:
-        users = body.user_ids
-        if users is None:
-            users = await shop.engine.background.run(lambda: stored.store.recent_users(shop.tenant, body.recent))
-        return dict(await service.ahead.make(shop.tenant, users, again=body.again))
+        with shop.occupied():
+            users = body.user_ids
+            if users is None:
+                users = await shop.engine.background.run(lambda: stored.store.recent_users(shop.tenant, body.recent))
+            return dict(await service.ahead.make(shop.tenant, users, again=body.again))
 
-    return _job(await service.jobs.begin(shop.tenant, "precompute", work, wait=wait_seconds))
+    job = await service.jobs.begin(shop.tenant, "precompute", work, wait=wait_seconds)
+    _audit(request, "precompute", job.job_id)
+    return _job(job)
 
 
 @router.get("/v1/rules", summary="Business rules", dependencies=[needs("read")])

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 WRITERS = 0x7461_7374_6500
 """Number of the advisory lock that a writing transaction holds."""
-ERASED = ("events", "users", "impressions", "audit")
+ERASED = ("events", "users", "rankings", "impressions", "audit")
 """Tables with rows of shoppers."""
 PATIENCE = 5
 """Seconds to wait for a connection."""
