@@ -142,7 +142,7 @@ class Shopper:
 
     @property
     def weight(self) -> int:
-        """Number of interactions that are kept; two products of a ranking weigh as much, its reasons as much as four."""
+        """Number of interactions that are kept; two products of a ranking weigh as much, a reason four times."""
         made = 0 if self.made is None else len(self.made.item_ids) // 2 + 4 * len(self.made.reasons)
         return len(self.did) + len(self.minor) + made
 

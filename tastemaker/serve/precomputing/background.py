@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -79,10 +80,8 @@ class Background:
                 self._wake.clear()
                 if time.monotonic() - idle_since > IDLE:
                     self.release()
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), LOOK)
-                except TimeoutError:
-                    pass
                 continue  # who waited may have been erased by now
             tenant, user_ids = self.waiting.take(making.BLOCK)
             await asyncio.sleep(await self._block(tenant, user_ids))

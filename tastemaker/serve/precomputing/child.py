@@ -49,7 +49,13 @@ class Child:
         threads: int = 1,
         patience: float = PATIENCE,
     ) -> None:
-        self._first = {"folder": str(folder), "depth": depth, "reasons": reasons, "digest": digest, "niceness": NICENESS}
+        self._first = {
+            "folder": str(folder),
+            "depth": depth,
+            "reasons": reasons,
+            "digest": digest,
+            "niceness": NICENESS,
+        }
         self._threads, self._patience = threads, patience
         self._process: subprocess.Popen[str] | None = None
 

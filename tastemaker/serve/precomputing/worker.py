@@ -54,7 +54,7 @@ def _loaded(folder: Path, digest: str) -> Pipeline:
     """
     pipeline = saved.load(folder).pipeline
     if digest and artifact.fingerprint(folder) != digest:
-        raise ArtifactError(f"{folder.name}: fitted anew since the model that answers was loaded; add it as a new version")
+        raise ArtifactError(f"{folder.name}: fitted anew since the model that answers was loaded; add it as a new one")
     return pipeline
 
 
