@@ -115,9 +115,7 @@ class Service:
         for tenant in tenants[: max(len(self._first), self.settings.tenants)]:
             try:
                 await self._begin(tenant)
-            except (
-                Exception
-            ) as error:  # such as a damaged page; other shops go on, and this one is tried when asked for
+            except Exception as error:  # such as a damaged page; this shop is tried again when it is asked for
                 if tenant in self._first:
                     raise
                 told = error if isinstance(error, TastemakerError) else type(error).__name__

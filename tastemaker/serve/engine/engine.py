@@ -64,8 +64,7 @@ class Engine:
     """
 
     def __init__(self, settings: Settings, pools: Pools, *, past: Past | None = None) -> None:
-        self.settings = settings
-        self.in_flight = 0
+        self.settings, self.in_flight = settings, 0
         self.background: Runs = pools.background
         self.loading: Runs = pools.indexes
         self.views = Views(settings, making=pools.views, indexing=pools.indexes)
