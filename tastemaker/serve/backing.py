@@ -10,11 +10,13 @@ from tastemaker.serve.auth import Access
 from tastemaker.serve.engine.shelf import Change
 from tastemaker.serve.engine.shoppers import MINOR, MOST, Record
 from tastemaker.store.fields import check_id, check_number, check_text, check_time
+from tastemaker.store.errors import StoreCorrupt
 from tastemaker.store.records import Deleted, Item
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tastemaker.store.records import MadeRanking
     from tastemaker.store.store import Store
 
 PAGE = 1000
@@ -40,8 +42,15 @@ class StoredShop:
             did,
             {} if user is None else user.attributes,
             self.store.is_erased(self.tenant, user_id),
-            self.store.get_ranking(self.tenant, user_id),
+            self._made(user_id),
         )
+
+    def _made(self, user_id: str) -> MadeRanking | None:
+        """Return the ranking made ahead, None where its page is damaged: it can be made again, the history cannot."""
+        try:
+            return self.store.get_ranking(self.tenant, user_id)
+        except StoreCorrupt:
+            return None
 
     def changes_after(self, revision: int) -> tuple[list[Change], int]:
         """Return the products that changed after a revision of the catalogue, and the revision that is reached."""

@@ -14,7 +14,7 @@ from tastemaker.serve.service import Service
 from tastemaker.serve.settings import Settings
 from tastemaker.store import open_store
 from tastemaker.store.errors import StoreCorrupt
-from tastemaker.store.records import Item
+from tastemaker.store.records import Item, MadeRanking
 
 
 class Shop:
@@ -119,6 +119,16 @@ def test_a_damaged_page_keeps_no_list_away(running, tmp_path):
         assert shop.ask("PUT", "/v1/items/new", {"title": "soap"}).status_code == 200, "the other tables go on"
         assert not shop.lists(None)["degraded"]
         assert shop.condition()["state"] == "damaged", "it does not mend itself"
+
+
+def test_a_damaged_ranking_costs_no_history(running, tmp_path):
+    with open_store(tmp_path / "shop.db") as store, running(store) as shop:
+        shop.send(1)
+        store.put_rankings("default", [MadeRanking("ue0", "v", "d", (), (), "s")])
+    damage(tmp_path / "shop.db", "rankings")
+    with open_store(tmp_path / "shop.db") as store, running(store) as shop:
+        assert not shop.lists("ue0")["degraded"]
+        assert shop.condition()["state"] == "damaged"
 
 
 def test_a_store_that_cannot_be_written_any_more(running, tmp_path):
