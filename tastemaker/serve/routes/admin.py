@@ -60,9 +60,12 @@ async def models(request: Request) -> Response:
     )
 
 
-@router.get("/v1/models/{version}", summary="A version of the model", dependencies=[needs("read")])
+@router.get("/v1/models/{version}", summary="A version of the model", dependencies=[needs("admin")])
 async def model(version: Version, request: Request) -> Response:
-    """Return all that is known of a version: its settings, what it was fitted with, and how."""
+    """Return all that is known of a version: its settings, what it was fitted with, and how.
+
+    Among that are addresses of language models, and hashes of who bought what, so the key must open `admin`.
+    """
     shop = _shop(request)
     found = await _version(shop, version)
     view = shop.engine.views.now
