@@ -9,8 +9,8 @@ from tastemaker.errors import DataError
 from tastemaker.serve.auth import Access
 from tastemaker.serve.engine.shelf import Change
 from tastemaker.serve.engine.shoppers import MINOR, MOST, Record
-from tastemaker.store.fields import check_id, check_number, check_text, check_time
 from tastemaker.store.errors import StoreCorrupt
+from tastemaker.store.fields import check_id, check_number, check_text, check_time
 from tastemaker.store.records import Deleted, Item
 
 if TYPE_CHECKING:

@@ -90,7 +90,9 @@ def test_every_route_says_which_scope_it_needs(guarded):
                 scopes[(method, filled(route.path))] = needed
     assert scopes[("DELETE", "/v1/users/u001")] == "admin"
     assert scopes[("POST", "/v1/events")] == "write"
-    assert scopes[("GET", "/v1/models/v")] == scopes[("POST", "/v1/precompute")] == scopes[("PUT", "/v1/rules")] == "admin"
+    assert (
+        scopes[("GET", "/v1/models/v")] == scopes[("POST", "/v1/precompute")] == scopes[("PUT", "/v1/rules")] == "admin"
+    )
     for (method, path), needed in scopes.items():
         for scope in ("read", "write"):
             if scope != needed:
