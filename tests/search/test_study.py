@@ -56,7 +56,7 @@ def fits(monkeypatch):
         def __init__(self):
             self.done, self.broken = [], {}
 
-        def measure(self, settings, asked, measure, *, seed, on_epoch):
+        def measure(self, settings, asked, measure, *, seed, device, on_epoch):
             stage = settings["stage"][0]
             self.done.append(stage)
             if (error := self.broken.get(len(self.done) - 1)) is not None:
@@ -342,7 +342,7 @@ def test_whose_curve_speaks_for_the_whole():
 
 
 def test_a_poor_curve_ends_a_trial_early(asked, tmp_path, monkeypatch):
-    def measure(settings, asked, measure, *, seed, on_epoch):
+    def measure(settings, asked, measure, *, seed, device, on_epoch):
         dropout = settings["stage"][0]["dropout"]
         for epoch in range(1, 9):
             on_epoch("0/other/sasrec", {"epoch": epoch, "ndcg@10": 9.0})
