@@ -78,15 +78,16 @@ def served(
 def load(port: int, requests: list[dict[str, Any]], **plan: object) -> dict[str, Any]:
     """Play a plan in another process and return what came of it."""
     whole = {"host": "127.0.0.1", "port": port, "connections": 32, "warm": 2, "requests": requests, **plan}
-    done = subprocess.run(
-        [sys.executable, str(HERE / "load.py")],
-        input=json.dumps(whole),
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, **ONE_THREAD},
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = Path(folder) / "outcome.json"
+        subprocess.run(
+            [sys.executable, str(HERE / "load.py"), str(outcome)],
+            input=json.dumps(whole),
+            text=True,
+            check=True,
+            env={**os.environ, **ONE_THREAD},
+        )
+        found: dict[str, Any] = json.loads(outcome.read_text())
     return found
 
 

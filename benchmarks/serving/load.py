@@ -1,6 +1,6 @@
 """A load generator in a process of its own: asks over kept connections, at a rate or as fast as answers come.
 
-    python benchmarks/serving/load.py < plan.json > outcome.json
+    python benchmarks/serving/load.py outcome.json < plan.json
 
 With a rate (open loop) a request is due at its time whether or not earlier ones were answered, and its latency counts
 from then on, so that a stall is not hidden by requests that were never sent (coordinated omission). Without one (closed
@@ -18,6 +18,7 @@ import json
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -174,4 +175,4 @@ def _at(ordered: list[float], share: float) -> float:
 
 if __name__ == "__main__":
     gc.disable()  # a pause of the generator would be counted as the service's
-    sys.stdout.write(json.dumps(uvloop.run(Load(json.load(sys.stdin)).play())))
+    Path(sys.argv[1]).write_text(json.dumps(uvloop.run(Load(json.load(sys.stdin)).play())))

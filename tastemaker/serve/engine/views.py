@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tastemaker.errors import NotFitted
 from tastemaker.serve.engine import business
+from tastemaker.serve.engine.calling.giving_way import giving_way
 from tastemaker.serve.engine.live import Live, View
 from tastemaker.serve.engine.shelf import Change
 from tastemaker.serve.engine.texts import Texts
@@ -149,7 +150,8 @@ class Views:
             if live.indexed:
                 return
             try:
-                texts = await self._indexing.run(lambda: self._built(live))
+                with giving_way():
+                    texts = await self._indexing.run(lambda: self._built(live))
                 async with self._lock:
                     live.texts, live.indexed = texts, True
                     view = self.now
