@@ -15,7 +15,18 @@ from tastemaker import registry
 ROOT = Path(tastemaker.__file__).parent
 
 LAYERS = [
-    {"addresses", "errors", "progress", "types", "characters", "folders", "drafts", "json_values", "provenance"},
+    {
+        "addresses",
+        "errors",
+        "pace",
+        "progress",
+        "types",
+        "characters",
+        "folders",
+        "drafts",
+        "json_values",
+        "provenance",
+    },
     {"deadlines"},
     {"confusables", "defences", "redaction"},
     {"configurable", "artifact", "disk_cache", "documents"},

@@ -128,6 +128,8 @@ class Load:
         under_way: set[asyncio.Task[None]] = set()
 
         async def ask(due: float) -> None:
+            while free and free[-1].transport.is_closing():  # kept too long without a request
+                free.pop()
             try:
                 connection = free.pop() if free else await self.connect()
             except OSError:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from tastemaker.characters import HOSTILE_PATTERN
 from tastemaker.confusables import fold, mixed_words
 from tastemaker.defences import defended
+from tastemaker.pace import eased
 from tastemaker.redaction import redact
 from tastemaker.text.clean import RAW_LENGTH, clean, cut
 
@@ -175,7 +176,7 @@ def neutral_all(texts: Iterable[str | None], *, max_length: int | None = None) -
     """Make every text neutral; None becomes the empty string. Repeated texts are read once."""
     done: dict[str | None, str] = {None: ""}
     result = []
-    for text in texts:
+    for text in eased(texts):
         if (found := done.get(text)) is None:
             found = done[text] = neutral(text or "", max_length=max_length)
         result.append(found)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tastemaker import pace
 from tastemaker.errors import NotFitted
 from tastemaker.serve.engine import business
-from tastemaker.serve.engine.calling.giving_way import giving_way
 from tastemaker.serve.engine.live import Live, View
 from tastemaker.serve.engine.shelf import Change
 from tastemaker.serve.engine.texts import Texts
@@ -149,9 +150,9 @@ class Views:
         async with self._index_lock:
             if live.indexed:
                 return
+            answered = self.now is not None and self.now.live is not live  # by another model, meanwhile
             try:
-                with giving_way():
-                    texts = await self._indexing.run(lambda: self._built(live))
+                texts = await self._indexing.run(lambda: self._built(live, at_ease=answered))
                 async with self._lock:
                     live.texts, live.indexed = texts, True
                     view = self.now
@@ -163,7 +164,12 @@ class Views:
             except Exception:  # a service without an index still answers
                 log.exception("model %s: its indexes could not be made", live.version)
 
-    def _built(self, live: Live) -> Texts | None:
+    def _built(self, live: Live, *, at_ease: bool) -> Texts | None:
+        """Make what is made beside requests; at ease where another model answers meanwhile."""
+        with pace.at_ease() if at_ease else nullcontext():
+            return self._made_ready(live)
+
+    def _made_ready(self, live: Live) -> Texts | None:
         texts = Texts.of(live.pipeline, live.retriever)
         retrievers = [live.retriever]
         if texts is not None and not texts.own:

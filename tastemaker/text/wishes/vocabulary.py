@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import polars as pl
 
+from tastemaker.pace import eased
 from tastemaker.text.clean import clean_all
 from tastemaker.text.prompting.prompts import WISH_LENGTH
 
@@ -105,7 +106,7 @@ class Vocabulary:
         columns = [self._brands, *(_strings(self.items.frame, name) for name in ("title", "description"))]
         texts = [text for column in columns for text in column if text]
         texts += [name for row in self._categories for name in row]
-        return frozenset(word for text in set(texts) for word in words_of(text))
+        return frozenset(word for text in eased(set(texts)) for word in words_of(text))
 
     def is_distinct(self, brand: str) -> bool:
         """Say whether a brand is no ordinary word: no product of another brand has it in its title."""
