@@ -7,11 +7,11 @@ from importlib import metadata
 
 import pytest
 
-from tastemaker import provenance, registry
+from tastemaker import __version__, provenance, registry
 
 
 def test_version_and_help(tastemaker):
-    assert tastemaker("--version").out.strip() == "0.5.0"
+    assert tastemaker("--version").out.strip() == __version__
     text = tastemaker("--help").out
     for verb in ("demo", "data", "fit", "recommend", "evaluate", "models", "doctor", "weights"):
         assert verb in text

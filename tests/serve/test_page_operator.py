@@ -73,7 +73,7 @@ def test_figures_are_those_of_the_service(visit, shop):
     page.locator("#answers", has_text="No list was asked for yet.").wait_for()
     assert page.locator("#state").inner_text() == "Ready"
     lists = [
-        call(page, shop, "POST", "/v1/recommend", {"user_id": user, "n": 5, "strategy": strategy})
+        call(page, shop, "POST", "/v1/recommend", {"user_id": user, "n": 5, "strategy": strategy, "budget_ms": 5000})
         for user, strategy in (("u001", "retriever"), ("u002", "retriever"), ("?", "popular"))
     ]
     page.reload()

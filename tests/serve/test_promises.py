@@ -193,9 +193,9 @@ def test_events_that_fail_in_an_unforeseen_way_leave_nobody_waiting(serve, folde
 def test_it_answers_at_once_and_is_ready_once_the_indexes_are_there(serve, folder, store, monkeypatch):
     go, real = threading.Event(), Views._built
 
-    def slow(self, live):
+    def slow(self, live, **how):
         go.wait(20)
-        return real(self, live)
+        return real(self, live, **how)
 
     monkeypatch.setattr(Views, "_built", slow)
     client = serve(folder, store=store, settle_seconds=0.01)
@@ -216,9 +216,9 @@ def test_another_model_answers_only_once_it_has_its_indexes_and_is_not_loaded_tw
     client.portal.call(views.settled)
     first, seen, loads, real = views.now.live, [], [], Live.load
 
-    def built(self, live):
-        seen.append(views.now.live is first)
-        return build(self, live)
+    def built(self, live, *, at_ease):
+        seen.append((views.now.live is first, at_ease))
+        return build(self, live, at_ease=at_ease)
 
     def load(folder, version):
         loads.append(version)
@@ -229,7 +229,7 @@ def test_another_model_answers_only_once_it_has_its_indexes_and_is_not_loaded_tw
     monkeypatch.setattr(Live, "load", load)
     store.put_model("default", ModelVersion("texts", str(text_folder)))
     assert client.post("/v1/models/texts:activate").json()["state"] == "done"
-    assert seen == [True]
+    assert seen == [(True, True)], "beside the model that answers, and giving way to it"
     assert views.now.texts is not None
     assert views.now.live.indexed
     assert client.post("/v1/models:rollback").json()["state"] == "done"
