@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tastemaker.rules.schema import Bury, Cap, Diversity
     from tastemaker.types import Bool, Float32, Float64, Int32, Int64
 
+HAD = "shopper has it"
+"""What notes call the cause where a pin is left out because the shopper has its product."""
+
 
 class Allowing(Protocol):
     """What decides which products may be shown."""
@@ -71,6 +74,7 @@ class Orders:
         caps: rule, action, and the value of each product as a number, -1 for none, [n].
         diversity: rule and action.
         spare: rule and product of fallbacks.
+        had: products that pins and fallbacks leave out.
     """
 
     moves: tuple[Moved, ...] = ()
@@ -78,6 +82,7 @@ class Orders:
     caps: tuple[tuple[str, Cap, Int32], ...] = ()
     diversity: tuple[str, Diversity] | None = None
     spare: tuple[tuple[str, int], ...] = ()
+    had: frozenset[int] = frozenset()
 
 
 def arrange(
@@ -107,12 +112,12 @@ def arrange(
     queue = listed[allowed[listed]]
     relevance = _relevance(np.asarray([score_of[item] for item in queue.tolist()], dtype=np.float64))
     queue, relevance = _moved(queue, relevance, orders.moves, log)
-    pins = _pins(orders.pins, n, allowing, log)
+    pins = _pins(orders, n, allowing, log)
     diversity = orders.diversity
     if diversity is not None and vectors is None:
         log.add(diversity[0], "skipped", -1)
         diversity = None
-    spare = _spare(orders.spare, allowing, log)
+    spare = _spare(orders, allowing)
     if not (pins or orders.caps or diversity or (spare and len(queue) < n)):
         shown = queue[:n].tolist()
         sources: list[Source] = ["ranked"] * len(shown)
@@ -176,10 +181,10 @@ def _by_places(places: Int64) -> list[int]:
     return rows
 
 
-def _pins(given: Sequence[tuple[str, int, int]], n: int, allowing: Allowing, log: Log) -> dict[int, int]:
+def _pins(orders: Orders, n: int, allowing: Allowing, log: Log) -> dict[int, int]:
     """Return place from 0 -> product; a taken place passes a pin on to the next, and one beyond the list is none."""
     pins: dict[int, int] = {}
-    for rule, item, place in given:
+    for rule, item, place in orders.pins:
         if item < 0 or item in pins.values():
             continue
         at = place - 1
@@ -187,8 +192,8 @@ def _pins(given: Sequence[tuple[str, int, int]], n: int, allowing: Allowing, log
             at += 1
         if at >= n:
             continue
-        if not allowing.allowed[item]:
-            for cause in allowing.why(item):
+        if item in orders.had or not allowing.allowed[item]:
+            for cause in (*allowing.why(item), *((HAD,) if item in orders.had else ())):
                 log.add(cause, "suppressed", item)
             continue
         pins[at] = item
@@ -196,10 +201,10 @@ def _pins(given: Sequence[tuple[str, int, int]], n: int, allowing: Allowing, log
     return pins
 
 
-def _spare(given: Sequence[tuple[str, int]], allowing: Allowing, log: Log) -> dict[int, str]:
+def _spare(orders: Orders, allowing: Allowing) -> dict[int, str]:
     """Return the products of fallbacks that may be shown -> their rule."""
     spare: dict[int, str] = {}
-    for rule, item in given:
-        if item >= 0 and allowing.allowed[item]:
+    for rule, item in orders.spare:
+        if item >= 0 and item not in orders.had and allowing.allowed[item]:
             spare.setdefault(item, rule)
     return spare

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tastemaker.rules.schema import Condition, When
     from tastemaker.types import Int32, Int64
 
+LATELY = np.iinfo(np.int64).max
+"""Stands for the time of an event of which none is known: it counts as one of just now."""
+
 
 @dataclass(frozen=True)
 class Shopper:
@@ -29,7 +32,9 @@ class Shopper:
         attributes: e.g. {"region": "DE", "age": 34, "segments": ["loyal"]}; any JSON values.
         items: int32, numbers of the products of the history; -1 for those that the catalogue lacks.
         event_types: what the shopper did with each, e.g. "purchase".
-        timestamps: int64, when, in milliseconds UTC.
+        timestamps: int64, when, in milliseconds UTC; `LATELY` where nobody knows.
+        had: int32, numbers of products that no pin and no fallback is to bring in again. They say nothing where an
+            `already_bought` rule holds, which decides then.
 
     Raises:
         DataError: items, event types and timestamps of different lengths.
@@ -39,6 +44,7 @@ class Shopper:
     items: Int32 = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     event_types: Sequence[str] = ()
     timestamps: Int64 = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    had: Int32 = field(default_factory=lambda: np.empty(0, dtype=np.int32))
 
     def __post_init__(self) -> None:
         if not len(self.items) == len(self.event_types) == len(self.timestamps):

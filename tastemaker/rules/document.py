@@ -28,7 +28,7 @@ MOST_RULES = 1_000
 LONGEST_NAME = 200
 DOCUMENT_KEYS = ("rule", "timezone")
 RULE_KEYS = ("name", "when", "unless", "enabled", *ACTIONS)
-RESERVED = ("hidden product", "request filter", "request exclusion")
+RESERVED = ("hidden product", "request filter", "request exclusion", "shopper has it")
 """Names by which notes say that no rule of the document was the cause."""
 
 

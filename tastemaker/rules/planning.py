@@ -15,7 +15,7 @@ from tastemaker.rules.arranging import Arranged, Moved, Orders, arrange
 from tastemaker.rules.asking import Context, Moments, Shopper, moments
 from tastemaker.rules.filters import FILTERS, Filter, compile_filter
 from tastemaker.rules.matching import choose
-from tastemaker.rules.schema import Boost, Bury, Cap, Diversity, Fallback, Pin
+from tastemaker.rules.schema import AlreadyBought, Boost, Bury, Cap, Diversity, Fallback, Pin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,9 @@ class CompiledRules:
             left_out[exclude[(exclude >= 0) & (exclude < len(left_out))]] = True
             causes.append((EXCLUDED, left_out))
             allowed &= ~left_out
-        return Plan(self, tuple(active), context, allowed, tuple(causes))
+        decided = any(isinstance(one.rule.action, AlreadyBought) for one in active)
+        had = frozenset[int]() if decided else frozenset(shopper.had.tolist())
+        return Plan(self, tuple(active), context, allowed, had, tuple(causes))
 
 
 @dataclass(frozen=True)
@@ -131,12 +133,14 @@ class Plan:
         active: those that hold.
         context: where and when.
         allowed: whether each product may be shown, [n]; for a model to rank nothing else.
+        had: numbers of the products that pins and fallbacks leave out, as the shopper has them; a model may list them.
     """
 
     compiled: CompiledRules
     active: tuple[Ready, ...]
     context: Context
     allowed: Bool
+    had: frozenset[int]
     _causes: tuple[tuple[str, Bool], ...] = field(repr=False)
 
     @property
@@ -196,7 +200,7 @@ class Plan:
                 spare += [(name, item) for item in one.items]
             elif isinstance(action, Diversity) and diversity is None:
                 diversity = name, action
-        return Orders(tuple(moves), tuple(pins), tuple(caps), diversity, tuple(spare))
+        return Orders(tuple(moves), tuple(pins), tuple(caps), diversity, tuple(spare), self.had)
 
 
 def compile_rules(rules: RuleSet, columns: CatalogueColumns) -> CompiledRules:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rule_shop import NOW
+from rule_shop import DAY, NOW
 
 from tastemaker.errors import DataError
 from tastemaker.rules import CatalogueColumns, Context, RuleSet, Shopper, plan
+from tastemaker.rules.asking import LATELY
 
 LIST = ["i0", "i1", "i2", "i3", "i4", "i5"]
 
@@ -136,6 +137,42 @@ def test_several_caps_hold_together(arranged):
     caps = [rule("a", cap={"by": "seller", "at_most": 2}), rule("b", cap={"by": "group_id", "at_most": 1})]
     assert arranged(caps, LIST)[0] == ["i0", "i1", "i2", "i4"]
     assert arranged(caps, ["i5", "i3", "i2", "i0", "i1", "i4"])[0] == ["i5", "i3", "i1", "i4"]
+
+
+PINS = [rule("pin", pin={"items": ["i5", "i4"]}), rule("spare", fallback={"items": ["i3", "i2", "i1"]})]
+BOUGHT = rule("bought", already_bought={"days": 30})
+
+
+@pytest.mark.parametrize(
+    ("rules", "had", "bought", "expected"),
+    [
+        (PINS, [], [], ["i5", "i4", "i0", "i3", "i2", "i1"]),
+        (PINS, ["i5", "i3"], [], ["i4", "i0", "i2", "i1"]),
+        (PINS, ["i0"], [], ["i5", "i4", "i0", "i3", "i2", "i1"]),  # what the model lists is the caller's business
+        ([*PINS, BOUGHT], ["i5", "i3"], [("i4", 5), ("i2", 29), ("i3", 31)], ["i5", "i0", "i3", "i1"]),
+        ([*PINS, BOUGHT], ["i5", "i3"], [("i4", None)], ["i5", "i0", "i3", "i2", "i1"]),
+        (
+            [*PINS, {**BOUGHT, "when": {"strategies": ["basket"]}}],
+            ["i5", "i3"],
+            [("i4", 5)],
+            ["i4", "i0", "i2", "i1"],
+        ),
+    ],
+)
+def test_pins_and_fallbacks_leave_out_what_the_shopper_has(columns, rules, had, bought, expected):
+    times = [LATELY if days is None else NOW - days * DAY for _, days in bought]
+    shopper = Shopper(
+        items=columns.numbers([item for item, _ in bought]),
+        event_types=["purchase"] * len(bought),
+        timestamps=np.array(times, dtype=np.int64),
+        had=columns.numbers(had),
+    )
+    made = plan(RuleSet.parse({"rule": rules}), columns, shopper, Context(NOW))
+    done = made.apply(columns.numbers(["i0"]), np.ones(1, np.float32), n=6)
+    assert columns.ids(done.items) == expected
+    left = {columns.ids([note.item])[0]: note.rule for note in done.notes if note.action == "suppressed"}
+    cause = "shopper has it" if made.had else "bought"
+    assert left == dict.fromkeys({"i4", "i5"} - {*expected}, cause)
 
 
 def test_fallback_fills_up_in_its_order(arranged):

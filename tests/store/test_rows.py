@@ -11,7 +11,9 @@ import pytest
 from tastemaker import artifact
 from tastemaker.errors import ArtifactError, DataError
 from tastemaker.store.folders import model_in, outline
+from tastemaker.store.parts import traces
 from tastemaker.store.records import (
+    Arrangement,
     AuditLine,
     Deleted,
     Event,
@@ -281,6 +283,30 @@ def test_traces(store):
     assert [line.action for line in store.audit("t")] == ["hide", "activate"]
     assert store.audit("t", limit=5)[1] == AuditLine(1, "anna", "activate", "v1", {"from": "v0"})
     assert store.lost == 0
+
+
+def test_lines_on_a_product_are_all_found_whatever_else_is_called_like_it(store, monkeypatch):
+    monkeypatch.setattr(traces, "LOOKED_THROUGH", 7)
+
+    def line(item_id, rule="r"):
+        return {"rule": rule, "action": "pin", "item_id": item_id, "before": None, "after": 1}
+
+    on_it = [Arrangement(f"a{number}", number, (line("Tea"), line("x"))) for number in range(5)]
+    alike = [
+        Arrangement(f"b{number}", 100 + number, (line("x", rule="Tea"), line("tea"), line("Tea-2")))
+        for number in range(60)
+    ]
+    store.add_arrangements("t", [*on_it[:3], *alike[:30], on_it[3], *alike[30:], on_it[4]], keep=1000)
+    store.add_arrangements("other", [Arrangement("c", 1, (line("Tea"),))], keep=1000)
+    store.flush()
+    only = [(one.request_id, one.timestamp, one.lines) for one in store.arrangements("t", item_id="Tea")]
+    assert only == [(f"a{number}", number, (line("Tea"),)) for number in (4, 3, 2, 1, 0)]
+    for limit in (1, 2, 4, 5, 6):
+        found = store.arrangements("t", limit, item_id="Tea")
+        assert [one.request_id for one in found] == ["a4", "a3", "a2", "a1", "a0"][:limit]
+    assert [one.request_id for one in store.arrangements("t", 2)] == ["a4", "b59"]
+    assert len(store.arrangements("t", 1000)) == 65
+    assert store.arrangements("t", item_id="pin") == []
 
 
 def test_many_threads_write_at_once_and_each_is_told_the_truth(store):

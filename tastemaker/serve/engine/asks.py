@@ -60,6 +60,11 @@ class Ask:
     place: str | None = None
     as_given: bool = False
 
+    @property
+    def may_repeat(self) -> bool:
+        """Whether products of the history may be listed."""
+        return self.seen or self.offered is not None
+
 
 @dataclass(slots=True)
 class Listed:

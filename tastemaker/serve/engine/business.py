@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,15 @@ import numpy as np
 from tastemaker.rules import CatalogueColumns, Context, compile_rules
 from tastemaker.rules import Shopper as RuleShopper
 from tastemaker.rules.arranging import Orders, arrange
+from tastemaker.rules.asking import LATELY
 from tastemaker.rules.schema import Diversity
+from tastemaker.serve.engine.shoppers import AGAINST, MINOR, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tastemaker.rules import Arranged, CompiledRules, Note, Plan, RuleSet
+    from tastemaker.serve.engine.asks import Ask
     from tastemaker.serve.engine.shelf import Shelf
     from tastemaker.serve.engine.shoppers import Shopper
     from tastemaker.types import Bool, Float32, Int32
@@ -44,27 +48,39 @@ def plan_for(
     rules: CompiledRules,
     shopper: Shopper | None,
     shelf: Shelf,
+    ask: Ask,
     *,
-    strategy: str,
     looked_at: Sequence[int],
     variants: Mapping[str, str],
 ) -> Plan:
-    """Return what the rules mean for one request."""
+    """Return what the rules mean for one request; if it may list what was seen, pins and fallbacks may, too."""
     now = time.time_ns() // 1_000_000
     who = RuleShopper() if shopper is None else ruled(shopper, shelf)
-    return rules.plan(who, Context(now, strategy, looked_at, variants))
+    if ask.may_repeat and len(who.had):
+        who = dataclasses.replace(who, had=who.had[:0])
+    return rules.plan(who, Context(now, ask.place or ask.strategy, looked_at, variants))
 
 
 def ruled(shopper: Shopper, shelf: Shelf) -> RuleShopper:
-    """Return what rules know of a shopper, worked out once until something happens."""
+    """Return what rules know of a shopper, worked out once until something happens.
+
+    What the model was fitted with counts as bought. Nobody knows when, so it counts as lately where no purchase of the
+    same product is stored. The shopper has what an event told that says more than that the shopper looked.
+    """
     if shopper.ruled is None:
-        did, fitted = shopper.interactions(), shopper.fitted
-        numbers = shelf.numbers_or_none([item_id for (item_id, _), _ in did])
+        did = shopper.interactions()
+        numbers = np.array(shelf.numbers_or_none([item_id for (item_id, _), _ in did]), dtype=np.int32)
+        types = [event_type for (_, event_type), _ in did]
+        kinds = [plain(event_type) for event_type in types]
+        bought = numbers[np.array([kind == "purchase" for kind in kinds], dtype=np.bool_)]
+        timeless = shopper.fitted[~np.isin(shopper.fitted, bought)]
+        more = (numbers >= 0) & np.array([kind not in MINOR and kind not in AGAINST for kind in kinds], dtype=np.bool_)
         shopper.ruled = RuleShopper(
             shopper.attributes,
-            np.array([*fitted, *numbers], dtype=np.int32),
-            [*["purchase"] * len(fitted), *(event_type for (_, event_type), _ in did)],
-            np.array([*[0] * len(fitted), *(when for _, when in did)], dtype=np.int64),
+            np.concatenate([timeless, numbers]).astype(np.int32),
+            [*["purchase"] * len(timeless), *types],
+            np.array([*[LATELY] * len(timeless), *(when for _, when in did)], dtype=np.int64),
+            np.unique(np.concatenate([shopper.fitted, numbers[more]])).astype(np.int32),
         )
     return shopper.ruled
 

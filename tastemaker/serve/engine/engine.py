@@ -148,9 +148,8 @@ class Engine:
             answer.missing += missing
             asked.unlisted |= frozenset(numbers.tolist())
         if view.rules is not None:
-            place = ask.place or ask.strategy
             asked.plan = business.plan_for(
-                view.rules, shopper, shelf, strategy=place, looked_at=looked_at.tolist(), variants=variants
+                view.rules, shopper, shelf, ask, looked_at=looked_at.tolist(), variants=variants
             )
             asked.restrict(asked.plan.allowed)
         if ask.wish or (ask.filters is not None and not ask.filters.empty):
@@ -178,7 +177,7 @@ class Engine:
             shopper.derive(user_id, view.live, view.shelf)
         asked.history, asked.later, asked.vector = shopper.history, shopper.new, shopper.vector
         asked.unlisted, asked.shopper, asked.made = shopper.unwanted, shopper, shopper.made
-        if not (asked.ask.seen or asked.ask.offered is not None):
+        if not asked.ask.may_repeat:
             asked.had = shopper.had
         if not shopper.erased:
             asked.user = view.live.users.number(user_id)
@@ -309,7 +308,7 @@ class Engine:
             asked.answer.missing += missing
             offered = numbers[numbers < size]
             width, spare = max(1, len(offered)), 0
-        seen = ask.seen or ask.offered is not None
+        seen = ask.may_repeat
         return Question(
             asked.history, min(size, width + spare), asked.words, asked.user, allowed, offered, seen, vector
         )
@@ -321,7 +320,7 @@ class Engine:
         ranking = _listable(asked, found)
         if strategy not in ("fast", "full") or not ranking.items.shape[1] or len(live.pipeline.stages) == 1:
             return ranking, source
-        query, seen = asked.query(), asked.ask.seen or asked.ask.offered is not None
+        query, seen = asked.query(), asked.ask.may_repeat
         for number in sorted([*live.later, *(live.asking if strategy == "full" else [])]):
             asks = number in live.asking
             gate = self.language_model if asks else self.ranking

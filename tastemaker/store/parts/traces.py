@@ -25,6 +25,8 @@ LINES = 200
 """Lines of what rules did in one row; more of them make more rows."""
 TRIMMED = 256
 """Rows after which those beyond the newest that are kept are removed."""
+LOOKED_THROUGH = 256
+"""Rows that are read at a time at least, to find those with lines on a product."""
 Batch = tuple[str, list[dict[str, Any]]]
 
 
@@ -104,23 +106,29 @@ class Traces(Part):
 
         Args:
             tenant: whose rows.
-            limit: rows.
+            limit: lists; one of more than 200 lines counts once for each 200.
             request_id: of this list alone.
             item_id: lines on this product alone; all that is kept is looked at for it.
         """
         table = schema.arrangements.c
-        found = select(table.request_id, table.timestamp, table.detail).where(table.tenant == tenant)
+        found = select(table.sequence, table.request_id, table.timestamp, table.detail).where(table.tenant == tenant)
         if request_id is not None:
             found = found.where(table.request_id == request_id)
         if item_id is not None:
             found = found.where(table.detail.contains(json.dumps(item_id, ensure_ascii=False), autoescape=True))
+        size = limit if item_id is None else max(limit, LOOKED_THROUGH)
+        newest = found.order_by(table.sequence.desc()).limit(size)
+        page, lists = newest, list[Arrangement]()
         with self._read() as connection:
-            rows = connection.execute(found.order_by(table.sequence.desc()).limit(limit)).all()
-        return [
-            Arrangement(row.request_id, row.timestamp, tuple(lines))
-            for row in rows
-            if (lines := [line for line in json.loads(row.detail)["lines"] if item_id in (None, line["item_id"])])
-        ]
+            while True:  # what names the product may say something else by it, such as a rule of the same name
+                rows = connection.execute(page).all()
+                for row in rows:
+                    lines = [line for line in json.loads(row.detail)["lines"] if item_id in (None, line["item_id"])]
+                    if lines:
+                        lists.append(Arrangement(row.request_id, row.timestamp, tuple(lines)))
+                if len(lists) >= limit or len(rows) < size:
+                    return lists[:limit]
+                page = newest.where(table.sequence < rows[-1].sequence)
 
     def add_audit(self, tenant: str, line: AuditLine) -> bool:
         """Note who did what; return False where the store is too busy and it is lost.
