@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
 from tastemaker.store import migrating, open_store, schema
+from tastemaker.store.databases.postgresql import PostgresqlDatabase
+from tastemaker.store.databases.sqlite import SqliteDatabase
 from tastemaker.store.errors import StoreError
-from tastemaker.store.records import Event, User
+from tastemaker.store.migrations import moving
+from tastemaker.store.records import Arrangement, AuditLine, Event, User
 
 RELEASED = sorted((Path(__file__).parent / "released").glob("*.json"))
 """Rows of every table, as a store of that schema held them."""
@@ -71,6 +75,111 @@ def test_rows_of_a_released_schema_come_up_and_go_back(url, path):
         store.upgrade("base")
         assert store.revision() is None
         store.upgrade()
+
+
+RULE_LINE = {"timestamp": 5, "actor": "rules", "action": "arrange", "detail": '{"lines":[{"item_id":"soap"}]}'}
+
+
+@pytest.fixture
+def long_log(url, monkeypatch):
+    """The address of a store of an old schema in which what rules did stands between what people did."""
+    monkeypatch.setattr(moving, "PART", 10)
+    with open_store(url) as store:
+        store.upgrade("base")
+        store.upgrade("0002")
+        rules = [{"tenant": "a", "sequence": n, "subject": f"r{n}", **RULE_LINE} for n in range(1, 96) if n % 9]
+        people = [
+            {"tenant": tenant, "sequence": n, "timestamp": n, "actor": "anna", "action": "hide", "subject": f"i{n}",
+             "detail": "{}"}
+            for tenant, n in [*(("a", n) for n in range(9, 96, 9)), ("b", 1), ("b", 2)]
+        ]  # fmt: skip
+        tenants = [{"tenant": tenant, "salt": "00", "created_at": 1} for tenant in ("a", "b")]
+        counters = [{"tenant": "a", "name": "audit", "value": 95}, {"tenant": "b", "name": "audit", "value": 2}]
+        insert(store, {"tenants": tenants, "counters": counters, "audit": [*rules, *people]})
+    return url
+
+
+def logs(store):
+    """Request ids of the log of rules and subjects of the audit log, the newest first."""
+    return (
+        [one.request_id for one in store.arrangements("a", 1000)],
+        [line.subject for line in store.audit("a", 1000)],
+        [line.subject for line in store.audit("b", 1000)],
+    )
+
+
+MOVED = [f"r{n}" for n in range(95, 0, -1) if n % 9]
+STAYED = [f"i{n}" for n in range(90, 0, -9)]
+
+
+def test_lines_on_what_rules_did_are_moved_in_parts_and_a_start_that_is_cut_off_goes_on(long_log, monkeypatch):
+    parts = []
+
+    class Cut(Exception):
+        """The process ended."""
+
+    def tidy(real):
+        def told(self, rows):
+            parts.append(rows)
+            real(self, rows)
+            if len(parts) == 4:
+                raise Cut
+
+        return told
+
+    for kind in (SqliteDatabase, PostgresqlDatabase):
+        monkeypatch.setattr(kind, "tidy", tidy(kind.tidy))
+    with pytest.raises(Cut):
+        open_store(long_log)
+    with open_store(long_log, read_only=True, any_schema=True) as store:
+        assert store.revision() == "0004"
+        assert len(store.arrangements("a", 1000)) == sum(parts) == 36
+    with open_store(long_log) as store:
+        assert store.revision() == schema.REVISION
+        assert logs(store) == (MOVED, STAYED, ["i2", "i1"])
+        assert max(parts) <= 10
+        assert sum(parts) == len(MOVED)
+        assert store.add_arrangements("a", [Arrangement("new", 6, ({"item_id": "soap"},))], keep=1000)
+        assert store.add_audit("a", AuditLine(7, "ben", "hide", "i96"))
+        store.flush()
+        assert logs(store) == (["new", *MOVED], ["i96", *STAYED], ["i2", "i1"])
+
+
+def test_of_a_long_log_of_rules_the_newest_lines_are_kept(long_log, monkeypatch):
+    monkeypatch.setattr(moving, "KEPT", 20)
+    with open_store(long_log) as store:
+        assert logs(store) == ([one for one in MOVED if int(one[1:]) > 75], STAYED, ["i2", "i1"])
+
+
+def test_others_write_while_lines_are_moved(long_log, monkeypatch):
+    """Between two parts nothing is held; an SQLite store has no others."""
+    if long_log.startswith("sqlite"):
+        pytest.skip("one process writes an SQLite store")
+    import psycopg
+
+    def tidy(self, rows):
+        with psycopg.connect(long_log) as other:
+            other.execute("SET lock_timeout = '2s'")
+            other.execute("UPDATE audit SET detail = '{}' WHERE tenant = 'b'")
+            other.execute("INSERT INTO users (tenant, user_id, document, updated_at) VALUES ('a', %s, '{}', 1)", [
+                f"u{time.monotonic_ns()}"
+            ])  # fmt: skip
+
+    monkeypatch.setattr(PostgresqlDatabase, "tidy", tidy)
+    with open_store(long_log) as store:
+        assert logs(store)[0] == MOVED
+        with store._database.read() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM users").scalar() == 11
+
+
+def test_two_processes_that_bring_it_up_at_once_do_not_take_it_back(long_log, monkeypatch):
+    real = migrating.revision
+    with open_store(long_log) as store:
+        monkeypatch.setattr(migrating, "revision", lambda database: "0002")
+        migrating.migrate(store._database)
+        monkeypatch.setattr(migrating, "revision", real)
+        assert store.revision() == schema.REVISION
+        assert logs(store) == (MOVED, STAYED, ["i2", "i1"])
 
 
 def insert(store, rows):
@@ -137,5 +246,5 @@ def test_a_step_that_fails_leaves_the_store_as_it_was(url, monkeypatch):
 
 
 def test_an_unknown_schema_is_refused(store):
-    with pytest.raises(StoreError, match="'0042' is unknown; known: 0001, 0002, 0003, 0004"):
+    with pytest.raises(StoreError, match="'0042' is unknown; known: 0001, 0002, 0003, 0004, 0005"):
         store.upgrade("0042")

@@ -1,4 +1,7 @@
-"""Shoppers and what rules did can be followed: a revision for each shopper, and a log of rules of its own."""
+"""Shoppers and what rules did can be followed: a revision for each shopper, and a log of rules of its own.
+
+Lines on what rules did that are there already are moved in parts before schema 0005: see `migrations.moving`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Give shoppers a revision, 0 for those that are there, and move what rules did into a log of its own."""
+    """Give shoppers a revision, 0 for those that are there, and what rules did a log of its own.
+
+    Its numbers go on after those of the audit log, where its lines were until now, so that those keep theirs.
+    """
     op.add_column("users", sa.Column("revision", sa.BigInteger(), nullable=False, server_default="0"))
     op.create_index("users_by_revision", "users", ["tenant", "revision"])
     op.create_table(
@@ -24,10 +30,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("arrangements_by_request", "arrangements", ["tenant", "request_id"])
-    of_rules = "FROM audit WHERE actor = 'rules' AND action = 'arrange'"
-    op.execute(f"INSERT INTO arrangements SELECT tenant, sequence, timestamp, subject, detail {of_rules}")
-    op.execute(f"INSERT INTO counters SELECT tenant, 'arrangements', max(sequence) {of_rules} GROUP BY tenant")
-    op.execute(f"DELETE {of_rules}")
+    op.execute("INSERT INTO counters SELECT tenant, 'arrangements', value FROM counters WHERE name = 'audit'")
 
 
 def downgrade() -> None:
