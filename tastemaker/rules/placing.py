@@ -11,11 +11,15 @@ if TYPE_CHECKING:
 
     from tastemaker.rules.notes import Log, Source
     from tastemaker.rules.schema import Cap, Diversity
-    from tastemaker.types import Bool, Float32, Float64, Int32, Int64
+    from tastemaker.types import Bool, Float32, Float64, Int32
 
 
 class Placing:
-    """Fills the places one after the other."""
+    """Fills the places one after the other.
+
+    What a place asks of each product is kept from the place before: whether the caps let it in changes only where a
+    value gets its number or a cap ends, and the likeness to the products above grows by that to one of them.
+    """
 
     def __init__(
         self,
@@ -28,7 +32,7 @@ class Placing:
         vectors: Callable[[Int32], Float32] | None,
         log: Log,
     ) -> None:
-        self.pins, self.spare, self.caps, self.diversity, self.log = pins, spare, caps, diversity, log
+        self.pins, self.spare, self.diversity, self.log = pins, spare, diversity, log
         ranked = set(queue.tolist())
         extra = [item for item in [*pins.values(), *spare] if item not in ranked]
         self.pool: Int32 = np.concatenate([queue, np.asarray(list(dict.fromkeys(extra)), dtype=np.int32)])
@@ -36,89 +40,145 @@ class Placing:
         self.ranked = len(queue)
         self.free = np.ones(len(self.pool), dtype=np.bool_)
         self.free[[self.row[item] for item in pins.values()]] = False
-        self.codes: list[Int64] = []
-        self.counts: list[Int64] = []
-        self.full: list[Bool] = []  # for each cap, the products whose value has its number already
+        self.open = self.free.copy()  # the free ones that all caps let into the place that is filled
+        self.caps = [_Counted(rule, cap, codes[self.pool]) for rule, cap, codes in caps]
         self.noted = np.zeros(len(self.pool), dtype=np.bool_)
-        for _, _, codes in caps:
-            values, local = np.unique(codes[self.pool], return_inverse=True)
-            self.codes.append(np.where(codes[self.pool] < 0, -1, local).astype(np.int64))
-            self.counts.append(np.zeros(len(values), dtype=np.int64))
-            self.full.append(np.zeros(len(self.pool), dtype=np.bool_))
-        self.relevance = np.zeros(len(self.pool))
-        self.relevance[: self.ranked] = relevance
-        self.unit = None if vectors is None or diversity is None else _unit(vectors(self.pool))
-        self.nearest = np.full(len(self.pool), -np.inf)
+        self.unlike: _Unlike | None = None
+        if diversity is not None and vectors is not None:
+            self.unlike = _Unlike(relevance, _unit(vectors(self.pool)), diversity[1].strength)
 
     def run(self, n: int) -> tuple[list[int], list[Source]]:
         """Return the products of at most n places, and who brought them in."""
         rows: list[int] = []
         due = {place: self.row[item] for place, item in self.pins.items()}
         pinned = set(due.values())
+        varied = 0 if self.unlike is None or self.diversity is None else self.diversity[1].top or n
+        ends = {counted.cap.top for counted in self.caps}
         for place, row in due.items():
             self._count(row, place)
         while len(rows) < n:
-            row = due.pop(len(rows), -1)
+            place = len(rows)
+            if place in ends:
+                self._end_caps(place)
+            row = due.pop(place, -1)
             if row < 0:
-                row = self._next(len(rows), n)
+                row = self._next(place, varied=place < varied)
                 if row < 0:
                     break
-                self._count(row, len(rows))
-            self._put(row)
+                self._count(row, place)
+            self.free[row] = self.open[row] = False
+            if self.unlike is not None and place + 1 < varied:
+                self.unlike.add(row)
             rows.append(row)
         rows += [due[place] for place in sorted(due)]
         sources: list[Source] = [
             "pinned" if row in pinned else "ranked" if row < self.ranked else "fallback" for row in rows
         ]
-        shown = [int(self.pool[row]) for row in rows]
+        shown = self.pool[rows].tolist()
         for item, source in zip(shown, sources, strict=True):
             if source == "fallback":
                 self.log.add(self.spare[item], "fallback", item)
         return shown, sources
 
-    def _next(self, place: int, n: int) -> int:
+    def _next(self, place: int, *, varied: bool) -> int:
         """Return the row of the best free product that the caps let into a place, -1 where there is none."""
-        fits = self.free
-        for (_, cap, _), full in zip(self.caps, self.full, strict=True):
-            if place < (cap.top or n):
-                fits = fits & ~full
-        ranked = fits[: self.ranked].nonzero()[0]
-        if not len(ranked):
-            self._note_capped(place, n, fits, self.ranked)
-            return next((self.row[item] for item in self.spare if fits[self.row[item]]), -1)
-        best = int(ranked[0])
-        if self.diversity is not None and self.unit is not None and place < (self.diversity[1].top or n):
-            best = int(ranked[np.argmax(self._marginal(ranked, self.diversity[1].strength))])
-            if best != ranked[0]:
+        fits = self.open[: self.ranked]
+        best = int(fits.argmax()) if self.ranked else -1
+        if best < 0 or not fits[best]:
+            self._note_capped(place, self.ranked)
+            return next((self.row[item] for item in self.spare if self.open[self.row[item]]), -1)
+        if varied and self.unlike is not None and self.diversity is not None:
+            first, best = best, self.unlike.best(fits)
+            if best != first:
                 self.log.add(self.diversity[0], "diversity", int(self.pool[best]))
-        self._note_capped(place, n, fits, best)
+        self._note_capped(place, best)
         return best
 
-    def _marginal(self, rows: Int64, strength: float) -> Float64:
-        """Return (1 - strength) relevance - strength (largest cosine to a product above), of rows."""
-        nearest = np.where(np.isneginf(self.nearest[rows]), 0.0, self.nearest[rows])
-        return np.asarray((1 - strength) * self.relevance[rows] - strength * nearest)
-
-    def _note_capped(self, place: int, n: int, fits: Bool, before: int) -> None:
+    def _note_capped(self, place: int, before: int) -> None:
         """Note the products that a cap keeps from a place which their order would have given them, each once."""
-        for row in (self.free[:before] & ~fits[:before] & ~self.noted[:before]).nonzero()[0]:
+        holding = [counted for counted in self.caps if counted.closed and counted.holds(place)]
+        if not holding:
+            return
+        for row in (self.free[:before] & ~self.open[:before] & ~self.noted[:before]).nonzero()[0]:
             self.noted[row] = True
-            for (rule, cap, _), full in zip(self.caps, self.full, strict=True):
-                if full[row] and place < (cap.top or n):
-                    self.log.add(rule, "cap", int(self.pool[row]))
+            for counted in holding:
+                if counted.full[row]:
+                    self.log.add(counted.rule, "cap", int(self.pool[row]))
 
     def _count(self, row: int, place: int) -> None:
-        for (_, cap, _), codes, counts, full in zip(self.caps, self.codes, self.counts, self.full, strict=True):
-            code = codes[row]
-            if code >= 0 and (cap.top is None or place < cap.top):
-                counts[code] += 1
-                if counts[code] >= cap.at_most:
-                    full |= codes == code
+        for counted in self.caps:
+            if counted.holds(place) and (alike := counted.add(row)) is not None:
+                self.open &= ~alike
 
-    def _put(self, row: int) -> None:
-        self.free[row] = False
-        if self.unit is not None:
-            np.maximum(self.nearest, self.unit @ self.unit[row], out=self.nearest)
+    def _end_caps(self, place: int) -> None:
+        """Open what only caps that end before a place kept out."""
+        self.open = self.free.copy()
+        for counted in self.caps:
+            if counted.holds(place):
+                self.open &= ~counted.full
+
+
+class _Counted:
+    """A cap, and how often each of its values was shown.
+
+    Attributes:
+        rule: its name.
+        cap: what it says.
+        full: the products whose value has its number already.
+        closed: whether there are any.
+    """
+
+    def __init__(self, rule: str, cap: Cap, codes: Int32) -> None:
+        self.rule, self.cap = rule, cap
+        self.full: Bool = np.zeros(len(codes), dtype=np.bool_)
+        self.closed = False
+        self._codes = codes
+        self._counts: dict[int, int] = {}
+
+    def holds(self, place: int) -> bool:
+        """Whether it holds for a place, counted from 0."""
+        return self.cap.top is None or place < self.cap.top
+
+    def add(self, row: int) -> Bool | None:
+        """Count a product that is shown; return those of its value if that has its number now."""
+        code = int(self._codes[row])
+        if code < 0:
+            return None
+        count = self._counts[code] = self._counts.get(code, 0) + 1
+        if count != self.cap.at_most:
+            return None
+        alike = np.asarray(self._codes == code)
+        self.full |= alike
+        self.closed = True
+        return alike
+
+
+class _Unlike:
+    """Maximal marginal relevance of the ranked products.
+
+    Args:
+        relevance: of each, [m].
+        unit: vectors of length 1 of these and of all others that may be shown, [at least m, d].
+        strength: from 0 for relevance alone to 1 for unlikeness alone.
+    """
+
+    def __init__(self, relevance: Float64, unit: Float32, strength: float) -> None:
+        self._unit, self._strength = unit, strength
+        self._relevance = (1 - strength) * relevance
+        self._nearest: Float32 | None = None  # largest cosine of each to a product above
+        self._closed: Float64 = np.full(len(relevance), -np.inf)
+
+    def add(self, row: int) -> None:
+        """Take notice of a product that is shown."""
+        found = self._unit[: len(self._relevance)] @ self._unit[row]
+        self._nearest = found if self._nearest is None else np.maximum(self._nearest, found, out=self._nearest)
+
+    def best(self, fits: Bool) -> int:
+        """Return the row with the largest (1 - strength) relevance - strength (largest cosine above) that fits."""
+        worth = self._relevance
+        if self._nearest is not None:
+            worth = worth - self._strength * self._nearest
+        return int(np.where(fits, worth, self._closed).argmax())
 
 
 def _unit(vectors: Float32) -> Float32:

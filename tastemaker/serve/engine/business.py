@@ -86,12 +86,12 @@ def ruled(shopper: Shopper, shelf: Shelf) -> RuleShopper:
 
 
 def varied(
-    items: Int32, scores: Float32, strength: float, vectors: Callable[[Int32], Float32], size: int
-) -> tuple[Int32, Float32]:
-    """Put a list in the order of maximal marginal relevance; scores stay with their products."""
+    items: Int32, scores: Float32, strength: float, vectors: Callable[[Int32], Float32], size: int, *, top: int
+) -> Int32:
+    """Fill the first places of a list in the order of maximal marginal relevance; the others follow as they are."""
     orders = Orders((), (), (), ("request", Diversity(strength=strength)), ())
-    arranged = arrange(items, scores, orders, n=max(1, len(items)), allowing=Everything(size), vectors=vectors)
-    return arranged.items, arranged.scores
+    first = arrange(items, scores, orders, n=max(1, top), allowing=Everything(size), vectors=vectors).items
+    return np.concatenate([first, items[~np.isin(items, first)]])
 
 
 def arranged_by(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 POOL = 5
 """So many times the list's length are looked at for variety and by rules."""
+MORE = 2
+"""So many times the list's length are varied where rules may take away from it."""
 
 
 def width_for(asked: Asked) -> int:
@@ -108,7 +110,8 @@ def _varied(asked: Asked, pool: list[Listed]) -> list[Listed]:
         asked.answer.notes.append("diversity: this model has no vectors of products to tell likeness by")
         return pool
     items, scores = _arrays(pool)
-    order, _ = business.varied(items, scores, asked.ask.diversity, vectors, len(asked.view.shelf))
+    top = asked.ask.n if asked.plan is None or asked.ask.as_given else MORE * asked.ask.n
+    order = business.varied(items, scores, asked.ask.diversity, vectors, len(asked.view.shelf), top=top)
     by_number = {one.number: one for one in pool}
     return [by_number[number] for number in order.tolist()]
 
