@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import threading
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -16,9 +18,9 @@ from tastemaker.serve import limits
 from tastemaker.serve.auth import Accesses, FileKeys, check_bind
 from tastemaker.serve.front import OPEN, STATIC
 from tastemaker.serve.problems import Problem
-from tastemaker.serve.routes.base import Needs
 from tastemaker.serve.settings import read_settings
 
+ROOT = Path(__file__).parents[2]
 JSON = {"content-type": "application/json"}
 
 
@@ -49,8 +51,9 @@ def routes(app):
 
 def filled(path):
     return (
-        path.replace("{user_id:path}", "u001")
-        .replace("{item_id:path}", "i001")
+        path.replace(":path}", "}")
+        .replace("{user_id}", "u001")
+        .replace("{item_id}", "i001")
         .replace("{version}", "v")
         .replace("{job_id}", "j")
         .replace("{name}", "n")
@@ -80,26 +83,66 @@ def test_every_route_but_health_needs_a_key(guarded):
         assert client.post("/v1/recommend", json={}, headers={"x-api-key": wrong.encode("latin-1")}).status_code == 401
 
 
-def test_every_route_says_which_scope_it_needs(guarded):
-    client, secrets = guarded
-    scopes = {}
-    for route in routes(client.app):
-        if isinstance(route, APIRoute) and route.path not in OPEN and not route.path.startswith(STATIC):
-            [needed] = [one.call.scope for one in route.dependant.dependencies if isinstance(one.call, Needs)]
-            for method in route.methods:
-                scopes[(method, filled(route.path))] = needed
-    assert scopes[("DELETE", "/v1/users/u001")] == "admin"
-    assert scopes[("POST", "/v1/events")] == "write"
-    assert (
-        scopes[("GET", "/v1/models/v")] == scopes[("POST", "/v1/precompute")] == scopes[("PUT", "/v1/rules")] == "admin"
+DOCUMENTED = {
+    operation: scope
+    for scope, listed in re.findall(
+        r"^\| `?(\w+)`? \| (.*) \|$",
+        (ROOT / "docs" / "serving.md").read_text().partition("<!-- scopes -->")[2].partition("<!-- end -->")[0],
+        re.MULTILINE,
     )
-    for (method, path), needed in scopes.items():
-        for scope in ("read", "write"):
-            if scope != needed:
-                answer = client.request(
-                    method, path, json={} if method != "GET" else None, headers=bearer(secrets[scope])
-                )
-                assert answer.status_code == 403, (method, path, scope)
+    for operation in re.findall(r"`([A-Z]+ /[^`]*)`", listed)
+}
+"""What the page on serving says which scope an operation needs, "GET /v1/..." -> scope."""
+
+
+def test_every_route_is_documented_with_the_scope_it_needs(guarded):
+    client, secrets = guarded
+    walked = {
+        f"{method} {route.path.replace(':path}', '}')}"
+        for route in routes(client.app)
+        if isinstance(route, APIRoute) and route.path not in {"/", "/operator"} and not route.path.startswith(STATIC)
+        for method in route.methods
+    }
+    assert walked == set(DOCUMENTED)
+    document = client.get("/openapi.json", headers=bearer(secrets["read"])).json()
+    told = {
+        f"{method.upper()} {path}": operation.get("security", "none")
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert told == {
+        operation: "none" if scope == "none" else [{"key": [scope]}] for operation, scope in DOCUMENTED.items()
+    }
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+
+
+@pytest.mark.parametrize("operation", DOCUMENTED)
+def test_a_route_opens_to_its_scope_and_to_admin_alone(guarded, operation):
+    client, secrets = guarded
+    method, path = operation.split()
+    needed = DOCUMENTED[operation]
+    for scope in ("read", "write", "admin"):
+        answer = client.request(
+            method, filled(path), json={} if method != "GET" else None, headers=bearer(secrets[scope])
+        )
+        refused = answer.status_code in (401, 403)
+        assert refused == (needed not in ("none", scope) and scope != "admin"), (scope, answer.text)
+        if refused:
+            assert answer.status_code == 403
+            assert f"'{needed}'" in answer.json()["detail"]
+
+
+def test_all_of_a_version_is_told_to_admin_keys_alone(guarded):
+    client, secrets = guarded
+    version = client.get("/v1/models", headers=bearer(secrets["read"])).json()["active"]["version"]
+    for scope in ("read", "write"):
+        answer = client.get(f"/v1/models/{version}", headers=bearer(secrets[scope]))
+        assert answer.status_code == 403
+        assert "'admin'" in answer.json()["detail"]
+        assert "facts" not in answer.text
+    told = client.get(f"/v1/models/{version}", headers=bearer(secrets["admin"]))
+    assert (told.status_code, told.json()["version"], "fitted" in told.json()["facts"]) == (200, version, True)
+    assert client.get(f"/v1/models/{version}", headers=bearer(secrets["other"])).status_code == 404
 
 
 def test_keys_come_in_three_ways_and_end_when_revoked(guarded, store):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import Depends, Request
+from fastapi import Request, Security
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from tastemaker.serve.problems import MEDIA_TYPE
 from tastemaker.serve.schemas import ProblemOut
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from tastemaker.serve.front import Caller
     from tastemaker.serve.service import Service
 
+KEYS = (
+    "An access key, where the service has any; also as `X-API-Key: KEY`, or as the password of Basic. The scope that an "
+    "operation lists is what the key must have; `admin` opens everything."
+)
 _PROBLEM: dict[str, Any] = {"model": ProblemOut, "content": {MEDIA_TYPE: {}}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {**_PROBLEM, "description": "The request makes no sense."},
@@ -41,8 +47,8 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
-class Needs:
-    """A dependency that refuses callers whose key does not open a scope.
+class Needs(SecurityBase):
+    """A dependency that refuses callers whose key does not open a scope; the OpenAPI document says which that is.
 
     Attributes:
         scope: what is needed.
@@ -50,6 +56,8 @@ class Needs:
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
+        self.scheme_name = "key"
+        self.model = HTTPBearer(description=KEYS)
 
     async def __call__(self, request: Request) -> None:
         """Refuse, or let through."""
@@ -58,4 +66,4 @@ class Needs:
 
 def needs(scope: str) -> Any:  # noqa: ANN401  # FastAPI's own type
     """Return a route's dependency on a scope."""
-    return Depends(Needs(scope))
+    return Security(Needs(scope), scopes=[scope])
