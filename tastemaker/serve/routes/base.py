@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tastemaker.serve.service import Service
 
 KEYS = (
-    "An access key, where the service has any; also as `X-API-Key: KEY`, or as the password of Basic. The scope that an "
-    "operation lists is what the key must have; `admin` opens everything."
+    "An access key, where the service has any; also as `X-API-Key: KEY`, or as the password of Basic. The scope that "
+    "an operation lists is what the key must have; `admin` opens everything."
 )
 _PROBLEM: dict[str, Any] = {"model": ProblemOut, "content": {MEDIA_TYPE: {}}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
