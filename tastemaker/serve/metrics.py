@@ -74,6 +74,12 @@ class Metrics:
             ["tenant"],
             registry=self.registry,
         )
+        self._fault = Gauge(
+            "tastemaker_model_fault",
+            "Whether the active version of the model cannot be loaded, so that the one before it answers, or none.",
+            ["tenant"],
+            registry=self.registry,
+        )
         self._lost = Gauge(
             "tastemaker_traces_lost",
             "Of lists shown and audit lines, how many could not be stored.",
@@ -136,7 +142,8 @@ class Metrics:
             waiting: its shoppers who wait for rankings made ahead.
         """
         self._in_flight.set(sum(shop.engine.in_flight for shop in shops.values()))
-        for gauge in (self._breaker, self._products, self._products_shown, self._refused, self._ahead_waiting):
+        known = (self._products, self._products_shown, self._refused)
+        for gauge in (*known, self._breaker, self._ahead_waiting, self._fault):
             gauge.clear()
         self._ahead_waiting.labels(tenant).set(waiting)
         shop = shops.get(tenant)
@@ -144,6 +151,7 @@ class Metrics:
             breaker = shop.engine.language_model.breaker
             self._breaker.labels(tenant).set(0 if breaker is None or breaker.state == "closed" else 1)
             self._refused.labels(tenant).set(len(shop.engine.views.refused))
+            self._fault.labels(tenant).set(0 if shop.fault is None else 1)
             view = shop.engine.views.now
             size = 0 if view is None else view.live.size
             version, numbers = self._shown.get(tenant, ("", set()))

@@ -235,10 +235,18 @@ class StoreOut(BaseModel):
 
 
 class ReadyOut(BaseModel):
-    """That requests should come here; `store` is null where nothing is stored."""
+    """That requests should come here.
+
+    Attributes:
+        status: that they should.
+        store: null where nothing is stored.
+        model_faults: open shops whose active model cannot be loaded: the one before it answers, or none. Of its own
+            shop a key learns the cause from `GET /v1/models`.
+    """
 
     status: Literal["ready"]
     store: StoreOut | None
+    model_faults: int
 
 
 class PrecomputeBody(Body):

@@ -140,14 +140,8 @@ class Service:
     async def _begin(self, tenant: str) -> Shop:
         shop = Shop(tenant, self.settings, self.store, self.pools)
         await shop.begin()
-        if self.store is not None and tenant not in self._first:
-            store = self.store
-            active = await self.workers.run(lambda: store.active_model(tenant))
-            if active is not None:
-                try:
-                    await shop.activate(active.version)
-                except TastemakerError as error:
-                    log.error("a shop's model cannot be loaded: %s", error)
+        if tenant not in self._first:
+            await shop.begin_active()
         shop.used = time.perf_counter()
         self.shops[tenant] = shop
         return shop
@@ -319,8 +313,14 @@ class Service:
         if self.stopping:
             return "stopping"
         if not self._closed_one and all(shop.engine.views.now is None for shop in self.shops.values()):
-            return "no model is active"
+            faults = self.model_faults
+            return "the active model cannot be loaded; the log says why" if faults else "no model is active"
         return "" if self._settled else "indexes are being made"
+
+    @property
+    def model_faults(self) -> int:
+        """Number of open shops whose active model cannot be loaded."""
+        return sum(shop.fault is not None for shop in self.shops.values())
 
     @property
     def ready(self) -> bool:

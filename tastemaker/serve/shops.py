@@ -19,6 +19,7 @@ from tastemaker.serve.engine.engine import Engine
 from tastemaker.serve.engine.live import Live
 from tastemaker.serve.problems import Problem
 from tastemaker.serve.recording import Events
+from tastemaker.serve.versions import Fault, newest_sound
 from tastemaker.store.folders import check_folder, model_in
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Shop:
         engine: answers.
         events: stores events; None without a store.
         stored: its rows; None without a store.
+        fault: why the active version of its model does not answer; None where it does, or there is none.
         under_way: requests and jobs that are being worked on.
         used: when it was last asked for, on the clock of `time.perf_counter`.
     """
@@ -65,6 +67,7 @@ class Shop:
         self.events = None if store is None else Events(store, tenant, self.engine)
         self.experiments: list[Experiment] = []
         self.rules_version = 0
+        self.fault: Fault | None = None
         self.under_way = 0
         self.used = 0.0
         self._revision = 0
@@ -182,7 +185,7 @@ class Shop:
         if time.monotonic() < self._next_try:
             return False
         try:
-            await self.engine.activate(await self._loaded(active))
+            await self._answer_with(await self._loaded(active))
         except TastemakerError as error:
             self._next_try = time.monotonic() + TRY_AGAIN
             log.error("model %s cannot be loaded: %s", active.version, error)
@@ -239,6 +242,22 @@ class Shop:
             raise Problem(409, "this service stores nothing: start it with --store")
         return self.stored
 
+    async def begin_active(self) -> None:
+        """Let the active version of the model answer; if it cannot be loaded, the newest before it that can be."""
+        stored = self.stored
+        if stored is None:
+            return
+        versions = await self.engine.background.run(lambda: stored.store.answering_models(self.tenant))
+        live, fault = await newest_sound(versions, self._loaded)
+        if live is not None:
+            await self.engine.activate(live)
+        self.fault, self.engine.views.fault = fault, "" if fault is None else str(fault)
+
+    async def _answer_with(self, live: Live) -> None:
+        """Let a loaded model answer, which is the active one."""
+        await self.engine.activate(live)
+        self.fault, self.engine.views.fault = None, ""
+
     async def activate(self, version: str) -> None:
         """Load a version of the model and let it answer.
 
@@ -252,7 +271,7 @@ class Shop:
         if version not in known:
             raise DataError("there is no such version; see GET /v1/models")
         with self.occupied():
-            await self.engine.activate(await self._loaded(known[version]))
+            await self._answer_with(await self._loaded(known[version]))
             await run(lambda: stored.store.activate_model(self.tenant, version))
 
     @contextmanager
@@ -291,7 +310,7 @@ class Shop:
             version = await run(lambda: stored.store.rollback_model(self.tenant))
             try:
                 models = {one.version: one for one in await run(lambda: stored.store.list_models(self.tenant))}
-                await self.engine.activate(await self._loaded(models[version]))
+                await self._answer_with(await self._loaded(models[version]))
             except BaseException:  # the store says what answers, so what answers is noted again
                 if answering is not None:
                     await run(lambda: stored.store.activate_model(self.tenant, answering.version))
@@ -300,7 +319,7 @@ class Shop:
 
     async def begin_with(self, live: Live, folder: Path) -> None:
         """Let a loaded model answer from the start, and note it in the store."""
-        await self.engine.activate(live)
+        await self._answer_with(live)
         if self.stored is not None:
             store = self.stored.store
 

@@ -153,7 +153,7 @@ def query_only(store, word):
 
 
 def test_without_a_store_there_is_nothing_to_say_of_it(serve, folder):
-    assert serve(folder).get("/health/ready").json() == {"status": "ready", "store": None}
+    assert serve(folder).get("/health/ready").json() == {"status": "ready", "store": None, "model_faults": 0}
 
 
 def test_a_catalogue_that_is_damaged_at_the_start_is_said_without_a_traceback(folder, tmp_path):

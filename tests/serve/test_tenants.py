@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 import time
 
 import pytest
 from httpx2 import ASGITransport, AsyncClient
+from shops import fitted
 
 from tastemaker.serve import service
 from tastemaker.serve.auth import Access
@@ -17,6 +19,7 @@ from tastemaker.serve.engine.workers import Busy
 from tastemaker.serve.settings import Settings
 from tastemaker.serve.shops import Shop
 from tastemaker.store.errors import StoreCorrupt
+from tastemaker.store.folders import model_in
 from tastemaker.store.records import Item, ModelVersion
 
 TENANTS = [f"shop{number:02}" for number in range(50)]
@@ -193,3 +196,71 @@ def test_a_shop_that_cannot_be_opened_at_the_start_keeps_no_other_away(serve, ma
     assert ask(client, "shop03").status_code == 503
     monkeypatch.undo()
     assert ask(client, "shop03").status_code == 200
+
+
+@pytest.fixture
+def two_versions(folder, text_folder, store, tmp_path):
+    """Folders of the versions "spring", then "autumn", of the shop "other"."""
+    for version, place in (("spring", folder), ("autumn", text_folder)):
+        shutil.copytree(place, tmp_path / version)
+        store.put_model("other", model_in(tmp_path / version, version))
+        store.activate_model("other", version)
+    return tmp_path
+
+
+def told(client, path, tenant="other"):
+    return client.get(path, headers={"x-api-key": tenant})
+
+
+def test_a_shop_whose_model_was_fitted_anew_while_it_was_closed_goes_on_with_the_one_before(
+    serve, two_versions, store, folder, caplog
+):
+    store.put_model("first", model_in(folder, "first"))
+    store.activate_model("first", "first")
+    client = serve(None, store=store, keys=[Named()], tenants=1)
+    assert ask(client, "other").json()["model_version"] == "autumn"
+    assert told(client, "/v1/models").json()["fault"] is None
+    assert ask(client, "first").json()["model_version"] == "first", "it pushes the other one out"
+    fitted({"model": "popular"}, folder=two_versions / "autumn")
+    answer = ask(client, "other")
+    assert (answer.status_code, answer.json()["model_version"]) == (200, "spring")
+    assert {"model autumn cannot be loaded", "model spring answers instead of autumn"} <= {
+        message.partition(":")[0] for message in caplog.messages
+    }
+    models = told(client, "/v1/models").json()
+    assert models["active"]["version"] == "spring"
+    assert "'spring' answers, as the active version 'autumn' cannot be loaded" in models["fault"]
+    assert str(two_versions) not in str(models), "folders are for keys with admin"
+    why = told(client, "/v1/models/autumn").json()["fault"]
+    assert "fitted anew" in why
+    assert str(two_versions / "autumn") in why
+    assert told(client, "/v1/models/spring").json()["fault"] is None
+    assert client.get("/health/ready").json()["model_faults"] == 1
+    assert 'tastemaker_model_fault{tenant="other"} 1.0' in told(client, "/metrics").text
+    assert store.active_model("other").version == "autumn", "what the shop decided is left alone"
+    store.put_model("other", model_in(two_versions / "autumn", "winter"))
+    done = client.post("/v1/models/winter:activate", headers={"x-api-key": "other"})
+    assert done.json()["state"] == "done"
+    assert ask(client, "other").json()["model_version"] == "winter"
+    assert told(client, "/v1/models").json()["fault"] is None
+    assert client.get("/health/ready").json()["model_faults"] == 0
+    assert 'tastemaker_model_fault{tenant="other"} 0.0' in told(client, "/metrics").text
+
+
+def test_a_shop_of_which_no_version_can_be_loaded_says_why_and_what_would_help(serve, two_versions, store, folder):
+    shutil.rmtree(two_versions / "autumn")
+    fitted({"model": "popular"}, folder=two_versions / "spring")
+    client = serve(None, store=store, keys=[Named()])
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.json()["detail"]) == (503, "the active model cannot be loaded; the log says why")
+    answer = ask(client, "other")
+    assert answer.status_code == 409
+    detail = answer.json()["detail"]
+    for part in ("no model answers", "'autumn' cannot be loaded", "GET /v1/models/autumn", "POST /v1/models/VERSION"):
+        assert part in detail
+    assert str(two_versions) not in detail
+    assert "not a saved model" in told(client, "/v1/models/autumn").json()["fault"]
+    store.put_model("other", model_in(folder, "anew"))
+    assert client.post("/v1/models/anew:activate", headers={"x-api-key": "other"}).json()["state"] == "done"
+    assert ask(client, "other").json()["model_version"] == "anew"
+    assert client.get("/health/ready").json()["model_faults"] == 0

@@ -41,6 +41,7 @@ class Views:
     Attributes:
         now: what answers; None before the first model.
         before: the model that answered before, for going back.
+        fault: why the model that should answer does not, in words; "" where it does, or there is none.
         rules: the business rules in force.
         refused: products that could not be taken in as they were put -> what was raised.
         refusals: how often that happened.
@@ -50,6 +51,7 @@ class Views:
         self._settings, self._making, self._indexing = settings, making, indexing
         self.now: View | None = None
         self.before: Live | None = None
+        self.fault = ""
         self.rules: RuleSet | None = None
         self.refused: dict[str, str] = {}
         self.refusals = 0
@@ -64,7 +66,7 @@ class Views:
             NotFitted: no model is active.
         """
         if self.now is None:
-            raise NotFitted("no model is active; activate one with POST /v1/models/VERSION:activate")
+            raise NotFitted(self.fault or "no model is active; activate one with POST /v1/models/VERSION:activate")
         return self.now
 
     def retrievers(self) -> list[Retriever]:

@@ -37,6 +37,7 @@ Version = Annotated[Id, Path(description="As `GET /v1/models` lists it.")]
 async def models(request: Request) -> Response:
     """Return all versions in a few words, which one answers, and which folders there are.
 
+    `fault` says why the active version does not answer, null where it does.
     `addable` are those that hold a model which is no version yet. `GET /v1/models/{version}` says all of one.
     """
     service, shop = service_of(request), _shop(request)
@@ -49,6 +50,7 @@ async def models(request: Request) -> Response:
     return _json(
         {
             "active": answering,
+            "fault": None if shop.fault is None else str(shop.fault),
             "models": [_outlined(version) for version in versions],
             "language_model": {
                 "breaker": None if breaker is None else breaker.state,
@@ -70,7 +72,8 @@ async def model(version: Version, request: Request) -> Response:
     found = await _version(shop, version)
     view = shop.engine.views.now
     answers = None if view is None or view.live.version != version else view.live.facts()
-    return _json({**_outlined(found), "answers": answers, "facts": found.facts})
+    fault = shop.fault.reason if shop.fault is not None and shop.fault.version == version else None
+    return _json({**_outlined(found), "answers": answers, "fault": fault, "facts": found.facts})
 
 
 @router.post("/v1/models", summary="Make a saved model known", dependencies=[needs("admin")])

@@ -36,7 +36,8 @@ async def ready(request: Request) -> ReadyOut:
     if not service.ready:
         raise Problem(503, service.why_not_ready, retry_after=1)
     found = await service.condition()
-    return ReadyOut(status="ready", store=None if found is None else StoreOut(state=found.state, since=found.since))
+    store = None if found is None else StoreOut(state=found.state, since=found.since)
+    return ReadyOut(status="ready", store=store, model_faults=service.model_faults)
 
 
 @router.get(

@@ -69,6 +69,15 @@ class Models(Part):
             row = connection.execute(_active(tenant)).first()
         return None if row is None else _model(row)
 
+    def answering_models(self, tenant: str) -> list[ModelVersion]:
+        """Return the version that answers, then those that a roll back after the other would lead to."""
+        with self._read() as connection:
+            active = connection.execute(_active(tenant)).first()
+            if active is None:
+                return []
+            before = connection.execute(_before(tenant, active.activation)).all()
+        return [_model(active), *map(_model, before)]
+
     def activate_model(self, tenant: str, version: str) -> str | None:
         """Let a version answer; return the one that answered before.
 
@@ -106,13 +115,7 @@ class Models(Part):
 
         def roll_back(connection: Connection) -> str:
             active = connection.execute(_active(tenant)).first()
-            before = (
-                select(*COLUMNS)
-                .where(TABLE.c.tenant == tenant, TABLE.c.activation < (active.activation if active else 0))
-                .order_by(TABLE.c.activation.desc())
-                .limit(1)
-            )
-            found = connection.execute(before).first()
+            found = None if active is None else connection.execute(_before(tenant, active.activation).limit(1)).first()
             if active is None or found is None:
                 raise DataError("there is no model to roll back to; see `tastemaker model list`")
             model = _model(found)
@@ -127,6 +130,11 @@ class Models(Part):
 
 def _active(tenant: str) -> Any:  # noqa: ANN401  # SQLAlchemy's own long type
     return select(*COLUMNS, TABLE.c.activation).where(TABLE.c.tenant == tenant, TABLE.c.state == "active")
+
+
+def _before(tenant: str, activation: int) -> Any:  # noqa: ANN401  # SQLAlchemy's own long type
+    earlier = select(*COLUMNS).where(TABLE.c.tenant == tenant, TABLE.c.activation < activation)
+    return earlier.order_by(TABLE.c.activation.desc())
 
 
 def _get(connection: Connection, tenant: str, version: str) -> ModelVersion | None:

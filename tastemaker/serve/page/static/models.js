@@ -22,8 +22,9 @@ export async function models() {
 }
 
 function show(box, told) {
-  const { active, models: known, language_model: lm, addable: waiting } = told;
+  const { active, fault, models: known, language_model: lm, addable: waiting } = told;
   box.replaceChildren(
+    ...(fault ? [nothing(clean(fault, 600))] : []),
     active
       ? h(
           "dl",
