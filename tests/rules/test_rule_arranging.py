@@ -147,7 +147,7 @@ BOUGHT = rule("bought", already_bought={"days": 30})
     ("rules", "had", "bought", "expected"),
     [
         (PINS, [], [], ["i5", "i4", "i0", "i3", "i2", "i1"]),
-        (PINS, ["i5", "i3"], [], ["i4", "i0", "i2", "i1"]),
+        (PINS, ["i5", "i3"], [], ["i0", "i4", "i2", "i1"]),
         (PINS, ["i0"], [], ["i5", "i4", "i0", "i3", "i2", "i1"]),  # what the model lists is the caller's business
         ([*PINS, BOUGHT], ["i5", "i3"], [("i4", 5), ("i2", 29), ("i3", 31)], ["i5", "i0", "i3", "i1"]),
         ([*PINS, BOUGHT], ["i5", "i3"], [("i4", None)], ["i5", "i0", "i3", "i2", "i1"]),
@@ -155,7 +155,7 @@ BOUGHT = rule("bought", already_bought={"days": 30})
             [*PINS, {**BOUGHT, "when": {"strategies": ["basket"]}}],
             ["i5", "i3"],
             [("i4", 5)],
-            ["i4", "i0", "i2", "i1"],
+            ["i0", "i4", "i2", "i1"],
         ),
     ],
 )
