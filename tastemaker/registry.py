@@ -150,6 +150,12 @@ def on_device(settings: Mapping[str, Any], device: str | None, *, move: bool = F
     return placed
 
 
+def without_answers_kept(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings whose language model keeps no answer on disk; the given ones stay unchanged."""
+    table = settings.get("lm")
+    return {**settings, "lm": {**table, "cache": False}} if isinstance(table, Mapping) else dict(settings)
+
+
 def settings_of(pipeline: Pipeline) -> dict[str, Any]:
     """Return settings from which `build` makes the same pipeline, unfitted."""
     tables = []

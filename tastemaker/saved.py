@@ -53,12 +53,14 @@ def save(folder: Path, model: SavedModel) -> None:
     artifact.write(Path(folder), manifest, arrays, {"items": items.frame, "users": users})
 
 
-def load(folder: Path, *, device: str | None = None) -> SavedModel:
+def load(folder: Path, *, device: str | None = None, keep_answers: bool = True) -> SavedModel:
     """Read a saved model and check it against the registry.
 
     Args:
         folder: that `save` has written.
         device: where encoder and language model are to work; None for where they worked when it was saved.
+        keep_answers: False keeps the language model's answers out of its cache on disk, whatever its settings say: they
+            tell what shoppers bought, and the cache does not know of whom.
 
     Raises:
         ArtifactError: missing, altered, incomplete, or of another format.
@@ -80,7 +82,8 @@ def load(folder: Path, *, device: str | None = None) -> SavedModel:
         raise ArtifactError(f"{folder}: the saved histories do not fit users and catalogue; fit the model again")
     if items.digest != digest:
         raise ArtifactError(f"{folder}: items.parquet is not the catalogue that the model was fitted on; fit it again")
-    pipeline = registry.build(registry.on_device(settings, device, move=True), place=str(folder))
+    settings = registry.on_device(settings, device, move=True)
+    pipeline = registry.build(settings if keep_answers else registry.without_answers_kept(settings), place=str(folder))
     pipeline.attach(items, under(arrays, "model"))
     return SavedModel(pipeline, users, histories, manifest.get("facts", {}))
 

@@ -1,7 +1,8 @@
 """Vectors on disk, by content: what was encoded once is never encoded again, and a killed run goes on where it was.
 
 One file for each encoder identity (name, configuration, weights), so that a changed encoder never meets old
-vectors. Keys are SHA-256 hashes of kind and text; the texts themselves are not stored.
+vectors. Keys are SHA-256 hashes of kind and text; the texts themselves are not stored. Of questions nothing is kept,
+not even the vector: they are the words of whoever asks.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ def cached(encoder: Encoder, folder: Path | None = None) -> CachedEncoder:
     return CachedEncoder(encoder, cache_folder() / "vectors" if folder is None else Path(folder))
 
 
+def uncached(encoder: Encoder) -> Encoder:
+    """Return the encoder itself, without its memory on disk."""
+    return encoder.encoder if isinstance(encoder, CachedEncoder) else encoder
+
+
 class CachedEncoder(Encoder):
     """An encoder with a memory on disk; processes may share it.
 
@@ -51,15 +57,15 @@ class CachedEncoder(Encoder):
         return self
 
     def encode(self, texts: Sequence[str], *, kind: Kind, progress: Progress = silent) -> Float32:
-        """Encode what is not known yet, a commit after each 1,024 texts, and read the rest.
+        """Encode what is not known yet, a commit after each 1,024 texts, and read the rest; queries are always encoded.
 
         Raises:
             ConfigError: the file cannot be made or used now.
             ArtifactError: it is damaged.
         """
         found, rows = distinct(texts)
-        if not found:
-            return self.encoder.encode(texts, kind=kind)
+        if not found or kind == "query":
+            return self.encoder.encode(texts, kind=kind, progress=progress)
         keys = [hashlib.sha256(f"{kind} {text}".encode()).digest() for text in found]
         store = DiskCache(
             self.folder / f"{self.name}-{self.identity()[:32]}.vectors.sqlite",

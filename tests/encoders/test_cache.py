@@ -53,6 +53,17 @@ def test_kinds_are_kept_apart(tmp_path):
     assert store.encode(["a"], kind="query")[0, 0] < 0 < store.encode(["a"], kind="document")[0, 0]
 
 
+def test_what_is_asked_is_not_kept(tmp_path):
+    inside = Counting()
+    store = cached(inside, tmp_path)
+    store.encode(["a wish"], kind="query")
+    store.encode(["a wish"], kind="query")
+    assert inside.asked == ["a wish"] * 2
+    assert list(tmp_path.iterdir()) == []
+    store.encode(["a product"], kind="document")
+    assert len(list(tmp_path.glob("*.sqlite"))) == 1
+
+
 def test_only_new_texts_are_encoded(tmp_path):
     inside = Counting()
     store = cached(inside, tmp_path)
@@ -89,7 +100,8 @@ def test_arrays_and_restore_reach_the_encoder_inside(tmp_path):
 
 
 def test_no_text_is_stored(tmp_path):
-    cached(Counting(), tmp_path).encode(["a secret wish"], kind="query")
+    cached(Counting(), tmp_path).encode(["a secret product"], kind="document")
+    assert list(tmp_path.iterdir())
     assert all(b"secret" not in path.read_bytes() for path in tmp_path.iterdir())
 
 
@@ -117,7 +129,7 @@ def test_processes_share_a_cache(tmp_path):
         "from tastemaker.encoders import cache; from tastemaker.encoders.tfidf import TfidfEncoder\n"
         "cache.BATCH, texts = 3, [f'soap {n}' for n in range(200)]\n"
         "encoder = cache.cached(TfidfEncoder(dim=4).fit(texts), Path(sys.argv[1]))\n"
-        "print(float(encoder.encode(texts, kind='query').sum()))\n"
+        "print(float(encoder.encode(texts, kind='document').sum()))\n"
     )
 
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -146,7 +158,7 @@ def test_damage_and_bad_folders_say_so(tmp_path):
         store.encode(TEXTS, kind="document")
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="TASTEMAKER_CACHE"):
-        cached(Counting(), tmp_path / "file" / "below").encode(["a"], kind="query")
+        cached(Counting(), tmp_path / "file" / "below").encode(["a"], kind="document")
 
 
 def test_distinct_and_spread_are_inverse():

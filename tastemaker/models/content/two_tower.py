@@ -31,7 +31,7 @@ from pydantic import Field
 
 from tastemaker.configurable import array_text, text_array, under
 from tastemaker.encoders import tuned_weights
-from tastemaker.encoders.cache import CachedEncoder
+from tastemaker.encoders.cache import uncached
 from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.errors import ConfigError
 from tastemaker.models.parts.matrices.similarity import products
@@ -119,7 +119,7 @@ class TwoTower(Recommender):
         super().__init__(encoder=encoder_or_default(encoder), **settings)
         self.encoder: Encoder
         self.stops_early = bool(self.config.patience)
-        self._given = self.encoder.encoder if isinstance(self.encoder, CachedEncoder) else self.encoder
+        self._given = uncached(self.encoder)
         if isinstance(self._given, TransformerEncoder) and self._given.arrays():
             raise ConfigError(
                 f"{self.name}: the encoder was tuned already; export it, and name the folder in [encoder] folder"

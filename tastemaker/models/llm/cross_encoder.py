@@ -20,7 +20,7 @@ from pydantic import Field
 
 from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import Ranking
-from tastemaker.encoders.cache import CachedEncoder
+from tastemaker.encoders.cache import uncached
 from tastemaker.encoders.transformer import TransformerEncoder
 from tastemaker.errors import ConfigError
 from tastemaker.models.parts.reranking.trained_reranker import TrainedReranker, TrainedRerankerConfig
@@ -114,7 +114,7 @@ class CrossEncoder(TrainedReranker):
 
     @property
     def _transformer(self) -> TransformerEncoder:
-        given = self.encoder.encoder if isinstance(self.encoder, CachedEncoder) else self.encoder
+        given = None if self.encoder is None else uncached(self.encoder)
         if not isinstance(given, TransformerEncoder):
             name = "none" if given is None else given.name
             raise ConfigError(

@@ -23,6 +23,7 @@ from pydantic import Field
 from tastemaker import configurable, metrics
 from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.ranking import Ranking, sort_lists, top_k
+from tastemaker.encoders.cache import uncached
 from tastemaker.errors import ConfigError, DataError, LanguageModelError
 from tastemaker.lm.base import describe
 from tastemaker.models.parts.matrices.cooccurrence import transition_table
@@ -177,7 +178,8 @@ class Grounded(Recommender):
         vectors = np.zeros((len(titles), self._vectors.shape[1]), dtype=np.float32)
         said = [row for row, text in enumerate(titles) if text]
         if said:
-            vectors[said] = on_grid(self.encoder.encode([titles[row] for row in said], kind="document"))
+            own = uncached(self.encoder)  # what was written for a shopper is not kept
+            vectors[said] = on_grid(own.encode([titles[row] for row in said], kind="document"))
         return vectors
 
     def _ask(self, prompts: Sequence[Prompt], counts: Counter[str]) -> list[str]:

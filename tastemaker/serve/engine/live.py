@@ -75,7 +75,7 @@ class Live:
             ConfigError, MissingExtra: a part of it cannot be made here.
         """
         digest = artifact.fingerprint(folder)
-        live = cls(saved.load(folder), version, folder=folder)
+        live = cls(saved.load(folder, keep_answers=False), version, folder=folder)
         live.digest = digest
         for stage in live.pipeline.stages:
             if isinstance(stage.recommender, Preparing):

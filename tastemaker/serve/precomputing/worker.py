@@ -52,7 +52,7 @@ def _loaded(folder: Path, digest: str) -> Pipeline:
     Raises:
         ArtifactError: there is none, or it is not the one that was meant: its numbers of products mean others.
     """
-    pipeline = saved.load(folder).pipeline
+    pipeline = saved.load(folder, keep_answers=False).pipeline
     if digest and artifact.fingerprint(folder) != digest:
         raise ArtifactError(f"{folder.name}: fitted anew since the model that answers was loaded; add it as a new one")
     return pipeline
