@@ -16,6 +16,7 @@ from tastemaker.serve.auth import Accesses
 from tastemaker.serve.backing import StoreKeys
 from tastemaker.serve.engine.calling.pools import Pools
 from tastemaker.serve.engine.live import Live
+from tastemaker.serve.engine.room import Room
 from tastemaker.serve.engine.workers import Busy, OutOfTime, Workers
 from tastemaker.serve.jobs import Jobs
 from tastemaker.serve.limits import Limits
@@ -75,6 +76,7 @@ class Service:
         self.metrics = Metrics()
         self.workers = Workers(2, waiting=1024, name="service")
         self.pools = Pools(settings)
+        self.room = Room(settings.shoppers)
         self.traces = None if store is None else Traces(store, self.workers, keep=settings.rule_lists)
         self.jobs = Jobs(store, self.workers)
         self.ahead = Background(settings, self.shops)
@@ -110,6 +112,7 @@ class Service:
 
         Indexes are waited for, at most `settle_seconds`; until they are there the service says that it is not ready.
         """
+        await self.jobs.start()
         known = [] if self.store is None else await self.workers.run(self.store.tenants)
         tenants = list(dict.fromkeys([*self._first, *known]))
         for tenant in tenants[: max(len(self._first), self.settings.tenants)]:
@@ -138,7 +141,7 @@ class Service:
         self._settled = True
 
     async def _begin(self, tenant: str) -> Shop:
-        shop = Shop(tenant, self.settings, self.store, self.pools)
+        shop = Shop(tenant, self.settings, self.store, self.pools, self.room)
         await shop.begin()
         if tenant not in self._first:
             await shop.begin_active()
@@ -186,6 +189,8 @@ class Service:
             return False
         oldest = min(idle, key=lambda one: one.used)
         del self.shops[oldest.tenant]
+        oldest.close()
+        self.ahead.closed(oldest.tenant)
         self._closed_one = self._closed_one or oldest.engine.views.now is not None
         self.metrics.forget(oldest.tenant)
         return True
@@ -198,6 +203,7 @@ class Service:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.jobs.close()
         self.ahead.close()
         if self.traces is not None:
             await self.traces.flush()
@@ -263,7 +269,7 @@ class Service:
         """Return a shop; one that nobody knew begins empty."""
         shop = self.shops.get(tenant)
         if shop is None:
-            shop = self.shops[tenant] = Shop(tenant, self.settings, self.store, self.pools)
+            shop = self.shops[tenant] = Shop(tenant, self.settings, self.store, self.pools, self.room)
         return shop
 
     def problem_of(self, error: TastemakerError) -> Problem:

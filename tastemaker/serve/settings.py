@@ -48,7 +48,7 @@ class Settings(Config):
         batch_body_bytes: largest body of events, items or users in numbers.
         body_seconds: time within which a body has to be there.
         json_depth: deepest nesting of a body.
-        shoppers: shoppers that are kept in memory, of each shop; fewer where they did much.
+        shoppers: shoppers that are kept in memory, of all shops together; fewer where they did much.
         tenants: shops that are open at a time; the one not asked for longest is closed, and opened when asked for.
         rule_lists: newest lists of each shop of which it is kept what business rules did.
         settle_seconds: time that a start waits for indexes; then it answers without, but is not ready yet.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from tastemaker.serve.engine.asks import Answer, Ask
     from tastemaker.serve.engine.calling.pools import Pools
+    from tastemaker.serve.engine.room import Room
     from tastemaker.serve.settings import Settings
     from tastemaker.store.records import Item, ModelVersion
     from tastemaker.store.store import Store
@@ -50,6 +51,7 @@ class Shop:
         settings: of the service.
         store: None where nothing is stored.
         pools: threads, which other shops use too.
+        room: memory for shoppers, which other shops use too.
 
     Attributes:
         engine: answers.
@@ -60,10 +62,10 @@ class Shop:
         used: when it was last asked for, on the clock of `time.perf_counter`.
     """
 
-    def __init__(self, tenant: str, settings: Settings, store: Store | None, pools: Pools) -> None:
+    def __init__(self, tenant: str, settings: Settings, store: Store | None, pools: Pools, room: Room) -> None:
         self.tenant, self.settings = tenant, settings
         self.stored = None if store is None else StoredShop(store, tenant)
-        self.engine = Engine(settings, pools, past=self.stored)
+        self.engine = Engine(settings, pools, room, past=self.stored)
         self.events = None if store is None else Events(store, tenant, self.engine)
         self.experiments: list[Experiment] = []
         self.rules_version = 0
@@ -89,6 +91,10 @@ class Shop:
     def busy(self) -> bool:
         """Whether something is under way in the shop, so that it must not be closed."""
         return bool(self.under_way or self.engine.in_flight or self.engine.views.indexing or self._following.locked())
+
+    def close(self) -> None:
+        """Leave the memory for shoppers to other shops; called where nothing is under way any more."""
+        self.engine.shoppers.close()
 
     @property
     def revision(self) -> int:

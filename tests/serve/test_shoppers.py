@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 
 from tastemaker.data.entities import Entities
+from tastemaker.serve.engine.room import EACH, Room
 from tastemaker.serve.engine.shelf import Change, Shelf
 from tastemaker.serve.engine.shoppers import (
     AGAINST,
-    EACH,
     LONGEST,
     LOOKS,
     MOST,
@@ -168,20 +168,86 @@ def test_all_shoppers_together_take_bounded_memory():
 
     async def ask():
         workers = Workers(1, waiting=10, name="history")
-        shoppers = Shoppers(Past(), workers, most=10)
+        shoppers = Shoppers(Past(), workers, Room(10))
         for number in range(20):
             await shoppers.get(f"u{number}")
         held = [number for number in range(20) if shoppers.here(f"u{number}") is not None]
         shoppers.happened("u19", [(f"x{number}", "purchase", number) for number in range(EACH * 3)])
         later = [number for number in range(20) if shoppers.here(f"u{number}") is not None]
         shoppers.forget_all()
-        assert shoppers._weight == 0
+        assert shoppers.weight == 0
         await asyncio.to_thread(workers.close, within=1)
         return held, later
 
     held, later = asyncio.run(ask())
     assert held == [18, 19]
     assert later == [19]
+
+
+class Everybody:
+    """Whoever is asked for did as many things as the name says, such as "x-20"."""
+
+    def record_of(self, user_id):
+        return Record([(f"i{number}", "purchase", number) for number in range(int(user_id.rpartition("-")[2]))])
+
+
+def test_shops_share_one_room_and_the_largest_gives_first():
+    async def fill():
+        workers, room = Workers(1, waiting=10, name="history"), Room(12)
+        large, small, third = (Shoppers(Everybody(), workers, room) for _ in range(3))
+        for number in range(20):
+            await large.get(f"u{number}-1")
+        assert (large.count, room.shoppers, room.weight) == (12, 12, 12), "all of it while nobody else needs it"
+        await small.get("rare-1")
+        for number in range(30):
+            await large.get(f"v{number}-1")
+        assert (large.count, small.count) == (11, 1), "one busy shop does not push another out"
+        for number in range(30):
+            await third.get(f"w{number}-1")
+            assert room.shoppers <= 12
+        assert small.here("rare-1") is not None
+        assert abs(large.count - third.count) <= 1
+        assert large.here("v29-1") is not None, "those who asked last stay"
+        assert large.here("v20-1") is None
+        large.close()
+        large.close()
+        assert (await large.get("late-1")).did, "whoever was under way is still answered"
+        assert (large.count, room.shoppers) == (0, small.count + third.count)
+        for number in range(30):
+            await third.get(f"x{number}-1")
+        assert (small.count, third.count, room.shoppers) == (1, 11, 12)
+        await asyncio.to_thread(workers.close, within=1)
+
+    asyncio.run(fill())
+
+
+def test_sixty_four_shops_at_random_stay_within_the_room():
+    async def play():
+        rng, workers, room = random.Random(1), Workers(1, waiting=10, name="history"), Room(40)
+        shops = [Shoppers(Everybody(), workers, room) for _ in range(64)]
+        biggest = 0
+        for step in range(1500):
+            shop = shops[rng.randrange(64) if rng.random() < 0.5 else 0]
+            user = f"u{rng.randrange(50)}-{rng.choice((0, 3, 60, 400))}"
+            act = rng.random()
+            if act < 0.7:
+                await shop.get(user)
+            elif act < 0.9:
+                shop.happened(user, [(f"n{step}", "purchase", step)] * 3)
+            elif act < 0.99:
+                shop.forget(user)
+            else:
+                shop.forget_all()
+            held = [one._known for one in shops]
+            assert room.shoppers == sum(map(len, held)) <= 40
+            real = sum(shopper.weight for own in held for shopper in own.values())
+            assert room.weight == real == sum(one.weight for one in shops)
+            biggest = max(biggest, real)
+            assert real <= EACH * 40 or max(map(len, held)) == 1
+        assert biggest > EACH * 40 * 0.8, "it was full at times"
+        await asyncio.to_thread(workers.close, within=1)
+
+    asyncio.run(play())
 
 
 def test_products_taken_out_leave_nothing_behind_and_numbers_stay_dense():

@@ -94,6 +94,18 @@ def test_the_shop_that_was_not_asked_for_longest_is_closed_and_opened_again(serv
     assert not {"i020", "i010"} & {*found}, "purchase and hidden product are known again"
 
 
+def test_a_shop_that_is_closed_leaves_its_memory_to_others(serve, many):
+    client = serve(None, store=many, keys=[Named()], tenants=2, shoppers=10)
+    room, shops = client.service.room, client.service.shops
+    for turn in range(5):
+        for tenant in TENANTS[:6]:
+            assert ask(client, tenant, user_id=f"u{turn:03}").status_code == 200
+            kept = [shop.engine.shoppers for shop in shops.values()]
+            assert room.shoppers == sum(one.count for one in kept) <= 10
+            assert room.weight == sum(one.weight for one in kept)
+    assert len(room._tenants) == len(shops) == 2
+
+
 def test_shops_that_push_each_other_out_still_answer_as_themselves(serve, many):
     client = serve(None, store=many, keys=[Named()], tenants=1)
 

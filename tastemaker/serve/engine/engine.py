@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from tastemaker.serve.engine.live import Live
     from tastemaker.serve.engine.retrieval import Retriever, Vector
+    from tastemaker.serve.engine.room import Room
     from tastemaker.serve.engine.shoppers import Past
     from tastemaker.serve.engine.workers import Runs
     from tastemaker.serve.settings import Settings
@@ -53,6 +54,7 @@ class Engine:
     Args:
         settings: of the service.
         pools: threads, which other shops use too.
+        room: memory for shoppers, which other shops use too.
         past: stored shoppers; None where nothing is stored.
 
     Attributes:
@@ -63,12 +65,12 @@ class Engine:
         loading: threads that load models.
     """
 
-    def __init__(self, settings: Settings, pools: Pools, *, past: Past | None = None) -> None:
+    def __init__(self, settings: Settings, pools: Pools, room: Room, *, past: Past | None = None) -> None:
         self.settings, self.in_flight = settings, 0
         self.background: Runs = pools.background
         self.loading: Runs = pools.indexes
         self.views = Views(settings, making=pools.views, indexing=pools.indexes)
-        self.shoppers = Shoppers(past, pools.history.share(WAITING), most=settings.shoppers)
+        self.shoppers = Shoppers(past, pools.history.share(WAITING), room)
         self.language_model = Gate(
             "language model",
             Breaker(failures=settings.breaker_failures, pause=settings.breaker_pause),

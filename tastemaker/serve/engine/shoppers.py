@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tastemaker.rules import Shopper as RuleShopper
     from tastemaker.serve.engine.live import Live
     from tastemaker.serve.engine.retrieval import Vector
+    from tastemaker.serve.engine.room import Room
     from tastemaker.serve.engine.shelf import Shelf
     from tastemaker.serve.engine.workers import Runs
     from tastemaker.store.records import MadeRanking
@@ -34,8 +35,6 @@ MOST = 20_000
 """Interactions of one shopper that are kept, beside looks; nobody but a program has so many."""
 MOST_LOOKS = 2_000
 """Looks, and events that say nothing, of one shopper that are kept."""
-EACH = 50
-"""Interactions kept for each shopper on average; beyond that fewer shoppers are kept."""
 AGAINST = frozenset({"dislike", "thumbs_down", "hide", "not_interested", "return"})
 """Events by which a shopper says that a product is not wanted."""
 NEUTRAL = frozenset({"impression", "remove_from_cart"})
@@ -189,24 +188,34 @@ class Shopper:
 
 
 class Shoppers:
-    """The shoppers who were seen lately; used from the event loop alone.
+    """The shoppers of one shop who were seen lately; used from the event loop alone.
 
-    Of each at most `MOST` interactions and `MOST_LOOKS` looks are kept, of all together `EACH` times `most`; whoever
-    asked longest ago goes first. So neither one shopper of 100,000 events nor many of them fill the memory: an
-    interaction takes about 250 bytes.
+    Of each at most `MOST` interactions and `MOST_LOOKS` looks are kept, of all shops together as many as there is room
+    for; whoever asked longest ago goes first. So neither one shopper of 100,000 events nor many of them fill the
+    memory: an interaction takes about 250 bytes.
 
     Args:
         past: stored events; None where nothing is stored.
         workers: threads that read them.
-        most: shoppers that are kept.
+        room: that all shops share.
+
+    Attributes:
+        weight: interactions of all who are kept.
     """
 
-    def __init__(self, past: Past | None, workers: Runs, *, most: int = 100_000) -> None:
-        self._past, self._workers, self._most = past, workers, most
+    def __init__(self, past: Past | None, workers: Runs, room: Room) -> None:
+        self._past, self._workers, self._room = past, workers, room
         self._known: OrderedDict[str, Shopper] = OrderedDict()
-        self._weight = 0  # interactions of all
+        self.weight = 0
+        self._closed = False
+        room.enter(self)
         self._reading: dict[str, asyncio.Task[Shopper]] = {}
         self._outdated: set[str] = set()  # of those that are being read: something happened meanwhile
+
+    @property
+    def count(self) -> int:
+        """How many shoppers are kept."""
+        return len(self._known)
 
     def here(self, user_id: str) -> Shopper | None:
         """Return a shopper who is known already, without looking further."""
@@ -234,11 +243,10 @@ class Shoppers:
             self._outdated.add(user_id)
         shopper = self._known.get(user_id)
         if shopper is not None:
-            self._weight -= shopper.weight
+            before = shopper.weight
             for event in events:
                 shopper.add(*event)
-            self._weight += shopper.weight
-            self._make_room()
+            self._took(0, shopper.weight - before)
 
     def ranked(self, made: MadeRanking) -> None:
         """Take in a ranking that was stored for a shopper who is here."""
@@ -246,10 +254,9 @@ class Shoppers:
             self._outdated.add(made.user_id)
         shopper = self._known.get(made.user_id)
         if shopper is not None and not shopper.erased:
-            self._weight -= shopper.weight
+            before = shopper.weight
             shopper.made = made
-            self._weight += shopper.weight
-            self._make_room()
+            self._took(0, shopper.weight - before)
 
     def forget(self, user_id: str) -> None:
         """Drop a shopper, who is read anew when asked for again."""
@@ -257,13 +264,25 @@ class Shoppers:
             self._outdated.add(user_id)
         shopper = self._known.pop(user_id, None)
         if shopper is not None:
-            self._weight -= shopper.weight
+            self._gave(1, shopper.weight)
 
     def forget_all(self) -> None:
         """Drop all shoppers, who are read anew when asked for again."""
         self._outdated.update(self._reading)
+        self._gave(len(self._known), self.weight)
         self._known.clear()
-        self._weight = 0
+
+    def drop_oldest(self) -> None:
+        """Drop the shopper who asked longest ago."""
+        _, gone = self._known.popitem(last=False)
+        self._gave(1, gone.weight)
+
+    def close(self) -> None:
+        """Keep nobody from now on, and leave the room to others; whoever is being read is returned all the same."""
+        if not self._closed:
+            self.forget_all()
+            self._room.leave(self)
+            self._closed = True
 
     async def _read(self, user_id: str) -> Shopper:
         past = self._past
@@ -279,15 +298,19 @@ class Shoppers:
             self._reading.pop(user_id, None)
 
     def _keep(self, user_id: str, shopper: Shopper) -> Shopper:
-        self._known[user_id] = shopper
-        self._weight += shopper.weight
-        self._make_room()
+        if not self._closed:
+            self._known[user_id] = shopper
+            self._took(1, shopper.weight)
         return shopper
 
-    def _make_room(self) -> None:
-        while len(self._known) > 1 and (len(self._known) > self._most or self._weight > EACH * self._most):
-            _, gone = self._known.popitem(last=False)
-            self._weight -= gone.weight
+    def _took(self, shoppers: int, weight: int) -> None:
+        self.weight += weight
+        self._room.change(shoppers, weight)
+        self._room.make(self)
+
+    def _gave(self, shoppers: int, weight: int) -> None:
+        self.weight -= weight
+        self._room.change(-shoppers, -weight)
 
 
 def plain(event_type: str) -> str:

@@ -11,6 +11,7 @@ from tastemaker.errors import ConfigError, LanguageModelError
 from tastemaker.progress import Progress, silent
 from tastemaker.serve.engine.calling.pools import Pools
 from tastemaker.serve.engine.live import Live
+from tastemaker.serve.engine.room import Room
 from tastemaker.serve.engine.workers import Workers
 from tastemaker.serve.precomputing import making
 from tastemaker.serve.precomputing.child import Child
@@ -68,7 +69,8 @@ def precompute(
         WorkerError: the processes cannot work.
     """
     digest = artifact.fingerprint(folder)
-    live = Live(saved.load(folder), version_of(folder), folder=folder)  # without the weights of later stages
+    model = saved.load(folder, keep_answers=False)  # the weights of its later stages are not needed here
+    live = Live(model, version_of(folder), folder=folder)
     live.warm_up()
     if len(live.pipeline.stages) == 1:
         raise ConfigError(f"{folder}: one stage alone is quick enough for requests; there is nothing to make ahead")
@@ -82,7 +84,7 @@ def precompute(
     ranking = [begin(folder) for _ in range(max(1, min(workers, len(blocks))))]
     try:
         shown = progress(blocks, label="ranking ahead", total=len(blocks))
-        shop = Shop(tenant, settings, store, pools)
+        shop = Shop(tenant, settings, store, pools, Room(settings.shoppers))
         counts = asyncio.run(_run(shop, live, shown, ranking, settings, again=again))
     finally:
         pools.close(within=0.0)
