@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import select, true, update
 
 from tastemaker.store import schema, sql
 from tastemaker.store.fields import as_document, check_id, check_number, check_text, check_time
@@ -13,9 +13,12 @@ from tastemaker.store.parts.part import Part, check_tenant
 from tastemaker.store.records import Job, now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from sqlalchemy import Connection
+
+UNDER_WAY = ("queued", "running")
+"""States of a job that is not done."""
 
 
 class Settings(Part):
@@ -109,6 +112,43 @@ class Settings(Part):
         if row is None:
             return None
         return Job(job_id, **json.loads(row.document), created_at=row.created_at, updated_at=row.updated_at)
+
+    def touch_jobs(self, jobs: Collection[tuple[str, str]]) -> None:
+        """Say of jobs, (tenant, id), that somebody is at them still."""
+        table = schema.jobs
+
+        def touch(connection: Connection) -> None:
+            stamp = now()
+            for tenant, job_id in jobs:
+                mine = (table.c.tenant == tenant) & (table.c.job_id == job_id)
+                connection.execute(update(table).where(mine).values(updated_at=stamp))
+
+        if jobs:
+            self._write(touch)
+
+    def fail_jobs(self, error: str, *, before: int | None = None) -> int:
+        """Mark all jobs failed that are not done and that nobody is at any more; return how many.
+
+        Args:
+            error: why they failed.
+            before: those last put or touched before this time (milliseconds); None for all, which is right only where
+                no other process can be at them.
+        """
+        table = schema.jobs
+        late = (table.c.updated_at < before) if before is not None else true()
+        listed = select(table.c.tenant, table.c.job_id, table.c.document, table.c.created_at).where(late)
+
+        def fail(connection: Connection) -> int:
+            stamp, rows = now(), []
+            for row in connection.execute(listed):
+                values = json.loads(row.document)
+                if values.get("state") in UNDER_WAY:
+                    document = as_document({**values, "state": "failed", "error": error}, "job")
+                    rows.append({**row._mapping, "document": document, "updated_at": stamp})
+            sql.put(connection, table, rows)
+            return len(rows)
+
+        return self._write(fail)
 
     def _put(self, table: Any, row: dict[str, Any]) -> None:  # noqa: ANN401  # one of two tables
         def store(connection: Connection) -> None:
