@@ -53,7 +53,7 @@ def in_process(monkeypatch):
 
     def start(folder, *, depth, reasons, digest):
         assert digest == artifact.fingerprint(folder)
-        return Stages(saved.load(folder).pipeline, depth=depth, reasons=reasons)
+        return Stages(saved.load(folder, keep_answers=False).pipeline, depth=depth, reasons=reasons)
 
     monkeypatch.setattr(background, "Child", start)
 
@@ -198,8 +198,8 @@ def test_two_shops_do_not_see_each_other(serve, asking, store, in_process):
     waiting = Waiting(3)
     waiting.add("left", "u")
     waiting.add("right", "u")
-    assert waiting.take(8) == ("right", ["u"])
-    assert (waiting.count("left"), waiting.count("right")) == (1, 0)
+    assert waiting.take("right", 8) == ["u"]
+    assert (waiting.count("left"), waiting.count("right"), waiting.tenants) == (1, 0, ["left"])
 
 
 def test_what_another_process_made_is_seen(serve, asking, store, in_process, monkeypatch):
@@ -276,13 +276,13 @@ def test_a_ranking_weighs_in_memory(serve, asking, store, in_process):
     precompute(client, "u001")
     made = len(store.get_ranking("default", "u001").item_ids)
     assert made > 10
-    assert shoppers._weight == made // 2
+    assert shoppers.weight == made // 2
     precompute(client, "u001", again=True)
-    assert shoppers._weight == made // 2, "in the place of the one before"
+    assert shoppers.weight == made // 2, "in the place of the one before"
     shoppers.forget("u001")
-    assert shoppers._weight == 0
+    assert shoppers.weight == 0
     ask(client)
-    assert shoppers._weight == made // 2, "as it is read from the store"
+    assert shoppers.weight == made // 2, "as it is read from the store"
 
 
 def test_whoever_has_rankings_made_is_noted(serve, asking, store, in_process):
@@ -339,13 +339,33 @@ def test_the_newest_come_first_and_the_oldest_give_their_place():
     waiting.add("shop", "e")
     assert (len(waiting), waiting.dropped) == (4, 1)
     waiting.remove("shop", "d")
+    waiting.remove("shop", "nobody")
     waiting.add_behind("shop", ["x", "e", "y"])
-    assert waiting.take(9) == ("shop", ["e", "a", "c", "x"])
-    with pytest.raises(KeyError):
-        waiting.take(1)
+    assert waiting.take("shop", 9) == ["e", "a", "c", "x"]
+    assert waiting.take("shop", 1) == []
+    assert (len(waiting), waiting.tenants) == (0, [])
     waiting.add_behind("shop", ["first", "second"])
     waiting.add("shop", "now")
-    assert waiting.take(2) == ("shop", ["now", "first"])
+    assert waiting.take("shop", 2) == ["now", "first"]
+
+
+def test_a_shop_that_sends_many_pushes_nobody_else_out():
+    waiting = Waiting(6)
+    waiting.add("small", "rare")
+    for number in range(100):
+        waiting.add("large", f"u{number}")
+        assert len(waiting) <= 6
+    assert (waiting.count("small"), waiting.dropped) == (1, 95)
+    for number in range(100):
+        waiting.add("third", f"v{number}")
+    assert {name: waiting.count(name) for name in waiting.tenants} in (
+        {"small": 1, "large": 2, "third": 3},
+        {"small": 1, "large": 3, "third": 2},
+    )
+    assert waiting.take("third", 1) == ["v99"]
+    waiting.clear("large")
+    waiting.clear("large")
+    assert len(waiting) == waiting.count("small") + waiting.count("third")
 
 
 def test_a_child_that_dies_is_told_and_begins_anew(asking, tmp_path):

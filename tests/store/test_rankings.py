@@ -82,3 +82,33 @@ def test_the_shoppers_who_came_last_come_first(store):
     assert store.recent_users("shop", 2) == ["ben", "cleo"]
     assert store.recent_users("shop", 9, since=20) == ["cleo", "anna"]
     assert store.recent_users("other", 9) == []
+
+
+def test_a_process_claims_what_no_other_has_claimed(store):
+    claim = store.claim_rankings("shop", ["anna", "ben", "anna"])
+    assert claim.names == {"anna", "ben"}
+    claim.release()
+    claim.release()
+    assert store.claim_rankings("shop", []).names == frozenset()
+
+
+def test_over_postgresql_a_claim_holds_until_it_is_released_or_its_process_ends(postgresql_store, postgresql_server):
+    import psycopg
+
+    with open_store(postgresql_store._database.url.render_as_string(hide_password=False)) as other:
+        claim = postgresql_store.claim_rankings("shop", ["anna", "ben"])
+        assert claim.names == {"anna", "ben"}
+        theirs = other.claim_rankings("shop", ["ben", "cleo"])
+        assert theirs.names == {"cleo"}
+        assert other.claim_rankings("elsewhere", ["anna"]).names == {"anna"}, "of another shop"
+        assert postgresql_store.claim_rankings("shop", ["anna"]).names == frozenset(), "nor by the same process"
+        claim.release()
+        again = other.claim_rankings("shop", ["anna", "ben"])
+        assert again.names == {"anna", "ben"}
+        with psycopg.connect(f"{postgresql_server}/postgres", autocommit=True) as server:  # as if the process died
+            holds = "SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            for (pid,) in server.execute(holds).fetchall():
+                server.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        assert postgresql_store.claim_rankings("shop", ["anna", "cleo"]).names == {"anna", "cleo"}
+        again.release()
+        theirs.release()

@@ -17,10 +17,12 @@ from tastemaker.errors import TastemakerError
 from tastemaker.serve.engine.workers import Workers
 from tastemaker.serve.precomputing import making
 from tastemaker.serve.precomputing.child import Child
+from tastemaker.serve.precomputing.turns import FIRST_PAUSE, TURN, Turns
 from tastemaker.serve.precomputing.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tastemaker.serve.engine.asks import Answer
     from tastemaker.serve.engine.live import Live
@@ -30,15 +32,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tastemaker.serve")
 LOOK = 1.0
-"""Seconds between two looks at whether a shop has another model."""
+"""Seconds between two looks at whether a shop has another model, and at who may go on."""
 IDLE = 300.0
 """Seconds without work after which the child process, and its copy of the model, is let go."""
-FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
-"""Seconds without work after a block that came to nothing; each further one doubles them."""
 
 
 class Background:
     """Makes rankings ahead for all shops of a service, those who came last first.
+
+    There is one child process. Shops take turns at it, and what fails for one of them is no matter of another.
 
     Args:
         settings: of the service.
@@ -54,11 +56,14 @@ class Background:
         self.waiting = Waiting(settings.precompute_waiting)
         self.counts: Counter[str] = Counter()
         self._threads: Workers | None = None
-        self._child: tuple[Live, Child] | None = None
+        self._child: tuple[Path, str, Child] | None = None  # with folder and fingerprint of its model
         self._working = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._turns = Turns()
         self._seen: dict[str, str] = {}  # tenant -> the model that its latest shoppers were let wait for
-        self._failures = 0
+        self._next_look: dict[str, float] = {}  # of a shop whose look failed
+        self._jobs = 0  # calls of `make` under way
+        self._worked_at = time.monotonic()
 
     def asked(self, tenant: str, user_id: str | None, answer: Answer) -> None:
         """Take note of an answer: whoever had no ranking that holds waits for one."""
@@ -69,44 +74,52 @@ class Background:
 
     async def run(self) -> None:
         """Make rankings for those who wait, for ever."""
-        idle_since = time.monotonic()
         while True:
-            try:
-                await self._look()
-            except Exception as error:  # such as a store that is away; the next look may go well
-                log.warning("it is not known who came last: %s", type(error).__name__)
-                await asyncio.sleep(LOOK)
-            if not len(self.waiting):
+            await self._look()
+            tenant = self._turns.next(self.waiting.tenants)
+            if tenant is None:
                 self._wake.clear()
-                if time.monotonic() - idle_since > IDLE:
+                if time.monotonic() - self._worked_at > IDLE and not self._working.locked():
                     self.release()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), LOOK)
                 continue  # who waited may have been erased by now
-            tenant, user_ids = self.waiting.take(making.BLOCK)
-            await asyncio.sleep(await self._block(tenant, user_ids))
-            idle_since = time.monotonic()
+            await asyncio.sleep(await self._block(tenant, self.waiting.take(tenant, making.BLOCK)))
 
     async def make(self, tenant: str, user_ids: Sequence[str], *, again: bool = False) -> Counter[str]:
-        """Make rankings for some shoppers now, without pauses between the blocks; return what came of them.
+        """Make rankings for some shoppers of an open shop now, without pauses; return what came of them.
 
         Raises:
             TastemakerError: no model answers, it cannot be loaded, or what was made cannot be stored.
         """
         counts: Counter[str] = Counter()
-        for start in range(0, len(user_ids), making.BLOCK):
-            counts.update(await self._made(tenant, user_ids[start : start + making.BLOCK], again=again))
+        blocks = [user_ids[first : first + making.BLOCK] for first in range(0, len(user_ids), making.BLOCK)]
+        self._jobs += 1
+        try:
+            while blocks:
+                async with self._working:  # for a turn: others may need another model
+                    end = time.monotonic() + TURN
+                    while blocks and time.monotonic() < end:
+                        counts.update(await self._made(self._shops[tenant], blocks.pop(0), again=again))
+        finally:
+            self._jobs -= 1
+            if not self.settings.precompute and not self._jobs:
+                self.release()
         return counts
 
     def forget(self, tenant: str, user_id: str) -> None:
         """Let a shopper who was erased wait no more."""
         self.waiting.remove(tenant, user_id)
 
+    def closed(self, tenant: str) -> None:
+        """Let nobody of a shop wait that was closed: who comes again waits again."""
+        self.waiting.clear(tenant)
+
     def release(self) -> None:
         """End the child process; the next work starts another one."""
         child, self._child = self._child, None
         if child is not None:
-            child[1].close()
+            child[-1].close()
 
     def close(self) -> None:
         """End everything."""
@@ -120,33 +133,45 @@ class Background:
             view, stored = shop.engine.views.now, shop.stored
             if view is None or stored is None or self._seen.get(tenant) == view.live.version:
                 continue
+            if time.monotonic() < self._next_look.get(tenant, 0.0):
+                continue
             recent = partial(stored.store.recent_users, tenant, self.settings.precompute_recent)
-            self.waiting.add_behind(tenant, await shop.engine.background.run(recent))
+            try:
+                user_ids = await shop.engine.background.run(recent)
+            except Exception as error:  # such as a store that is away; the next look may go well
+                log.warning("it is not known who came last: %s", type(error).__name__)
+                self._next_look[tenant] = time.monotonic() + LOOK
+                continue
             self._seen[tenant] = view.live.version
+            if self._shops.get(tenant) is shop:  # it may have been closed meanwhile
+                self.waiting.add_behind(tenant, user_ids)
 
     async def _block(self, tenant: str, user_ids: Sequence[str]) -> float:
         """Make one block; return the seconds to pause, so that the share of the processor is kept to."""
-        began = time.perf_counter()
-        try:
-            counts = await self._made(tenant, user_ids, again=False)
-        except Exception as error:  # answers go on without rankings made ahead
-            log.warning("rankings cannot be made ahead now: %s", type(error).__name__)
-            counts = Counter(failed=len(user_ids))
-        self.counts.update(counts)
-        self._failures = self._failures + 1 if counts["failed"] and not counts["made"] else 0
-        if self._failures:
-            return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._failures - 1)))
-        share = self.settings.precompute_share
-        return (time.perf_counter() - began) * (1 / share - 1)
-
-    async def _made(self, tenant: str, user_ids: Sequence[str], *, again: bool) -> Counter[str]:
-        threads = self._threads = self._threads or Workers(1, waiting=1, name="precompute")
         async with self._working:
             shop = self._shops.get(tenant)
-            if shop is None:  # closed meanwhile; who comes again waits again
-                return Counter(failed=len(user_ids))
+            if shop is None:  # closed while this waited for its turn; who comes again waits again
+                return 0.0
+            began = time.monotonic()
+            try:
+                counts = await self._made(shop, user_ids, again=False)
+            except Exception as error:  # answers go on without rankings made ahead
+                log.warning("rankings cannot be made ahead now: %s", type(error).__name__)
+                counts = Counter(failed=len(user_ids))
+            seconds = time.monotonic() - began
+        self.counts.update(counts)
+        in_vain = bool(counts["failed"] and not counts["made"])
+        self._turns.worked(tenant, seconds, in_vain=in_vain)
+        pause = seconds * (1 / self.settings.precompute_share - 1)
+        return min(pause, FIRST_PAUSE) if in_vain else pause  # what hangs takes no processor, and others wait
+
+    async def _made(self, shop: Shop, user_ids: Sequence[str], *, again: bool) -> Counter[str]:
+        threads = self._threads = self._threads or Workers(1, waiting=1, name="precompute")
+        try:
             with shop.occupied():
                 return await making.make(shop, user_ids, self._worker, threads, self.settings, again=again)
+        finally:
+            self._worked_at = time.monotonic()
 
     def _worker(self, live: Live) -> Worker:
         """Return the child process with a model; that with another one ends.
@@ -154,10 +179,11 @@ class Background:
         Raises:
             TastemakerError: nobody knows where the model lies.
         """
-        if self._child is None or self._child[0] is not live:
+        if live.folder is None:
+            raise TastemakerError("the model was not loaded from a folder, so no other process can load it")
+        if self._child is None or self._child[:2] != (live.folder, live.digest):
             self.release()
-            if live.folder is None:
-                raise TastemakerError("the model was not loaded from a folder, so no other process can load it")
             depth, reasons = self.settings.precompute_depth, self.settings.precompute_reasons
-            self._child = (live, Child(live.folder, depth=depth, reasons=reasons, digest=live.digest))
-        return self._child[1]
+            child = Child(live.folder, depth=depth, reasons=reasons, digest=live.digest)
+            self._child = (live.folder, live.digest, child)
+        return self._child[-1]

@@ -30,7 +30,8 @@ BLOCK = 8
 """Shoppers who are ranked together: enough for a model that reads them in one go, few enough to lose at a kill."""
 PATIENCE = 3600.0
 """Seconds for what is read of the store and the retriever, beside requests that go first."""
-OUTCOMES = ("made", "fresh", "failed", "nothing to gain", "no history", "erased")
+OUTCOMES = ("made", "fresh", "failed", "nothing to gain", "no history", "erased", "elsewhere")
+"""What can come of a shopper; elsewhere: another process over the same store is making the ranking."""
 
 
 async def make(
@@ -60,6 +61,29 @@ async def make(
         WorkerError: the worker cannot work.
         StoreError: what was made cannot be stored.
     """
+    stored, run, asked_for = shop.needs_store(), shop.engine.background.run, list(user_ids)
+    claim = await run(lambda: stored.store.claim_rankings(shop.tenant, asked_for))
+    try:
+        if not stored.store.exclusive:
+            await shop.follow("rankings")  # what another process released a moment ago is there
+        free = [user_id for user_id in asked_for if user_id in claim.names]
+        counts = await _make(shop, free, worker_of, threads, settings, again=again)
+    finally:
+        await run(claim.release)
+    if len(free) < len(asked_for):
+        counts["elsewhere"] = len(asked_for) - len(free)
+    return counts
+
+
+async def _make(
+    shop: Shop,
+    user_ids: Sequence[str],
+    worker_of: Callable[[Live], Worker],
+    threads: Workers,
+    settings: Settings,
+    *,
+    again: bool,
+) -> Counter[str]:
     counts: Counter[str] = Counter()
     live = shop.engine.views.current().live
     tasks: list[tuple[Asked, Task]] = []

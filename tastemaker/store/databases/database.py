@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
+from tastemaker.store.databases.claims import Claim
 from tastemaker.store.databases.faults import translated
 from tastemaker.store.errors import StoreError, StoreReadOnly
 from tastemaker.store.health import Health
@@ -85,6 +86,17 @@ class Database(ABC):
         with translated(self.place), self.writing.connect() as connection, connection.begin():
             self.hold(connection)
             yield connection
+
+    def claim(self, kind: str, tenant: str, names: Collection[str]) -> Claim:
+        """Claim names that no other process has claimed; where no other process can write, all of them are free.
+
+        Args:
+            kind: of work.
+            tenant: whose names they are.
+            names: what is worked on.
+        """
+        del kind, tenant
+        return Claim(names)
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[Connection]:

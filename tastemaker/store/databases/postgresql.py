@@ -12,6 +12,7 @@ from sqlalchemy import NullPool, create_engine, text
 
 from tastemaker.errors import MissingExtra
 from tastemaker.store import schema
+from tastemaker.store.databases.claims import Claim, number_of
 from tastemaker.store.databases.database import Database
 from tastemaker.store.databases.faults import translated
 from tastemaker.store.errors import StoreError
@@ -29,6 +30,7 @@ WRITERS = 0x7461_7374_6500
 """Number of the advisory lock that a writing transaction holds."""
 ERASED = ("events", "users", "rankings", "impressions", "audit")
 """Tables with rows of shoppers."""
+CLAIM = text("SELECT number, pg_try_advisory_lock(number) FROM unnest(CAST(:numbers AS bigint[])) AS wanted (number)")
 PATIENCE = 5
 """Seconds to wait for a connection."""
 
@@ -81,6 +83,18 @@ class PostgresqlDatabase(Database):
     def hold(self, connection: Connection) -> None:
         """Take the lock of writers, so that sequence numbers become visible in the order they are given."""
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": WRITERS})
+
+    def claim(self, kind: str, tenant: str, names: Collection[str]) -> Claim:
+        """Take advisory locks that belong to a connection of their own: the server frees them with it."""
+        numbers = {number_of(kind, tenant, name): name for name in names}
+        with translated(self.place):
+            connection = self._maintaining.connect()
+            try:
+                taken = connection.execute(CLAIM, {"numbers": list(numbers)}).all()
+            except BaseException:
+                connection.close()
+                raise
+        return Claim([numbers[number] for number, free in taken if free], connection.close)
 
     def tidy(self, rows: int) -> None:
         """Do nothing: the server does it."""

@@ -15,9 +15,11 @@ from tastemaker.store.parts.tombstones import erased_among
 from tastemaker.store.records import MadeRanking, now
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Connection
+
+    from tastemaker.store.databases.claims import Claim
 
 TABLE = schema.rankings
 COLUMNS = [TABLE.c[name] for name in ("user_id", "model_version", "digest", "document", "computed_at")]
@@ -26,6 +28,14 @@ COUNTER = "rankings"
 
 class Rankings(Part):
     """Rankings made ahead; they can be made again, so `export_tenant` leaves them out."""
+
+    def claim_rankings(self, tenant: str, user_ids: Collection[str]) -> Claim:
+        """Claim shoppers to make rankings for; those whose rankings another process is making are not among its names.
+
+        It holds until it is released, or this process ends; whoever claims does what is needed and releases. Meant to
+        spare work, not to keep rows whole: a claim that is lost with its connection does no harm.
+        """
+        return self._database.claim(COUNTER, check_tenant(tenant), user_ids)
 
     def put_rankings(self, tenant: str, rankings: Sequence[MadeRanking]) -> list[Literal["stored", "erased"]]:
         """Put rankings, each in the place of the shopper's one before; that of an erased shopper stays away.
