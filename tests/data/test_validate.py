@@ -348,6 +348,12 @@ def test_impossible_dates(log, day):
             b"Customer name,Article no,item\n1,2,3\n",
             "--column 'user_id=Customer name' --column item_id=item; found: Customer name, Article no, item",
         ),
+        (
+            "interactions.csv",
+            b"user,sku,date,rating\n1,2,3,4\n",
+            "no column 'user_id'; .* takes --column user_id=user; found: user, item_id, date, rating$",
+        ),
+        ("interactions.csv", b"\xef\xbb\xbf<head><title>a,b</title></head>", "a web page .HTML., no data"),
         ("interactions.csv", b"1,2,3\n4,5,6\n", "--column user_id=HEADER --column item_id=HEADER; is there a header"),
         (
             "interactions.csv",

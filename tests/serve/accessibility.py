@@ -86,6 +86,19 @@ OVERFLOWING = """() => [...document.querySelectorAll("body *")]
   .filter(one => { const box = one.getBoundingClientRect(); return box.right > innerWidth + 1 || box.left < -1; })
   .map(one => one.outerHTML.slice(0, 120))"""
 
+WRAPPED = """() => {
+  const lines = one => {
+    const range = document.createRange();
+    range.selectNodeContents(one);
+    const seen = [...range.getClientRects()].filter(box => box.width > 1).map(box => box.top + box.height / 2);
+    return seen.length ? (Math.max(...seen) - Math.min(...seen)) / parseFloat(getComputedStyle(one).fontSize) : 0;
+  };
+  return [...document.querySelectorAll("button")]
+    .filter(one => one.checkVisibility() && one.innerText.trim().length <= 24 && !one.querySelector("img, svg"))
+    .filter(one => lines(one) > 0.75).map(one => one.outerHTML.slice(0, 120));
+}"""
+"""Buttons with a short word that takes more than one line."""
+
 FOCUSED = """() => {
   const at = document.activeElement;
   const style = getComputedStyle(at);
@@ -112,5 +125,6 @@ def faults(page):
         "edges": page.evaluate(EDGES),
         "too small": page.evaluate(SMALL),
         "overflowing": page.evaluate(OVERFLOWING),
+        "wrapped": page.evaluate(WRAPPED),
     }
     return {what: places for what, places in found.items() if places}

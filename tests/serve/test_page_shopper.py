@@ -414,6 +414,11 @@ def test_names_contrast_sizes_and_nothing_cut_off(visit, shop, width, scheme):
     page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
     page.locator("#products button").first.wait_for()
     assert faults(page) == {}
+    field, button = (page.locator(f"#shopper-search {one}").bounding_box() for one in ("#shopper-id", "button"))
+    assert abs(field["y"] + field["height"] / 2 - button["y"] - button["height"] / 2) < 2, "beside each other"
+    page.locator("#any-shopper").evaluate("one => { one.style.width = '4rem'; }")
+    assert [*faults(page)] == ["wrapped"], "that is seen"
+    page.locator("#any-shopper").evaluate("one => { one.style.width = ''; }")
     page.check("#compare")
     page.locator(".common").wait_for()
     assert faults(page) == {}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from tastemaker.data.checks.columns import ID, KINDS
+from tastemaker.data.checks.columns import ID, KINDS, with_keys
 from tastemaker.data.dataset import free_names
 from tastemaker.data.readers.delimited import SEPARATORS, read_delimited
 from tastemaker.data.readers.json_lines import no_ids, read_json_lines
@@ -168,6 +168,8 @@ def _load(role: str, path: Path, schema: Schema, named: Mapping[str, str] | None
     table = _renamed(table, named or {})
     columns = table.frame.columns
     taken = canonical_names(columns, known)
+    keys = {old: new for old, new in taken.items() if KINDS[role][new] is ID}
+    with_keys(table.with_frame(table.frame.rename(keys)), role)  # refuses in the words of the file's own header
     notes = [f"{path}: column '{old}' taken as {new}" for old, new in taken.items()]
     for name in known:
         words = {name, *ALIASES.get(name, ())}

@@ -115,7 +115,8 @@ def refuse_page(path: Path, start: bytes) -> None:
         DataError: it is one.
     """
     start = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if start.startswith(b"<") and (b"<!doctype html" in start or b"<html" in start):
+    page = start.startswith((b"<head", b"<body")) or b"<!doctype html" in start or b"<html" in start
+    if start.startswith(b"<") and page:
         raise DataError(
             f"{path}: a web page (HTML), no data: it may be a log-in or an error page; open it in a browser, and "
             "download the feed from an address that needs no log-in"
