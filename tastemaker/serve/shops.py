@@ -187,6 +187,7 @@ class Shop:
         active = await self.engine.background.run(lambda: stored.store.active_model(self.tenant))
         view = self.engine.views.now
         if active is None or (view is not None and view.live.version == active.version):
+            self._note(None)
             return True
         if time.monotonic() < self._next_try:
             return False
@@ -195,6 +196,7 @@ class Shop:
         except TastemakerError as error:
             self._next_try = time.monotonic() + TRY_AGAIN
             log.error("model %s cannot be loaded: %s", active.version, error)
+            self._note(Fault(active.version, str(error), None if view is None else view.live.version))
             return False
         return True
 
@@ -249,7 +251,10 @@ class Shop:
         return self.stored
 
     async def begin_active(self) -> None:
-        """Let the active version of the model answer; if it cannot be loaded, the newest before it that can be."""
+        """Let the active version of the model answer; if it cannot be loaded, the newest before it that can be.
+
+        Where other processes write to the store, one of them may mend that: the active version is tried again.
+        """
         stored = self.stored
         if stored is None:
             return
@@ -257,12 +262,18 @@ class Shop:
         live, fault = await newest_sound(versions, self._loaded)
         if live is not None:
             await self.engine.activate(live)
-        self.fault, self.engine.views.fault = fault, "" if fault is None else str(fault)
+        self._note(fault)
+        if fault is not None:
+            self._next_try = time.monotonic() + TRY_AGAIN
+            self._seen["models"] = -1
 
     async def _answer_with(self, live: Live) -> None:
         """Let a loaded model answer, which is the active one."""
         await self.engine.activate(live)
-        self.fault, self.engine.views.fault = None, ""
+        self._note(None)
+
+    def _note(self, fault: Fault | None) -> None:
+        self.fault, self.engine.views.fault = fault, "" if fault is None else str(fault)
 
     async def activate(self, version: str) -> None:
         """Load a version of the model and let it answer.

@@ -16,6 +16,7 @@ class Running:
     """A service on a free port of this machine, with its address."""
 
     def __init__(self, service):
+        self.service = service
         self._thread = in_thread(service)
 
     def __enter__(self):

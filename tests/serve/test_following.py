@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 
 import pytest
 
 from tastemaker.cli.main import run as command_line
+from tastemaker.serve import shops
 from tastemaker.serve.engine import views
 from tastemaker.serve.engine.texts import Texts
 from tastemaker.store import open_store
+from tastemaker.store.folders import model_in
 from tastemaker.store.records import Event, Item, ModelVersion, User
 
 
@@ -166,6 +169,34 @@ def breaking(monkeypatch):
         return real(self, shelf)
 
     monkeypatch.setattr(Texts, "new_on", new_on)
+
+
+def test_a_model_that_is_mended_answers_again_whoever_mends_it(
+    serve, folder, text_folder, store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(type(store), "exclusive", False)
+    monkeypatch.setattr(shops, "TRY_AGAIN", 0.05)
+    for version, place in (("spring", folder), ("autumn", text_folder)):
+        shutil.copytree(place, tmp_path / version)
+        store.put_model("default", model_in(tmp_path / version, version))
+        store.activate_model("default", version)
+    shutil.move(tmp_path / "autumn", tmp_path / "away")
+    client = serve(None, store=store, follow_seconds=0.02)
+
+    def version():
+        return client.post("/v1/recommend", json={"n": 1}).json()["model_version"]
+
+    assert (version(), client.get("/health/ready").json()["model_faults"]) == ("spring", 1)
+    shutil.move(tmp_path / "away", tmp_path / "autumn")
+    until(lambda: version() == "autumn")
+    assert client.get("/health/ready").json()["model_faults"] == 0
+    store.put_model("default", ModelVersion("none", str(tmp_path / "none")))
+    store.activate_model("default", "none")
+    until(lambda: client.get("/health/ready").json()["model_faults"] == 1)
+    assert "'autumn' answers, as the active version 'none'" in client.get("/v1/models").json()["fault"]
+    store.rollback_model("default")
+    until(lambda: client.get("/health/ready").json()["model_faults"] == 0)
+    assert version() == "autumn"
 
 
 def test_a_product_that_breaks_the_view_is_left_out_counted_and_named(serve, folder, store, breaking, caplog):

@@ -16,6 +16,7 @@ from shops import fitted
 from tastemaker.serve.auth import Access
 from tastemaker.serve.service import Service
 from tastemaker.serve.settings import Settings
+from tastemaker.serve.versions import Fault
 from tastemaker.store import open_store
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -221,6 +222,18 @@ def test_a_key_that_only_reads_sees_what_it_may(visit, models, tmp_path):
             page.locator("#models dl", has_text="transitions").wait_for()
             page.click("text=Add second")
             page.locator("#toast", has_text="scope 'admin'").wait_for()
+
+
+def test_a_model_that_cannot_be_loaded_is_said(visit, shop):
+    served = next(iter(shop.service.shops.values()))
+    served.fault = Fault("autumn", "/models/autumn: fitted anew", "spring")
+    try:
+        page = visit(f"{shop.address}/operator")
+        page.locator("#models", has_text="'spring' answers, as the active version 'autumn' cannot be loaded").wait_for()
+        assert page.locator("#models table").count() == 1
+        assert "/models/autumn:" not in page.locator("#models").inner_text()
+    finally:
+        served.fault = None
 
 
 def test_not_ready_is_said(visit):
