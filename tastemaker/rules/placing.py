@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tastemaker.rules.schema import Cap, Diversity
     from tastemaker.types import Bool, Float32, Float64, Int32
 
+HEAD = 64
+"""Ranked products among which the most unlike one is looked for at first."""
+
 
 class Placing:
     """Fills the places one after the other.
@@ -156,6 +159,9 @@ class _Counted:
 class _Unlike:
     """Maximal marginal relevance of the ranked products.
 
+    The largest cosine to the products above only grows, so what a product was worth after the first of them is a bound
+    from above. Those behind the head of the list are looked at once that bound says that one of them may be the best.
+
     Args:
         relevance: of each, [m].
         unit: vectors of length 1 of these and of all others that may be shown, [at least m, d].
@@ -165,20 +171,39 @@ class _Unlike:
     def __init__(self, relevance: Float64, unit: Float32, strength: float) -> None:
         self._unit, self._strength = unit, strength
         self._relevance = (1 - strength) * relevance
-        self._nearest: Float32 | None = None  # largest cosine of each to a product above
-        self._closed: Float64 = np.full(len(relevance), -np.inf)
+        self._worth = self._relevance.copy()
+        self._nearest: Float32 = np.zeros(len(relevance), dtype=np.float32)
+        self._shown: list[int] = []
+        self._size, self._head = len(relevance), min(HEAD, len(relevance))
+        self._bound = self._worth[self._head :].max(initial=-np.inf)
 
     def add(self, row: int) -> None:
         """Take notice of a product that is shown."""
-        found = self._unit[: len(self._relevance)] @ self._unit[row]
-        self._nearest = found if self._nearest is None else np.maximum(self._nearest, found, out=self._nearest)
+        self._shown.append(row)
+        if len(self._shown) == 1:  # a cosine may be negative: before the first there is no bound
+            self._nearest = self._unit[: self._size] @ self._unit[row]
+            self._worth = self._relevance - self._strength * self._nearest
+            self._bound = self._worth[self._head :].max(initial=-np.inf)
+        else:
+            self._compare(slice(0, self._head), self._unit[: self._head] @ self._unit[row])
 
     def best(self, fits: Bool) -> int:
         """Return the row with the largest (1 - strength) relevance - strength (largest cosine above) that fits."""
-        worth = self._relevance
-        if self._nearest is not None:
-            worth = worth - self._strength * self._nearest
-        return int(np.where(fits, worth, self._closed).argmax())
+        while True:
+            worth = np.where(fits[: self._head], self._worth[: self._head], -np.inf)
+            best = int(worth.argmax())
+            if self._head == self._size or worth[best] >= self._bound:
+                return best
+            behind = slice(self._head, min(self._size, 2 * self._head))
+            if len(self._shown) > 1:
+                self._compare(behind, (self._unit[behind] @ self._unit[self._shown[1:]].T).max(axis=1))
+            self._head = behind.stop
+            self._bound = self._worth[self._head :].max(initial=-np.inf)
+
+    def _compare(self, rows: slice, cosines: Float32) -> None:
+        """Take in the cosines of some rows to products that are shown."""
+        nearest = np.maximum(self._nearest[rows], cosines, out=self._nearest[rows])
+        np.subtract(self._relevance[rows], self._strength * nearest, out=self._worth[rows])
 
 
 def _unit(vectors: Float32) -> Float32:

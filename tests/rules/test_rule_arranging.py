@@ -9,6 +9,7 @@ from rule_shop import DAY, NOW
 from tastemaker.errors import DataError
 from tastemaker.rules import CatalogueColumns, Context, RuleSet, Shopper, plan
 from tastemaker.rules.asking import LATELY
+from tastemaker.rules.placing import HEAD
 
 LIST = ["i0", "i1", "i2", "i3", "i4", "i5"]
 
@@ -253,6 +254,23 @@ def test_diversity_is_maximal_marginal_relevance(strength):
         done = plan(rules, columns, Shopper(), Context(NOW)).apply(items, scores, n=12, vectors=vectors.__getitem__)
         relevance = (scores - scores[-1]) / (scores[0] - scores[-1])
         assert done.items.tolist() == items[_slow_mmr(relevance, vectors[items], strength, 12)].tolist()
+
+
+@pytest.mark.parametrize("dim", [2, 8])
+@pytest.mark.parametrize("strength", [0.5, 0.7, 1.0])
+def test_a_product_far_down_is_found_where_it_is_the_most_unlike(strength, dim):
+    rng = np.random.default_rng(5)
+    columns = CatalogueColumns.from_rows([{"item_id": str(number)} for number in range(300)])
+    rules = RuleSet.parse({"rule": [rule(diversity={"strength": strength})]})
+    items = rng.permutation(300)[:250].astype(np.int32)
+    scores = np.sort(rng.normal(size=250))[::-1].astype(np.float32)
+    vectors = np.abs(rng.normal(size=(300, dim))).astype(np.float32)  # alike, but for the last ten
+    vectors[items[-10:]] *= -1
+    done = plan(rules, columns, Shopper(), Context(NOW)).apply(items, scores, n=25, vectors=vectors.__getitem__)
+    relevance = (scores - scores[-1]) / (scores[0] - scores[-1])
+    expected = _slow_mmr(relevance, vectors[items], strength, 25)
+    assert done.items.tolist() == items[expected].tolist()
+    assert max(expected) >= HEAD, "beyond what is looked at first"
 
 
 def test_padding_and_repeats_are_left_out(columns):

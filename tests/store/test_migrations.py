@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect
@@ -173,11 +174,13 @@ def test_others_write_while_lines_are_moved(long_log, monkeypatch):
 
 
 def test_two_processes_that_bring_it_up_at_once_do_not_take_it_back(long_log, monkeypatch):
-    real = migrating.revision
+    back = []
     with open_store(long_log) as store:
-        monkeypatch.setattr(migrating, "revision", lambda database: "0002")
-        migrating.migrate(store._database)
-        monkeypatch.setattr(migrating, "revision", real)
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(migrating, "revision", lambda database: "0002")  # what it read before the other one began
+            meanwhile.setattr(command, "downgrade", lambda config, target: back.append(target))
+            migrating.migrate(store._database)
+        assert back == []
         assert store.revision() == schema.REVISION
         assert logs(store) == (MOVED, STAYED, ["i2", "i1"])
 
