@@ -13,6 +13,8 @@ HEAD_SECONDS = 10.0
 """Time for the head of a request; who sends it letter by letter is cut off."""
 LINGER_SECONDS = 0.5
 """Time that an idle connection stays open at a stop."""
+FRESH_SECONDS = 2.0
+"""Time that one stays open over which nothing was asked yet: who has just come in is about to ask."""
 
 
 class Connection(HttpToolsProtocol):
@@ -44,7 +46,7 @@ class Connection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """End the connection after what is under way, or soon where nothing is."""
         if self.cycle is None or self.cycle.response_complete:
-            self.loop.call_later(LINGER_SECONDS, self._end)
+            self.loop.call_later(FRESH_SECONDS if self.cycle is None else LINGER_SECONDS, self._end)
         else:
             super().shutdown()
 

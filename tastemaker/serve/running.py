@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
 import sys
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from tastemaker.errors import ConfigError
+from tastemaker.serve import door
 from tastemaker.serve.app import create_app
 from tastemaker.serve.auth import Accesses, FileKeys, check_bind
 from tastemaker.serve.backing import StoreKeys
@@ -140,6 +142,26 @@ class Server(uvicorn.Server):
         if self._leaves is not None and time.monotonic() >= self._leaves:
             self.should_exit = True
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Turn newcomers away, take in whoever waits at the door, close it, and end when all are answered."""
+        listeners = sockets or []
+        if any([door.turn_newcomers_away(listener) for listener in listeners]):
+            await asyncio.sleep(door.HANDSHAKE_SECONDS)
+        late = [one for listener in listeners for one in door.those_in_the_queue(listener)]
+        for server in self.servers:  # at once, so that nobody comes in between
+            server.close()
+        for listener in listeners:
+            listener.close()
+        loop = asyncio.get_running_loop()
+        for one in late:
+            with suppress(OSError):  # it went away meanwhile
+                await loop.connect_accepted_socket(self._connection, one)
+        await asyncio.sleep(0)  # those that were taken just before are known from here on
+        await super().shutdown(sockets)
+
+    def _connection(self) -> Connection:
+        return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
 def _listen(settings: Settings) -> socket.socket:
