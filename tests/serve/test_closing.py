@@ -39,7 +39,8 @@ def serving(leave_seconds=0.0):
     try:
         yield server, loops[0], place
     finally:
-        server.handle_exit(signal.SIGTERM, None)
+        if server._leaves is None:  # a second signal would not wait
+            server.handle_exit(signal.SIGTERM, None)
         thread.join(30)
         assert not thread.is_alive()
 
