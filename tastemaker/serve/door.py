@@ -47,7 +47,7 @@ def turn_newcomers_away(listener: socket.socket) -> bool:
 def those_in_the_queue(listener: socket.socket) -> list[socket.socket]:
     """Take all connections that wait to be taken."""
     listener.setblocking(False)
-    found = []
+    found: list[socket.socket] = []
     while True:
         try:
             connection, _ = listener.accept()
