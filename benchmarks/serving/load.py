@@ -54,6 +54,9 @@ class Connection(asyncio.Protocol):
         size = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
         if len(self.buffer) >= end + 4 + size:
             body = bytes(self.buffer[end + 4 : end + 4 + size])
+            if b"\r\nconnection: close" in head:  # the server will not read what is sent over it from now on
+                self.open = False
+                self.transport.close()
             del self.buffer[: end + 4 + size]
             if self.answer is not None and not self.answer.done():
                 self.answer.set_result((int(head[9:12]), body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from tastemaker.serve.precomputing import background
 from tastemaker.serve.precomputing.child import WorkerError
 from tastemaker.serve.precomputing.stages import Stages
 from tastemaker.serve.precomputing.turns import FIRST_PAUSE, LONGEST_PAUSE, TURN, Turns
+from tastemaker.store import open_store
 from tastemaker.store.records import ModelVersion
 
 STAGES = (
@@ -240,3 +242,40 @@ def test_what_the_child_cannot_do_is_counted_for_its_shop(serve, asking, store, 
     while not client.service.ahead.counts["failed"] and time.monotonic() < end:
         time.sleep(0.02)
     assert client.service.ahead.counts == {"failed": 1}
+
+
+def test_two_services_over_one_database_do_not_make_the_same_ranking(serve, asking, started, server, postgresql_url):
+    go_on, users = threading.Event(), ["u001", "u002", "u003"]
+    with open_store(postgresql_url) as mine, open_store(postgresql_url) as theirs:
+        one = serve(asking, store=mine, follow_seconds=30)
+        other = serve(None, store=theirs, follow_seconds=30)
+        asked = len(server.requests)
+
+        def slow(handler, body):
+            go_on.wait(30)
+            handler.reply(200, chat("C, B, A"))
+
+        server.script = [slow]
+        job = one.post("/v1/precompute", json={"user_ids": users}).json()
+        end = time.monotonic() + 30
+        while len(server.requests) == asked and time.monotonic() < end:
+            time.sleep(0.01)
+        assert precompute(other, users) == {"elsewhere": 3}
+        go_on.set()
+        while job["state"] == "running" and time.monotonic() < end:
+            time.sleep(0.02)
+            job = one.get(f"/v1/jobs/{job['job_id']}").json()
+        assert job["result"]["made"] == 3
+        server.script = [chat("C, B, A")]
+        calls = len(server.requests)
+        assert precompute(other, users) == {"fresh": 3}, "made elsewhere a moment ago, though nothing was followed yet"
+        assert len(server.requests) == calls
+        assert precompute(other, ["u004"])["made"] == 1
+        for client in (one, other):
+            client.__exit__(None, None, None)
+
+
+def precompute(client, users):
+    job = client.post("/v1/precompute?wait_seconds=60", json={"user_ids": users}).json()
+    assert job["state"] == "done", job
+    return job["result"]
