@@ -99,7 +99,7 @@ class Store(Events, Items, Users, Erasure, Keys, Models, Rankings, Settings, Tra
         return migrating.revision(self._database)
 
     def upgrade(self, revision: str = schema.REVISION) -> None:
-        """Bring the schema to a revision, the newest by default, in one transaction; an older one goes back.
+        """Bring the schema to a revision, the newest by default; an older one goes back. See `migrating`.
 
         Raises:
             StoreError: the store comes from a newer release, or the revision is unknown.
