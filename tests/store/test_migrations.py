@@ -85,6 +85,10 @@ RULE_LINE = {"timestamp": 5, "actor": "rules", "action": "arrange", "detail": '{
 def long_log(url, monkeypatch):
     """The address of a store of an old schema in which what rules did stands between what people did."""
     monkeypatch.setattr(moving, "PART", 10)
+    return with_long_log(url)
+
+
+def with_long_log(url):
     with open_store(url) as store:
         store.upgrade("base")
         store.upgrade("0002")
@@ -152,22 +156,22 @@ def test_of_a_long_log_of_rules_the_newest_lines_are_kept(long_log, monkeypatch)
         assert logs(store) == ([one for one in MOVED if int(one[1:]) > 75], STAYED, ["i2", "i1"])
 
 
-def test_others_write_while_lines_are_moved(long_log, monkeypatch):
+def test_others_write_while_lines_are_moved(postgresql_url, monkeypatch):
     """Between two parts nothing is held; an SQLite store has no others."""
-    if long_log.startswith("sqlite"):
-        pytest.skip("one process writes an SQLite store")
     import psycopg
 
     def tidy(self, rows):
-        with psycopg.connect(long_log) as other:
+        with psycopg.connect(postgresql_url) as other:
             other.execute("SET lock_timeout = '2s'")
             other.execute("UPDATE audit SET detail = '{}' WHERE tenant = 'b'")
             other.execute("INSERT INTO users (tenant, user_id, document, updated_at) VALUES ('a', %s, '{}', 1)", [
                 f"u{time.monotonic_ns()}"
             ])  # fmt: skip
 
+    monkeypatch.setattr(moving, "PART", 10)
+    with_long_log(postgresql_url)
     monkeypatch.setattr(PostgresqlDatabase, "tidy", tidy)
-    with open_store(long_log) as store:
+    with open_store(postgresql_url) as store:
         assert logs(store)[0] == MOVED
         with store._database.read() as connection:
             assert connection.exec_driver_sql("SELECT count(*) FROM users").scalar() == 11
