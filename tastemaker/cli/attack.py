@@ -9,21 +9,9 @@ import typer
 
 from tastemaker import attacks as attacking
 from tastemaker.attacks.texts import chosen
+from tastemaker.cli import options
 from tastemaker.cli.loading import built_or_saved, read_data, split_data
-from tastemaker.cli.output import (
-    DATA_OPTION,
-    FORMAT_OPTION,
-    JSON_OPTION,
-    MAX_BAD_OPTION,
-    SEED_OPTION,
-    SET_OPTION,
-    as_json,
-    made_by,
-    note,
-    print_json,
-    print_table,
-    write_text,
-)
+from tastemaker.cli.output import as_json, made_by, note, print_json, print_table, write_text
 from tastemaker.cli.protocol import DEVICE_OPTION, check_device
 from tastemaker.evaluate import fitting
 from tastemaker.progress import bar
@@ -41,7 +29,7 @@ def attack(
     config: str = typer.Argument(
         help="A TOML file, a model's name such as text_knn, or the folder of a saved model, which is not refitted."
     ),
-    data: str = DATA_OPTION,
+    data: str = options.DATA,
     split: str = typer.Option(
         "leave-one-out", "--split", help="What a configuration is fitted on: the training part of this split."
     ),
@@ -55,11 +43,11 @@ def attack(
     page: Path | None = typer.Option(None, "--report", metavar="FILE", help="Also write an HTML page."),
     out: Path | None = typer.Option(None, "--out", metavar="FILE", help="Also write the JSON to a file."),
     device: str | None = DEVICE_OPTION,
-    seed: int = SEED_OPTION,
-    overrides: list[str] | None = SET_OPTION,
-    format: str | None = FORMAT_OPTION,
-    max_bad: int = MAX_BAD_OPTION,
-    json: bool = JSON_OPTION,
+    seed: int = options.SEED,
+    overrides: list[str] | None = options.SET,
+    format: str | None = options.FORMAT,
+    max_bad: int = options.MAX_BAD,
+    json: bool = options.JSON,
 ) -> None:
     """Poison the texts of some products, rank again for some shoppers, and measure what that wins the sellers."""
     tried = chosen(kinds, per_kind=per_kind, seed=seed)

@@ -10,25 +10,16 @@ import typer
 from tastemaker import config as configuration
 from tastemaker.augment import run
 from tastemaker.augment.gate import MEASURE
+from tastemaker.cli import options
 from tastemaker.cli.loading import read_data
-from tastemaker.cli.output import (
-    DATA_OPTION,
-    FORMAT_OPTION,
-    JSON_OPTION,
-    MAX_BAD_OPTION,
-    SEED_OPTION,
-    SET_OPTION,
-    note,
-    print_json,
-    print_table,
-)
+from tastemaker.cli.output import note, print_json, print_table
 from tastemaker.data.writers.canonical import write
 from tastemaker.progress import bar
 
 
 def augment(
     config: str = typer.Argument(help="A TOML file, or a model's name: the pipeline that is to profit."),
-    data: str = DATA_OPTION,
+    data: str = options.DATA,
     out: Path = typer.Option(..., "--out", metavar="DIR2", help="Folder for the augmented data."),
     kinds: list[str] | None = typer.Option(
         None,
@@ -46,12 +37,12 @@ def augment(
         None, "--keep", metavar="KIND", help="Keep this kind even if it does not help on validation."
     ),
     split: str = typer.Option("leave-one-out", "--split", help="The split under which the data will be used."),
-    seed: int = SEED_OPTION,
-    overrides: list[str] | None = SET_OPTION,
-    format: str | None = FORMAT_OPTION,
-    max_bad: int = MAX_BAD_OPTION,
+    seed: int = options.SEED,
+    overrides: list[str] | None = options.SET,
+    format: str | None = options.FORMAT,
+    max_bad: int = options.MAX_BAD,
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a folder that was written before."),
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Write descriptions, keywords, profiles and synthetic interactions; keep what helps on validation questions."""
     wanted: dict[str, Any] = configuration.read_augment(config)

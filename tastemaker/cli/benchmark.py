@@ -9,17 +9,9 @@ import typer
 
 from tastemaker import compare as comparing
 from tastemaker import published
-from tastemaker.cli import protocol
+from tastemaker.cli import options, protocol
 from tastemaker.cli.compare import end, run
-from tastemaker.cli.output import (
-    JSON_OPTION,
-    SEED_OPTION,
-    SET_OPTION,
-    as_json,
-    print_json,
-    print_table,
-    write_text,
-)
+from tastemaker.cli.output import as_json, print_json, print_table, write_text
 from tastemaker.data import readers
 from tastemaker.errors import ConfigError, DataError, did_you_mean
 from tastemaker.evaluate import Options
@@ -44,9 +36,9 @@ def benchmark(
     ties: str = protocol.TIES_OPTION,
     refit: str = protocol.REFIT_OPTION,
     seeds: int = typer.Option(1, "--seeds", min=1, help="Fit each model with so many seeds."),
-    seed: int = SEED_OPTION,
-    overrides: list[str] | None = SET_OPTION,
-    json: bool = JSON_OPTION,
+    seed: int = options.SEED,
+    overrides: list[str] | None = options.SET,
+    json: bool = options.JSON,
 ) -> None:
     """Measure models under a published benchmark's protocol and put them beside what others report."""
     known = published.benchmarks()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tastemaker import saved
-from tastemaker.cli.output import JSON_OPTION, print_json, print_table
+from tastemaker.cli import options
+from tastemaker.cli.output import print_json, print_table
 from tastemaker.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def codes(
     item: str | None = typer.Option(
         None, "--item", metavar="ID", help="Also show this product's, and what is near it."
     ),
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Show item identifiers: scheme, version, use of codes, collisions, and how stale they are after new products."""
     part = _with_ids(saved.load(model).pipeline.parts.values(), model)

@@ -9,21 +9,8 @@ import typer
 
 from tastemaker import compare as comparing
 from tastemaker import report
-from tastemaker.cli import protocol
-from tastemaker.cli.output import (
-    DATA_OPTION,
-    JSON_OPTION,
-    MAX_BAD_OPTION,
-    SEED_OPTION,
-    SET_OPTION,
-    as_json,
-    interval,
-    made_by,
-    note,
-    print_json,
-    print_table,
-    write_text,
-)
+from tastemaker.cli import options, protocol
+from tastemaker.cli.output import as_json, interval, made_by, note, print_json, print_table, write_text
 from tastemaker.progress import bar
 
 if TYPE_CHECKING:
@@ -32,7 +19,7 @@ if TYPE_CHECKING:
 
 def compare(
     configs: list[str] = typer.Argument(help="TOML files or model names; LABEL=CONFIG gives a row its name."),
-    data: str = DATA_OPTION,
+    data: str = options.DATA,
     out: Path = typer.Option(
         Path("compare-out"), "--out", metavar="DIR", help="Folder for report and finished runs; run again to go on."
     ),
@@ -52,13 +39,13 @@ def compare(
     price: str | None = protocol.PRICE_OPTION,
     device: str | None = protocol.DEVICE_OPTION,
     no_floor: bool = typer.Option(False, "--no-floor", help="Leave the training-free floor out; nothing is claimed."),
-    seed: int = SEED_OPTION,
-    overrides: list[str] | None = SET_OPTION,
+    seed: int = options.SEED,
+    overrides: list[str] | None = options.SET,
     format: str | None = typer.Option(
         None, "--format", help="Format of --data (not of --learn-from); found out from the content by default."
     ),
-    max_bad: int = MAX_BAD_OPTION,
-    json: bool = JSON_OPTION,
+    max_bad: int = options.MAX_BAD,
+    json: bool = options.JSON,
 ) -> None:
     """Compare models with each other and with the floor; write JSON, CSV and one HTML report."""
     choices = protocol.Choices.of(masking=masking, ties=ties, refit=refit)

@@ -7,18 +7,9 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import typer
 
+from tastemaker.cli import options
 from tastemaker.cli.loading import named_columns, read_data
-from tastemaker.cli.output import (
-    COLUMN_OPTION,
-    FORMAT_OPTION,
-    ITEMS_FORMAT_OPTION,
-    ITEMS_OPTION,
-    JSON_OPTION,
-    MAX_BAD_OPTION,
-    note,
-    print_json,
-    print_table,
-)
+from tastemaker.cli.output import note, print_json, print_table
 from tastemaker.data import readers
 from tastemaker.data.checks.problems import counted
 from tastemaker.data.describe import describe as describe_data
@@ -51,7 +42,7 @@ def example(
     shoppers: int = typer.Option(
         SHOPPERS, "--shoppers", min=1, help="A re-ranker needs at least 20 to choose its weight."
     ),
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Write a made-up shop to try things on, in the form that yours has."""
     data, _ = readers.read(write_example(target, shoppers=shoppers))
@@ -62,9 +53,9 @@ def example(
 def convert(
     source: str = typer.Argument(metavar="SRC", help="Folder or file in any known format, or complete-journey."),
     target: Path = typer.Argument(metavar="DEST", help="New folder: interactions, items and users."),
-    items: str | None = ITEMS_OPTION,
-    items_format: str | None = ITEMS_FORMAT_OPTION,
-    column: list[str] | None = COLUMN_OPTION,
+    items: str | None = options.ITEMS,
+    items_format: str | None = options.ITEMS_FORMAT,
+    column: list[str] | None = options.COLUMN,
     event: list[str] | None = typer.Option(
         None, "--event", metavar="TYPE", help="Keep interactions of this event_type, e.g. purchase; may be repeated."
     ),
@@ -74,9 +65,9 @@ def convert(
     ),
     gzip: bool = typer.Option(False, "--gzip", help="Compress csv, tsv and jsonl."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what stands at DEST."),
-    format: str | None = FORMAT_OPTION,
-    max_bad: int = MAX_BAD_OPTION,
-    json: bool = JSON_OPTION,
+    format: str | None = options.FORMAT,
+    max_bad: int = options.MAX_BAD,
+    json: bool = options.JSON,
 ) -> None:
     """Read any known format, with the products of a feed if you like, and write the canonical folder."""
     columns = named_columns(column)
@@ -102,8 +93,8 @@ def join(
     sources: list[str] = typer.Argument(metavar="NAME=SRC...", help="Shops to put side by side, each with a name."),
     target: Path = typer.Option(..., "--out", metavar="DEST", help="New folder: interactions, items and users."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what stands at DEST."),
-    max_bad: int = MAX_BAD_OPTION,
-    json: bool = JSON_OPTION,
+    max_bad: int = options.MAX_BAD,
+    json: bool = options.JSON,
 ) -> None:
     """Put several shops side by side as one, to learn from all of them; ids get the shop's name in front."""
     shops = {}
@@ -120,9 +111,9 @@ def join(
 @app.command()
 def describe(
     source: str = typer.Argument(metavar="DIR", help="Folder or file in any known format, or complete-journey."),
-    format: str | None = FORMAT_OPTION,
-    max_bad: int = MAX_BAD_OPTION,
-    json: bool = JSON_OPTION,
+    format: str | None = options.FORMAT,
+    max_bad: int = options.MAX_BAD,
+    json: bool = options.JSON,
 ) -> None:
     """Print counts, density, text coverage, times and popularity."""
     facts = describe_data(read_data(source, format=format, max_bad=max_bad)[0])
@@ -140,11 +131,11 @@ def validate(
         "--texts",
         help="Also look for product texts that speak to a model, praise themselves or hide something (notes only).",
     ),
-    items: str | None = ITEMS_OPTION,
-    items_format: str | None = ITEMS_FORMAT_OPTION,
-    column: list[str] | None = COLUMN_OPTION,
-    format: str | None = FORMAT_OPTION,
-    json: bool = JSON_OPTION,
+    items: str | None = options.ITEMS,
+    items_format: str | None = options.ITEMS_FORMAT,
+    column: list[str] | None = options.COLUMN,
+    format: str | None = options.FORMAT,
+    json: bool = options.JSON,
 ) -> None:
     """List every bad row with file, line, column, value, rule and hint; exit 2 if there are any."""
     report = readers.validate(
@@ -189,7 +180,7 @@ def fetch(
     name: str | None = typer.Argument(None, metavar="[NAME]", help="A public data set; without it, all are listed."),
     out: Path = typer.Option(Path("data"), "--out", metavar="DIR", help="Folder of data sets; NAME is made in it."),
     keep: bool = typer.Option(True, "--keep/--discard", help="Keep the downloaded files in DIR/downloads."),
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Download a public data set over HTTPS, verify it, and convert it; run again to go on after a cut."""
     if name is None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from tastemaker.cli.output import JSON_OPTION, as_json, note, print_json, print_table
+from tastemaker.cli import options
+from tastemaker.cli.output import as_json, note, print_json, print_table
 from tastemaker.cli.stores import CONSOLE, STORE_OPTION, TENANT_OPTION, lines_of, opened, plain, required
 from tastemaker.errors import DataError
 from tastemaker.store import restore_backup
@@ -54,7 +55,7 @@ def restore(
 def check(
     deep: bool = typer.Option(False, "--deep", help="Compare every index with its table, too."),
     store: str | None = STORE_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Look for damage, settings that risk rows, lack of room, an old schema; exit code 1 where there is a fault."""
     with opened(store, write=False, any_schema=True) as source:
@@ -106,7 +107,7 @@ def import_(
     path: str = typer.Argument(metavar="FILE", help="What `db export` wrote; - is stdin."),
     store: str | None = STORE_OPTION,
     tenant: str = TENANT_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Take in a tenant from JSON lines; the same lines again do no harm."""
     with opened(store, write=True, create=True, upgrade=True) as target, lines_of(path) as lines:

@@ -9,7 +9,8 @@ import typer
 
 from tastemaker import demo as main_job
 from tastemaker import report, weights
-from tastemaker.cli.output import JSON_OPTION, SEED_OPTION, note, print_json, print_table, write_text
+from tastemaker.cli import options
+from tastemaker.cli.output import note, print_json, print_table, write_text
 from tastemaker.errors import TastemakerError
 from tastemaker.progress import bar
 
@@ -24,8 +25,8 @@ def demo(
     shoppers: int = typer.Option(3, "--shoppers", min=1, max=50, help="Shoppers shown in full."),
     sample: int = typer.Option(100, "--sample", min=10, help="Shoppers on which the language model is measured."),
     no_lm: bool = typer.Option(False, "--no-lm", help="Leave the language model out."),
-    seed: int = SEED_OPTION,
-    json: bool = JSON_OPTION,
+    seed: int = options.SEED,
+    json: bool = options.JSON,
 ) -> None:
     """Train, profile, rank and explain on packaged retail orders; print it and write one HTML page."""
     encoder, lm = settings(no_lm=no_lm)

@@ -9,7 +9,8 @@ from typing import Any
 
 import tastemaker
 from tastemaker import weights
-from tastemaker.cli.output import JSON_OPTION, print_json, print_table
+from tastemaker.cli import options
+from tastemaker.cli.output import print_json, print_table
 from tastemaker.errors import TastemakerError
 from tastemaker.folders import cache_folder
 from tastemaker.store.databases import wal_reset
@@ -31,7 +32,7 @@ EXTRAS = {
 """Optional dependency group -> the distributions that it brings."""
 
 
-def doctor(json: bool = JSON_OPTION) -> None:
+def doctor(json: bool = options.JSON) -> None:
     """Check versions, optional packages, model weights, the cache folder and SQLite."""
     checks = [*_system(), *_extras(), *_weights(), _cache(), _sqlite()]
     if json:

@@ -10,23 +10,9 @@ import typer
 from tastemaker import config as config_file
 from tastemaker import evaluate as evaluation
 from tastemaker import rating, registry
-from tastemaker.cli import protocol
+from tastemaker.cli import options, protocol
 from tastemaker.cli.loading import built_or_saved, read_data
-from tastemaker.cli.output import (
-    DATA_OPTION,
-    FORMAT_OPTION,
-    JSON_OPTION,
-    MAX_BAD_OPTION,
-    SEED_OPTION,
-    SET_OPTION,
-    as_json,
-    interval,
-    made_by,
-    note,
-    print_json,
-    print_table,
-    write_text,
-)
+from tastemaker.cli.output import as_json, interval, made_by, note, print_json, print_table, write_text
 from tastemaker.data.splits.variants import of_shoppers
 from tastemaker.errors import ConfigError
 from tastemaker.evaluate import Variant
@@ -47,7 +33,7 @@ def evaluate(
     config: str = typer.Argument(
         help="A TOML file, a model's name such as transitions, or the folder of a saved model, which is not refitted."
     ),
-    data: str = DATA_OPTION,
+    data: str = options.DATA,
     split: str = protocol.SPLIT_OPTION,
     ks: list[int] = protocol.K_OPTION,
     masking: str = protocol.MASKING_OPTION,
@@ -75,11 +61,11 @@ def evaluate(
         False, "--rating", help="Measure predicted ratings (MAE, RMSE) over neighbours 5..30."
     ),
     out: Path | None = typer.Option(None, "--out", metavar="FILE", help="Also write the JSON to a file."),
-    seed: int = SEED_OPTION,
-    overrides: list[str] | None = SET_OPTION,
-    format: str | None = FORMAT_OPTION,
-    max_bad: int = MAX_BAD_OPTION,
-    json: bool = JSON_OPTION,
+    seed: int = options.SEED,
+    overrides: list[str] | None = options.SET,
+    format: str | None = options.FORMAT,
+    max_bad: int = options.MAX_BAD,
+    json: bool = options.JSON,
 ) -> None:
     """Fit on train, rank all items for held-out shoppers, and print measures with intervals and the full protocol."""
     if ratings:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tastemaker.cli.output import JSON_OPTION, note, print_json, print_table
+from tastemaker.cli import options
+from tastemaker.cli.output import note, print_json, print_table
 from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, lines_of, opened, when
 from tastemaker.data.checks.problems import counted
 from tastemaker.errors import ConfigError, DataError
@@ -50,7 +51,7 @@ def add(
     event_id: str | None = typer.Option(None, "--event-id", help="Its id; made from the other fields by default."),
     store: str | None = STORE_OPTION,
     tenant: str = TENANT_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Append events; those that are there already, by event_id, change nothing, so a file may be sent again.
 
@@ -104,7 +105,7 @@ def replay(
     after: int = typer.Option(0, "--after", min=0, help="Leave out events up to this sequence number."),
     store: str | None = STORE_OPTION,
     tenant: str = TENANT_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Append all events of a store to another, in the order in which they came; again does no harm."""
     counts = {"accepted": 0, "duplicate": 0, "erased": 0}

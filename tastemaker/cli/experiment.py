@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import typer
 
 from tastemaker import saved
-from tastemaker.cli.output import JSON_OPTION, SEED_OPTION, note, print_json, print_table, write_text
+from tastemaker.cli import options
+from tastemaker.cli.output import note, print_json, print_table, write_text
 from tastemaker.cli.protocol import MOVE_OPTION, check_device
 from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened
 from tastemaker.cli.times import milliseconds, now
@@ -49,7 +50,7 @@ def list_experiments(
     log: Path | None = LOG_OPTION,
     store: str | None = STORE_OPTION,
     tenant: str = TENANT_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """List the experiments with their variants and shares."""
     with _source(log, store, tenant) as source:
@@ -89,7 +90,7 @@ def assign_shoppers(
     log: Path | None = LOG_OPTION,
     store: str | None = STORE_OPTION,
     tenant: str = TENANT_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Say which variant shoppers are in; none for those who take no part."""
     with _source(log, store, tenant) as source:
@@ -107,7 +108,7 @@ def size(
     lift: float = typer.Option(..., "--lift", help="Difference to find, as a part of the rate, e.g. 0.1."),
     power: float = typer.Option(0.8, "--power", help="Probability of finding it."),
     share: float = typer.Option(0.5, "--share", help="Part of the shoppers who are in the variant."),
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Say how many shoppers an experiment needs, both variants together, to find a difference between two shares."""
     needed = needed_shoppers(rate, lift, power=power, share=share)
@@ -129,8 +130,8 @@ def results(
     planned: int = typer.Option(
         10_000, "--planned", min=1, help="Shoppers at which the intervals of any time are narrowest; set it beforehand."
     ),
-    seed: int = SEED_OPTION,
-    json: bool = JSON_OPTION,
+    seed: int = options.SEED,
+    json: bool = options.JSON,
 ) -> None:
     """Compare the variants of an experiment with its control: clicks, purchases, revenue, with intervals."""
     start, end = milliseconds(since, "--since"), milliseconds(until, "--until")
@@ -168,8 +169,8 @@ def replay(
     since: str | None = SINCE_OPTION,
     until: str | None = UNTIL_OPTION,
     window: float = WINDOW_OPTION,
-    seed: int = SEED_OPTION,
-    json: bool = JSON_OPTION,
+    seed: int = options.SEED,
+    json: bool = options.JSON,
 ) -> None:
     """Estimate what another policy would have earned, from logged lists that have propensities."""
     if reward not in get_args(Reward):

@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tastemaker import evaluate, saved
+from tastemaker.cli import options
 from tastemaker.cli.loading import build_pipeline, check_out, read_data, split_data
-from tastemaker.cli.output import (
-    DATA_OPTION,
-    FORMAT_OPTION,
-    JSON_OPTION,
-    MAX_BAD_OPTION,
-    SEED_OPTION,
-    SET_OPTION,
-    note,
-    print_json,
-)
+from tastemaker.cli.output import note, print_json
 from tastemaker.cli.protocol import DEVICE_OPTION
 from tastemaker.cli.training import CHECKPOINTS_OPTION, CURVES_OPTION, THREADS_OPTION, Training
 from tastemaker.data import origins
@@ -37,7 +29,7 @@ if TYPE_CHECKING:
 
 def fit(
     config: str = typer.Argument(help="A TOML file, or a model's name such as transitions."),
-    data: str = DATA_OPTION,
+    data: str = options.DATA,
     out: Path = typer.Option(..., "--out", metavar="MODEL", help="Folder for the saved model."),
     split: str = typer.Option(
         "leave-one-out",
@@ -45,15 +37,15 @@ def fit(
         help="What is held back: leave-one-out, temporal or as-given hold back test and validation, so that recommend "
         "gives the lists that evaluate measures; none learns from everything, for production.",
     ),
-    seed: int = SEED_OPTION,
-    overrides: list[str] | None = SET_OPTION,
-    format: str | None = FORMAT_OPTION,
-    max_bad: int = MAX_BAD_OPTION,
+    seed: int = options.SEED,
+    overrides: list[str] | None = options.SET,
+    format: str | None = options.FORMAT,
+    max_bad: int = options.MAX_BAD,
     device: str | None = DEVICE_OPTION,
     threads: str | None = THREADS_OPTION,
     checkpoints: Path | None = CHECKPOINTS_OPTION,
     sinks: list[str] | None = CURVES_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Fit a pipeline on data and save it as a folder."""
     fit_and_save(

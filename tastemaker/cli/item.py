@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from tastemaker.cli.output import JSON_OPTION, print_json, print_table
+from tastemaker.cli import options
+from tastemaker.cli.output import print_json, print_table
 from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened
 from tastemaker.errors import DataError
 
@@ -18,7 +19,7 @@ def hide(
     items: list[str] = ITEMS,
     store: str | None = STORE_OPTION,
     tenant: str = TENANT_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Recommend these products no more."""
     _set(items, store, tenant, hidden=True, json=json)
@@ -29,7 +30,7 @@ def show(
     items: list[str] = ITEMS,
     store: str | None = STORE_OPTION,
     tenant: str = TENANT_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Recommend these products again."""
     _set(items, store, tenant, hidden=False, json=json)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from tastemaker.cli.output import JSON_OPTION, note, print_json
+from tastemaker.cli import options
+from tastemaker.cli.output import note, print_json
 from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened, plain, print_records, when
 from tastemaker.errors import DataError
 
@@ -17,7 +18,7 @@ def create(
     scopes: list[str] = typer.Option(["read"], "--scope", help="read, write or admin; may be repeated."),
     store: str | None = STORE_OPTION,
     tenant: str = TENANT_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Make a key and print its secret, this once; only a hash of it is kept."""
     with opened(store, write=True, create=True, upgrade=True) as target:
@@ -30,7 +31,7 @@ def create(
 
 
 @app.command(name="list")
-def list_(store: str | None = STORE_OPTION, tenant: str = TENANT_OPTION, json: bool = JSON_OPTION) -> None:
+def list_(store: str | None = STORE_OPTION, tenant: str = TENANT_OPTION, json: bool = options.JSON) -> None:
     """List keys, without their secrets."""
     with opened(store, write=False) as source:
         keys = source.list_keys(tenant)

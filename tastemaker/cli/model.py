@@ -7,7 +7,8 @@ from pathlib import Path
 import typer
 
 from tastemaker import artifact
-from tastemaker.cli.output import JSON_OPTION, note
+from tastemaker.cli import options
+from tastemaker.cli.output import note
 from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened, print_records, when
 from tastemaker.store.folders import in_words, model_in
 
@@ -15,7 +16,7 @@ app = typer.Typer(help="List, promote and roll back the models of a store.", no_
 
 
 @app.command(name="list")
-def list_(store: str | None = STORE_OPTION, tenant: str = TENANT_OPTION, json: bool = JSON_OPTION) -> None:
+def list_(store: str | None = STORE_OPTION, tenant: str = TENANT_OPTION, json: bool = options.JSON) -> None:
     """List models with their state."""
     with opened(store, write=False) as source:
         models = source.list_models(tenant)

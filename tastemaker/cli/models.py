@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tastemaker import registry
-from tastemaker.cli.output import JSON_OPTION, print_json, print_table
+from tastemaker.cli import options
+from tastemaker.cli.output import print_json, print_table
 from tastemaker.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ COLUMNS = {
 """Heading of the table -> key of the facts."""
 
 
-def models(json: bool = JSON_OPTION) -> None:
+def models(json: bool = options.JSON) -> None:
     """List every model: what it needs, warm and cold shoppers and products, and what else it can do."""
     rows = [describe(name) for name in registry.names()]
     if json:

@@ -1,4 +1,4 @@
-"""Printing for the command line: JSON and tables on stdout, notes on stderr. Options that several verbs share."""
+"""Printing for the command line: JSON and tables on stdout, notes on stderr."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -18,20 +17,6 @@ from tastemaker import provenance
 from tastemaker.characters import strip_hostile
 from tastemaker.errors import DataError
 from tastemaker.json_values import finite
-
-JSON_OPTION = typer.Option(False, "--json", help="Print JSON instead of a table.")
-SET_OPTION = typer.Option(None, "--set", metavar="KEY=VALUE", help="Change a setting, e.g. stage.0.recency=0.5.")
-FORMAT_OPTION = typer.Option(None, "--format", help="Format of the data; found out from the content by default.")
-MAX_BAD_OPTION = typer.Option(0, "--max-bad", min=0, help="Go on with at most this many bad rows, leaving them out.")
-ITEMS_OPTION = typer.Option(None, "--items", metavar="FEED", help="Product feed or other source of the items.")
-ITEMS_FORMAT_OPTION = typer.Option(
-    None, "--items-format", help="Format of FEED; found out from the content by default."
-)
-COLUMN_OPTION = typer.Option(
-    None, "--column", metavar="NAME=HEADER", help="Which column of the order log is which, e.g. user_id=Email."
-)
-SEED_OPTION = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
-DATA_OPTION = typer.Option(..., "--data", metavar="DIR", help="Folder or file with interactions and items.")
 
 
 def note(text: str) -> None:

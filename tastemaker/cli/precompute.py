@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, get_args
 
 import typer
 
-from tastemaker.cli.output import JSON_OPTION, note, print_json, print_table
+from tastemaker.cli import options
+from tastemaker.cli.output import note, print_json, print_table
 from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, lines_of, opened
 from tastemaker.errors import DataError, MissingExtra
 from tastemaker.progress import bar, silent
@@ -37,7 +38,7 @@ def precompute(
     workers: int = typer.Option(1, "--workers", min=1, help="Processes that rank, one thread and a copy each."),
     config: Path | None = typer.Option(None, "--config", metavar="FILE", help="TOML file with a table [serve]."),
     again: bool = typer.Option(False, "--again", help="Make also those anew that still hold."),
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Let every stage rank for many shoppers, and keep it for requests, which then need no language model.
 

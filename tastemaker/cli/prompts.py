@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from tastemaker.cli import options
 from tastemaker.cli.loading import read_data
-from tastemaker.cli.output import FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, note, print_json, print_table
+from tastemaker.cli.output import note, print_json, print_table
 from tastemaker.errors import ConfigError, did_you_mean
 from tastemaker.text.prompting.filled import Filler
 from tastemaker.text.prompting.prompt_list import places_of, templates
@@ -26,9 +27,9 @@ def prompts(
         None, "--user", metavar="ID", help="Which shopper; the one with the longest history by default."
     ),
     wish: str = typer.Option("", "--wish", metavar="TEXT", help="A wish to show in prompts that have a place for it."),
-    format: str | None = FORMAT_OPTION,
-    max_bad: int = MAX_BAD_OPTION,
-    json: bool = JSON_OPTION,
+    format: str | None = options.FORMAT,
+    max_bad: int = options.MAX_BAD,
+    json: bool = options.JSON,
 ) -> None:
     """List every prompt template with its identity and purpose, show one, or show one filled in for a real shopper."""
     known = templates()

@@ -10,7 +10,8 @@ import numpy as np
 import typer
 
 from tastemaker import saved
-from tastemaker.cli.output import JSON_OPTION, as_json, note, print_table, write_text
+from tastemaker.cli import options
+from tastemaker.cli.output import as_json, note, print_table, write_text
 from tastemaker.cli.protocol import MOVE_OPTION, check_device
 from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import only
@@ -55,7 +56,7 @@ def recommend(
     seen: bool = typer.Option(False, "--seen", help="Allow products that the shopper has already."),
     out: Path | None = typer.Option(None, "--out", metavar="FILE", help="Write JSON lines to a file."),
     device: str | None = MOVE_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Recommend products; JSON lines carry user_id, item_ids and scores, and a note where a wish makes a list short."""
     if sum((user is not None, history is not None, everybody)) != 1:

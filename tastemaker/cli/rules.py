@@ -8,8 +8,9 @@ from typing import Any
 
 import typer
 
+from tastemaker.cli import options
 from tastemaker.cli.loading import read_data
-from tastemaker.cli.output import DATA_OPTION, FORMAT_OPTION, JSON_OPTION, MAX_BAD_OPTION, note, print_json, print_table
+from tastemaker.cli.output import note, print_json, print_table
 from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, URL_OPTION, opened, service_at
 from tastemaker.cli.times import milliseconds, now
 from tastemaker.config import value_of
@@ -31,9 +32,9 @@ def check_rules(
         None, "--data", metavar="DIR", help="Also count the products that each rule touches in this shop."
     ),
     at: str | None = AT_OPTION,
-    format: str | None = FORMAT_OPTION,
-    max_bad: int = MAX_BAD_OPTION,
-    json: bool = JSON_OPTION,
+    format: str | None = options.FORMAT,
+    max_bad: int = options.MAX_BAD,
+    json: bool = options.JSON,
 ) -> None:
     """Check a rule document; with --data, say how many products each rule touches and what it probably did not mean."""
     rules = RuleSet.read(file)
@@ -57,15 +58,15 @@ def check_rules(
 def why_not(
     file: Path = typer.Argument(metavar="FILE", help="Rules in TOML, or in JSON if the name ends in .json."),
     item: str = typer.Argument(metavar="ITEM", help="Id of a product."),
-    data: str = DATA_OPTION,
+    data: str = options.DATA,
     user: list[str] | None = typer.Option(
         None, "--user", metavar="KEY=VALUE", help="An attribute of the shopper, e.g. region=DE or age=34."
     ),
     strategy: str = typer.Option("", "--strategy", metavar="NAME", help="The place in the shop that asks."),
     at: str | None = AT_OPTION,
-    format: str | None = FORMAT_OPTION,
-    max_bad: int = MAX_BAD_OPTION,
-    json: bool = JSON_OPTION,
+    format: str | None = options.FORMAT,
+    max_bad: int = options.MAX_BAD,
+    json: bool = options.JSON,
 ) -> None:
     """Say whether a product may be shown to a shopper, which rules hide it if not, and which rules hold at all."""
     rules = RuleSet.read(file)

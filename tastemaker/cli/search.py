@@ -11,22 +11,9 @@ import typer
 from tastemaker import config as config_file
 from tastemaker import registry
 from tastemaker import search as searching
-from tastemaker.cli import protocol
+from tastemaker.cli import options, protocol
 from tastemaker.cli.loading import read_data
-from tastemaker.cli.output import (
-    DATA_OPTION,
-    FORMAT_OPTION,
-    JSON_OPTION,
-    MAX_BAD_OPTION,
-    SEED_OPTION,
-    SET_OPTION,
-    as_json,
-    made_by,
-    note,
-    print_json,
-    print_table,
-    write_text,
-)
+from tastemaker.cli.output import as_json, made_by, note, print_json, print_table, write_text
 from tastemaker.errors import ConfigError
 from tastemaker.evaluate.protocol import require_known
 from tastemaker.progress import bar
@@ -41,7 +28,7 @@ SHOWN = 10
 
 def search(
     config: str = typer.Argument(help="A TOML file, or a model's name such as transitions."),
-    data: str = DATA_OPTION,
+    data: str = options.DATA,
     tried: list[str] | None = typer.Option(
         None,
         "--try",
@@ -65,11 +52,11 @@ def search(
     sample: int | None = typer.Option(None, "--sample", min=1, help="Judge on this many random validation shoppers."),
     no_pruning: bool = typer.Option(False, "--no-pruning", help="Let every trial train to its end."),
     device: str | None = protocol.DEVICE_OPTION,
-    seed: int = SEED_OPTION,
-    overrides: list[str] | None = SET_OPTION,
-    format: str | None = FORMAT_OPTION,
-    max_bad: int = MAX_BAD_OPTION,
-    json: bool = JSON_OPTION,
+    seed: int = options.SEED,
+    overrides: list[str] | None = options.SET,
+    format: str | None = options.FORMAT,
+    max_bad: int = options.MAX_BAD,
+    json: bool = options.JSON,
 ) -> None:
     """Search for settings that serve validation shoppers best; the test part is not read."""
     require_optuna()

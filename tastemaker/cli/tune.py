@@ -15,18 +15,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tastemaker import artifact, evaluate, saved
+from tastemaker.cli import options
 from tastemaker.cli.fit import fit_and_save
 from tastemaker.cli.loading import build_pipeline, check_out, read_data, split_data
-from tastemaker.cli.output import (
-    DATA_OPTION,
-    FORMAT_OPTION,
-    JSON_OPTION,
-    MAX_BAD_OPTION,
-    SEED_OPTION,
-    SET_OPTION,
-    note,
-    print_json,
-)
+from tastemaker.cli.output import note, print_json
 from tastemaker.cli.protocol import DEVICE_OPTION, MOVE_OPTION, check_device
 from tastemaker.cli.training import CHECKPOINTS_OPTION, CURVES_OPTION, THREADS_OPTION, Training
 from tastemaker.data import origins
@@ -50,13 +42,13 @@ SPLIT_OPTION = typer.Option(
 
 def transfer(
     model: Path = MODEL_ARGUMENT,
-    data: str = DATA_OPTION,
+    data: str = options.DATA,
     out: Path = OUT_OPTION,
     split: str = SPLIT_OPTION,
-    format: str | None = FORMAT_OPTION,
-    max_bad: int = MAX_BAD_OPTION,
+    format: str | None = options.FORMAT,
+    max_bad: int = options.MAX_BAD,
     device: str | None = MOVE_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Let a saved model rank another catalogue without learning: another shop's (zero-shot), or its own of today."""
     check_device(device)
@@ -77,19 +69,19 @@ def tune(
     model: Path = typer.Argument(
         metavar="MODEL|CONFIG", help="Folder of a saved model, or a TOML file with a table [stage.tuning]."
     ),
-    data: str = DATA_OPTION,
+    data: str = options.DATA,
     out: Path = OUT_OPTION,
     split: str = SPLIT_OPTION,
     share: float = typer.Option(1.0, "--share", help="Learn from this random share of the shoppers only."),
-    seed: int = SEED_OPTION,
-    overrides: list[str] | None = SET_OPTION,
-    format: str | None = FORMAT_OPTION,
-    max_bad: int = MAX_BAD_OPTION,
+    seed: int = options.SEED,
+    overrides: list[str] | None = options.SET,
+    format: str | None = options.FORMAT,
+    max_bad: int = options.MAX_BAD,
     device: str | None = DEVICE_OPTION,
     threads: str | None = THREADS_OPTION,
     checkpoints: Path | None = CHECKPOINTS_OPTION,
     sinks: list[str] | None = CURVES_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Let a saved model go on learning from a shop, or tune the language models of a configuration on it."""
     training = Training(device, threads, checkpoints, sinks)

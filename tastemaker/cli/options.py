@@ -1,0 +1,17 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import typer
+
+JSON = typer.Option(False, "--json", help="Print JSON instead of a table.")
+SET = typer.Option(None, "--set", metavar="KEY=VALUE", help="Change a setting, e.g. stage.0.recency=0.5.")
+FORMAT = typer.Option(None, "--format", help="Format of the data; found out from the content by default.")
+MAX_BAD = typer.Option(0, "--max-bad", min=0, help="Go on with at most this many bad rows, leaving them out.")
+ITEMS = typer.Option(None, "--items", metavar="FEED", help="Product feed or other source of the items.")
+ITEMS_FORMAT = typer.Option(None, "--items-format", help="Format of FEED; found out from the content by default.")
+COLUMN = typer.Option(
+    None, "--column", metavar="NAME=HEADER", help="Which column of the order log is which, e.g. user_id=Email."
+)
+SEED = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
+DATA = typer.Option(..., "--data", metavar="DIR", help="Folder or file with interactions and items.")
