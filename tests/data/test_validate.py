@@ -201,7 +201,8 @@ def test_unknown_and_repeated_ids(shop):
         ("categories", "Toys|Ga\x01mes", "control-character"),
         ("categories", "[a, b]", "nested-categories"),
         ("price", "-1", "negative"),
-        ("price", "$5", "not-a-number"),
+        ("price", "dear", "not-a-number"),
+        ("price", "12,5,0", "not-a-number"),
     ],
 )
 def test_texts_and_prices_of_items(shop, column, value, rule):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from tastemaker.data.checks.problems import problem_table
+from tastemaker.data.checks.problems import counted, problem_table
 
 SIGNS = {
     **{"$": "USD", "US$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "￥": "JPY", "₹": "INR", "₩": "KRW", "zł": "PLN"},
@@ -77,6 +77,34 @@ def parse_prices(column: pl.Series, lines: pl.Series, *, file: str) -> Prices:
     mark = "," if comma_decimal else "."
     words = f"{file}: column '{column.name}': '{mark}' parts the decimals" if comma_decimal or open_cases else ""
     return Prices(amount, currency, problems, words)
+
+
+def plain_amounts(column: pl.Series, lines: pl.Series, *, file: str) -> tuple[pl.Series, str]:
+    """Write a column of prices as plain numbers, where some are written as people write them.
+
+    Args:
+        column: the prices, texts or numbers.
+        lines: the line of each.
+        file: its path, for the note.
+
+    Returns:
+        The column, in which what cannot be read, or is below 0, stands as it did; and what is to be said about it,
+        empty where all of it was plain.
+    """
+    if column.dtype != pl.String:
+        return column, ""
+    people = column.is_not_null() & (column != "") & column.cast(pl.Float64, strict=False).is_null()
+    if not people.any():
+        return column, ""
+    found = parse_prices(column, lines, file=file)
+    read = int((people & found.amount.is_not_null()).sum())
+    if not read:
+        return column, ""
+    mark = f"; {found.words.rpartition(': ')[2]}" if found.words else ""
+    currencies = found.currency.drop_nulls().unique().sort().to_list()
+    several = f", in several currencies ({', '.join(currencies)}), which are not converted" if currencies[1:] else ""
+    words = f"{file}: column '{column.name}': {counted(read, 'price')} with a comma or a currency read{several}{mark}"
+    return found.amount.cast(pl.String).fill_null(column), words
 
 
 def _votes(digits: pl.Series) -> tuple[bool, bool]:

@@ -408,3 +408,29 @@ def test_times_go_by_the_names_that_shops_give_them(tmp_path, name):
     data, report = read(file)
     assert data.items.ids(data.queries().items) == ["early", "late"]
     assert any(f"column '{name}' taken as timestamp" in note for note in report.notes)
+
+
+def test_prices_of_a_shops_own_table_are_read_as_people_write_them(tmp_path):
+    (tmp_path / "interactions.csv").write_text('user_id,item_id,price\nu,a,"7,50"\nu,b,\n')
+    (tmp_path / "items.csv").write_text(
+        'item_id,price\na,"12,50"\nb,"1.299,00 €"\nc,7\nd,\ne,"1.250"\nf,-3\ng,dear\nh,nan\n', encoding="utf-8"
+    )
+    data, report = read(tmp_path, max_bad=3)
+    assert data.items.frame["price"].to_list() == [12.5, 1299.0, 7.0, None, 1250.0]
+    assert data.log["price"].to_list() == [7.5, None]
+    assert [(problem.line, problem.rule) for problem in report.problems] == [
+        (7, "negative"),
+        (8, "not-a-number"),
+        (9, "not-finite"),
+    ]
+    [said] = [note for note in report.notes if "price" in note and "items.csv" in note]
+    assert "2 prices with a comma or a currency read" in said
+    assert "',' parts the decimals" in said
+
+
+def test_plain_prices_stay_to_the_letter(tmp_path):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\nu,a\n")
+    (tmp_path / "items.csv").write_text("item_id,price\na,1.250\nb,1e3\nc,0.1\n")
+    data, report = read(tmp_path)
+    assert data.items.frame["price"].to_list() == [1.25, 1000.0, 0.1]
+    assert not [note for note in report.notes if "price" in note]
