@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from tastemaker.data.queries import Queries
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from tastemaker.data.queries import Queries
     from tastemaker.types import Int64
 
 
@@ -63,6 +64,31 @@ def batch_of(queries: Queries, rows: Int64, max_length: int, *, device: str = "c
     shoppers = None if queries.users is None else queries.users[rows]
     told = (items, lengths) if shoppers is None else (items, lengths, shoppers)
     return Batch(*(torch.from_numpy(numbers.astype(np.int64)).to(device) for numbers in told))
+
+
+def windows(histories: Queries, most: int, *, shared: int) -> Queries:
+    """Cut histories longer than `most` into windows of at most `most` items, from the newest purchase backwards.
+
+    So a long history teaches all of its purchases, at a cost that grows as they do, and not its newest ones alone.
+
+    Args:
+        histories: oldest purchase first.
+        most: items of a window.
+        shared: items that a window has in common with the one before it: the first item of a window that forecasts next
+            items is no target there, so it has to be one in the window before.
+    """
+    lengths, step = histories.lengths, most - shared
+    if step < 1 or not (lengths > most).any():
+        return histories
+    counts = 1 + np.maximum(-(-(lengths - most) // step), 0)
+    owner = np.repeat(np.arange(len(histories)), counts)
+    back = np.cumsum(counts)[owner] - 1 - np.arange(len(owner))  # 0 for the newest window of each history
+    ends = histories.offsets[1:][owner] - back * step
+    begins = np.maximum(ends - most, histories.offsets[:-1][owner])
+    offsets = np.concatenate([[0], np.cumsum(ends - begins)])
+    at = np.repeat(begins - offsets[:-1], ends - begins) + np.arange(offsets[-1])
+    users = None if histories.users is None else histories.users[owner]
+    return Queries(offsets, histories.items[at], users=users)
 
 
 def blank_of(shoppers: Tensor) -> Batch:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tastemaker.data import Queries
-from tastemaker.neural.batches import batch_of, by_length
+from tastemaker.neural.batches import batch_of, by_length, windows
 
 HISTORIES = Queries.from_lists([[5, 6, 7], [], [1], [9, 8, 7, 6, 5]])
 
@@ -28,3 +29,33 @@ def test_every_row_comes_once_among_rows_of_its_length():
     assert padded < 1.1 * lengths.sum()
     again = list(by_length(lengths, 64, np.random.default_rng(1)))
     assert all(np.array_equal(one, other) for one, other in zip(groups, again, strict=True))
+
+
+def test_long_histories_are_cut_from_the_newest_purchase_backwards():
+    cut = windows(HISTORIES, 3, shared=1)
+    assert [history.tolist() for history in cut] == [[5, 6, 7], [], [1], [9, 8, 7], [7, 6, 5]]
+    cut = windows(Queries.from_lists([[1, 2, 3, 4], [5]], users=np.array([7, 3], np.int32)), 3, shared=1)
+    assert [history.tolist() for history in cut] == [[1, 2], [2, 3, 4], [5]]
+    assert cut.users.tolist() == [7, 7, 3]
+    assert windows(HISTORIES, 5, shared=1) is HISTORIES
+
+
+@pytest.mark.parametrize("shared", [0, 1])
+@pytest.mark.parametrize("most", [2, 3, 7])
+def test_every_purchase_is_in_one_window_with_what_came_before_it(most, shared):
+    rng = np.random.default_rng(most)
+    whole = Queries.from_lists([rng.permutation(200)[:size] for size in rng.integers(0, 40, 50)])
+    cut = windows(whole, most, shared=shared)
+    assert cut.lengths.max() <= most
+    assert (cut.lengths[cut.lengths < most] <= whole.lengths.max()).all()
+    told = [tuple(one) for one in cut]
+    for history in whole:
+        taught = []  # what windows add to those before, the oldest window first
+        while len(taught) < len(history):
+            window = told.pop(0)
+            assert tuple(taught[len(taught) - shared :]) == window[:shared] or not taught
+            taught += window[shared if taught else 0 :]
+        assert taught == history.tolist()
+        if not len(history):
+            assert told.pop(0) == ()
+    assert not told

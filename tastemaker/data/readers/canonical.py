@@ -178,8 +178,8 @@ def _load(role: str, path: Path, schema: Schema, named: Mapping[str, str] | None
         notes += [f"{path}: column '{old}' is kept under its own name; {name} is another column" for old in beside]
     table = table.with_frame(table.frame.rename(taken), *notes)
     if "price" in table.frame.columns:
-        amounts, words = plain_amounts(table.frame["price"], table.lines, file=table.file)
-        table = table.with_frame(table.frame.with_columns(amounts), *([words] if words else []))
+        amounts, said = plain_amounts(table.frame["price"], table.lines, file=table.file)
+        table = table.with_frame(table.frame.with_columns(amounts), *([said] if said else []))
     return cast_columns(table, schema.types.get(role, {}), source=SCHEMA_FILE)
 
 

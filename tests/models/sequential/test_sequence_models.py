@@ -258,6 +258,20 @@ def test_bert4rec_looks_at_both_sides_and_at_no_filling():
         assert not torch.allclose(changed[0, 0], network(table, short)[0, 0])
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_wholesalers_long_history_teaches_all_of_its_purchases(name):
+    """What was bought long ago, and by nobody since, is learnt too, though a state reads few purchases at once."""
+    rng = np.random.default_rng(0)
+    early = [pair for _ in range(12) for pair in rng.permutation([[0, 1], [2, 3], [4, 5]]).tolist()]
+    late = [[item] for item in rng.integers(6, 12, 8).tolist()]
+    rows = [(f"u{user}", f"p{item:02}") for user in range(6) for pair in [*early, *late] for item in pair]
+    shop = Dataset.from_frames(pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row"))
+    settings = {**SMALL, "epochs": 60, "max_length": 6, "start": "random"}
+    model = registry.model_class(name)(**settings).fit(shop)
+    lists = model.rank(Queries.from_lists([[3, 0], [5, 2], [1, 4]]), 1, seen=True)
+    assert lists.items[:, 0].tolist() == [1, 3, 5]
+
+
 def test_bert4rec_needs_room_for_its_mask():
     with pytest.raises(ConfigError, match="max_length"):
         registry.model_class("bert4rec")(max_length=1)

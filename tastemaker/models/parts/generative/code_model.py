@@ -24,7 +24,7 @@ from tastemaker.models.parts.matrices import cooccurrence
 from tastemaker.models.parts.texts.text_vectors import encoder_or_default
 from tastemaker.neural import devices
 from tastemaker.neural.arrays import take_weights, weights_of
-from tastemaker.neural.batches import Batch, batch_of, by_length
+from tastemaker.neural.batches import Batch, batch_of, by_length, windows
 from tastemaker.neural.blocks import initialise
 from tastemaker.neural.indexing.starts import code_means
 from tastemaker.neural.indexing.usage import staleness, usage
@@ -58,7 +58,7 @@ class CodeModelConfig(ItemCodeConfig, loop.TrainingConfig):
         layers: of the network.
         heads: of attention.
         dropout: inside the network.
-        max_length: newest purchases that are read.
+        max_length: newest purchases that are read; training reads a longer history in windows of so many.
         start: code vectors begin at the mean "cooccurrence" vector of their items, or at "random".
         judged: validation questions, drawn at random, that may end training.
     """
@@ -235,8 +235,9 @@ class CodeModel(Recommender):
         return next(self._network.parameters()).device
 
     def _train(self, train: Dataset, *, seed: int, progress: Progress) -> None:
-        histories, checkpoint = train.queries(), self.aids.checkpoint(self.name)
+        checkpoint = self.aids.checkpoint(self.name)
         longest = self.config.max_length + 1  # the oldest of them is read, the newest is only forecast
+        histories = windows(train.queries(), longest, shared=1)
         rows = np.flatnonzero(histories.lengths > 1)
         lengths = np.minimum(histories.lengths[rows], longest)
 

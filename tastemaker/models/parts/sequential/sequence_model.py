@@ -22,7 +22,7 @@ from tastemaker.models.parts.sequential.sequence_ranker import SequenceRanker
 from tastemaker.models.parts.texts.shopper_texts import shopper_vectors
 from tastemaker.models.parts.texts.text_vectors import encoded_items, item_vectors
 from tastemaker.neural import losses, objectives
-from tastemaker.neural.batches import Batch, batch_of, blank_of, by_length
+from tastemaker.neural.batches import Batch, batch_of, blank_of, by_length, windows
 from tastemaker.neural.blocks import initialise
 from tastemaker.neural.training import loop
 from tastemaker.neural.training.identity import training_identity
@@ -135,8 +135,8 @@ class SequenceModel(SequenceRanker):
             )
 
     def _batches(self, train: Dataset, most: int) -> Callable[[np.random.Generator], Iterator[Batch]]:
-        """Return what yields the newest `most` items of each history of two and more, in random order."""
-        histories = train.queries()
+        """Return what yields all histories of two and more in random order, long ones in windows of `most` items."""
+        histories = windows(train.queries(), most, shared=most - self.config.max_length)
         rows = np.flatnonzero(histories.lengths > 1)
         lengths = np.minimum(histories.lengths[rows], most)
 

@@ -27,7 +27,7 @@ class SequenceConfig(ItemInputConfig, losses.LossConfig, objectives.PretrainingC
     Attributes:
         layers: of the network.
         dropout: of embedded histories and inside the network.
-        max_length: newest purchases that are read.
+        max_length: newest purchases that are read; training reads a longer history in windows of so many.
         start: item vectors begin at factorised co-occurrence counts, or at random.
         shopper_texts: what the shop's table of users says of a shopper (age, region, ...) is read too, in words.
         wish_weight: of a wish in words against the history, where item texts are read.
