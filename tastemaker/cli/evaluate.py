@@ -246,7 +246,7 @@ def _print_stages(result: dict[str, Any], name: str) -> None:
         print_table(["after stage", name, "change by this stage", "weight"], rows, title=result["variant"])
     for stage in result["stages"]:
         if "chosen_on_validation" in stage["report"]:
-            typer.echo(verdict(stage["report"]))
+            typer.echo(verdict(stage["report"], model=stage["model"]))
         failed = {key: count for key, count in stage["report"].get("counts", {}).items() if key.startswith("failed")}
         if failed:
             note(f"warning: {stage['model']} kept the retriever's order: {failed}")

@@ -92,9 +92,9 @@ def fit_and_save(
     if json:
         print_json({"model": str(out), "stages": stages, "reports": reports, "seconds": seconds, **facts})
     else:
-        for said in reports:
+        for name, said in zip(stages, reports, strict=True):
             if "chosen_on_validation" in said:
-                typer.echo(verdict(said))
+                typer.echo(verdict(said, model=name))
         typer.echo(f"{' -> '.join(stages)} fitted in {seconds} s and saved to {out}")
 
 

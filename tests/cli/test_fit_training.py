@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import polars as pl
 import pytest
@@ -143,3 +144,29 @@ def test_a_member_that_no_question_could_stop_is_told(tastemaker, tmp_path):
     )
     said = tastemaker("fit", config, "--data", shop, "--out", tmp_path / "model").err
     assert "note: blend, sasrec: trained for all epochs, as none of 30 validation questions has a history" in said
+
+
+RETRIEVER = '[[stage]]\nmodel = "transitions"\nkeep = 6\n'
+QUICK = "candidates = 4\ncalibration = 20\n"
+CHOOSING = {
+    "listwise": ("lm", RETRIEVER + '[[stage]]\nmodel = "listwise"\nprofile = "none"\norders = 1\n' + QUICK),
+    "hybrid": ("lm", RETRIEVER + '[[stage]]\nmodel = "hybrid"\ndim = 8\nepochs = 1\nquestions = 40\n' + QUICK),
+    "cross_encoder": ("encoder", RETRIEVER + '[[stage]]\nmodel = "cross_encoder"\nepochs = 1\nquestions = 20\n' + QUICK),
+    "distilled": ("", RETRIEVER + '[[stage]]\nmodel = "distilled"\n' + QUICK + '[[stage.member]]\nmodel = "text_knn"\n'),
+    "grounded": ("lm", '[[stage]]\nmodel = "grounded"\nanswer_tokens = 4\ngamma = 0.5\n'),
+}
+
+
+@pytest.mark.parametrize("name", CHOOSING)
+def test_what_was_chosen_on_validation_is_said_in_words(tastemaker, shop, tmp_path, name):
+    needs, stages = CHOOSING[name]
+    tables = f'[lm]\nmodel = "{tiny_models.causal()}"\ncache = false\n' if needs == "lm" else ""
+    if needs == "encoder":
+        tables = f'[encoder]\nmodel = "transformer"\nfolder = "{tiny_models.sentence_encoder()}"\n'
+    config = tmp_path / "pipeline.toml"
+    config.write_text(tables + stages)
+    for words in (["fit", config, "--out", tmp_path / "model"], ["evaluate", config, "--sample", 20]):
+        told = tastemaker(*words, "--data", shop)
+        assert told.code == 0, told.err
+        said = {"grounded": "writes titles; products are weighted with the configured gamma 0.5"}.get(name, "was switched off|takes part")
+        assert re.search(said, " ".join(told.out.split()))

@@ -26,6 +26,7 @@ from tastemaker.data.ranking import Ranking, sort_lists, top_k
 from tastemaker.encoders.cache import uncached
 from tastemaker.errors import ConfigError, DataError, LanguageModelError
 from tastemaker.lm.base import describe
+from tastemaker.models.parts.llm.choosing import Tally, count_failure
 from tastemaker.models.parts.matrices.cooccurrence import transition_table
 from tastemaker.models.parts.matrices.similarity import on_grid, products
 from tastemaker.models.parts.matrices.sparse import arrays_of, matrix_of
@@ -143,11 +144,11 @@ class Grounded(Recommender):
                 f"{self.name}: {len(validation)} validation questions are too few to choose gamma; "
                 f"needs {LEAST_QUESTIONS}, or a fixed gamma"
             )
-        counts: Counter[str] = Counter()
+        counts = Tally()
         written = self._written(validation.queries, counts)
         self._calibration = dict(counts)
         if not written.any():
-            raise LanguageModelError(f"{self.name}: no validation question was answered: {self._calibration}")
+            raise LanguageModelError(f"{self.name}: no validation question was answered: {counts}")
         self._trials = []
         for gamma in GAMMAS:
             scores = self._grounded(validation.queries, written, gamma)
@@ -192,7 +193,7 @@ class Grounded(Recommender):
         except LanguageModelError as error:
             if len(prompts) > 1:
                 return [text for prompt in prompts for text in self._ask([prompt], counts)]
-            counts[f"failed: {type(error).__name__}"] += 1
+            count_failure(counts, error)
             return [""]
         titles = [parse.title(answer.text, max_length=NAME_LENGTH) for answer in answers]
         for text in titles:

@@ -131,7 +131,8 @@ def _stages(comparison: Comparison) -> list[Block]:
             report = stage.get("report")
             if isinstance(report, dict) and _says_its_choice(report):
                 asked = without_nulls(report.get("language_model") or {})
-                sentences.append(f"{row.model}: {verdict({**report, 'language_model': asked})}")
+                said = {**report, "language_model": asked}
+                sentences.append(f"{row.model}: {verdict(said, model=plain(stage.get('model'), length=60))}")
     blocks: list[Block] = [Text(sentence) for sentence in sentences]
     return [*blocks, _table("What a stage changed", "model and stage", changes)] if changes else blocks
 

@@ -110,8 +110,16 @@ def test_wrong_use_is_named():
     few = leave_one_out(SHOP).validation.sample(3)
     with pytest.raises(DataError, match="3 validation questions are too few"):
         make([], gamma="auto").calibrate(few, candidates=None)
-    with pytest.raises(LanguageModelError, match="no validation question was answered"):
+    with pytest.raises(LanguageModelError, match=r"no validation question was answered: failed: unreadable \(30\)"):
         make(lambda prompt: "", gamma="auto").calibrate(leave_one_out(SHOP).validation.sample(30), candidates=None)
+
+
+def test_what_a_server_said_last_is_told():
+    def down(prompt):
+        raise LanguageModelError("http://127.0.0.1:1/v1: no answer: ConnectError")
+
+    with pytest.raises(LanguageModelError, match=r"LanguageModelError \(30\); the last failure: http://.*ConnectError"):
+        make(down, gamma="auto").calibrate(leave_one_out(SHOP).validation.sample(30), candidates=None)
 
 
 def test_titles_are_read_from_anything():

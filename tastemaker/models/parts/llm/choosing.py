@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ from tastemaker.text.prompting.prompts import LETTERS, NAME_LENGTH, choose, next
 from tastemaker.text.prompting.wordings import PALR
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Sequence
 
     from tastemaker.lm.base import Prompt
@@ -26,6 +26,28 @@ if TYPE_CHECKING:
 
 LETTER_TOKENS = 3
 """Tokens that one letter of a written list takes, with its comma and space."""
+
+
+class Tally(Counter[str]):
+    """Counts of answers and failures, and what the last failure said.
+
+    Attributes:
+        why: message of the last failure, empty where none had any.
+    """
+
+    why: str = ""
+
+    def __str__(self) -> str:
+        """Return the counts that are not 0, and why it failed last, for messages."""
+        said = ", ".join(f"{name} ({count})" for name, count in self.items() if count)
+        return f"{said}; the last failure: {self.why}" if self.why else said
+
+
+def count_failure(counts: Counter[str], error: LanguageModelError) -> None:
+    """Count a failure of the model by its kind; a `Tally` keeps its message."""
+    counts[f"failed: {type(error).__name__}"] += 1
+    if isinstance(counts, Tally):
+        counts.why = str(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +182,7 @@ def ask_choices(
     except LanguageModelError as error:
         if len(prompts) > 1:  # one that fails must not take the others along
             return [answer for own in prompts for answer in ask_choices(lm, [own], choices, counts=counts)]
-        counts[f"failed: {type(error).__name__}"] += 1
+        count_failure(counts, error)
         return [None]
     answers: list[Float32 | None] = []
     for logs in np.split(given, ends):
@@ -206,7 +228,7 @@ class TitleLikelihoods:
                 [given] = lm.loglikelihood([prompt], [titles])
                 alone = lm.loglikelihood([nobody], [new])[0] if new else np.empty(0, dtype=np.float32)
             except LanguageModelError as error:
-                counts[f"failed: {type(error).__name__}"] += 1
+                count_failure(counts, error)
                 results.append(None)
                 continue
             if not (np.isfinite(given).all() and np.isfinite(alone).all()):
@@ -241,7 +263,7 @@ def ask_lists(
         try:
             [answer] = lm.generate([question.prompt(order, count=wanted)], max_tokens=LETTER_TOKENS * wanted)
         except LanguageModelError as error:
-            counts[f"failed: {type(error).__name__}"] += 1
+            count_failure(counts, error)
             results.append(None)
             continue
         read = parse.letters(answer.text, m)

@@ -13,6 +13,7 @@ from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.queries import Queries
 from tastemaker.errors import ConfigError, LanguageModelError
 from tastemaker.lm.base import describe
+from tastemaker.models.parts.llm.choosing import Tally
 from tastemaker.models.parts.llm.llm_tuning import RankerTuner, RankerTuning
 from tastemaker.models.parts.llm.questions import (
     NOTHING_WENT_WRONG,
@@ -149,7 +150,7 @@ class LanguageModelRanker(Reranker):
             ConfigError: there is no language model, or not one that is needed.
             LanguageModelError: the weight is to be chosen, and not one question was answered.
         """
-        counts = self._counts if purpose == "rank" else Counter()
+        counts = self._counts if purpose == "rank" else Tally()
         shown = [row[row >= 0][: self.config.candidates] for row in candidates.items]
         rows = [row for row, items in enumerate(shown) if len(items) > 1]
         questions = self._written().write(queries.take(rows), [shown[row] for row in rows])
@@ -158,7 +159,7 @@ class LanguageModelRanker(Reranker):
         if purpose == "choice":
             self._calibration = dict(counts)
             if counts and not counts["answered"]:
-                raise LanguageModelError(f"{self.name}: no validation question was answered: {self._calibration}")
+                raise LanguageModelError(f"{self.name}: no validation question was answered: {counts}")
         opinions = [np.empty(0, dtype=np.float32)] * len(queries)
         for row, scores in zip(rows, given, strict=True):
             opinions[row] = opinions[row] if scores is None else scores
