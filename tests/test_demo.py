@@ -67,7 +67,9 @@ def test_verdicts():
     alone = {"chosen_on_validation": trials, "weight": 0.3}
     assert report.verdict(alone, model="hybrid").startswith("hybrid takes part with weight 0.3")
     titles = {"chosen_on_validation": [{"gamma": 0.0, "ndcg@10": 0.1}, {"gamma": 2.0, "ndcg@10": 0.2}], "gamma": 2.0}
-    said = "lm writes titles; products are weighted with gamma 2.0, which gave NDCG@10 0.2000 on validation (0.1000 with"
+    said = (
+        "lm writes titles; products are weighted with gamma 2.0, which gave NDCG@10 0.2000 on validation (0.1000 with"
+    )
     assert report.verdict({**titles, "language_model": {"name": "lm"}}).startswith(said)
     assert "configured gamma 2.0" in report.verdict({**titles, "chosen_on_validation": []}, model="grounded")
 

@@ -151,8 +151,14 @@ QUICK = "candidates = 4\ncalibration = 20\n"
 CHOOSING = {
     "listwise": ("lm", RETRIEVER + '[[stage]]\nmodel = "listwise"\nprofile = "none"\norders = 1\n' + QUICK),
     "hybrid": ("lm", RETRIEVER + '[[stage]]\nmodel = "hybrid"\ndim = 8\nepochs = 1\nquestions = 40\n' + QUICK),
-    "cross_encoder": ("encoder", RETRIEVER + '[[stage]]\nmodel = "cross_encoder"\nepochs = 1\nquestions = 20\n' + QUICK),
-    "distilled": ("", RETRIEVER + '[[stage]]\nmodel = "distilled"\n' + QUICK + '[[stage.member]]\nmodel = "text_knn"\n'),
+    "cross_encoder": (
+        "encoder",
+        RETRIEVER + '[[stage]]\nmodel = "cross_encoder"\nepochs = 1\nquestions = 20\n' + QUICK,
+    ),
+    "distilled": (
+        "",
+        RETRIEVER + '[[stage]]\nmodel = "distilled"\n' + QUICK + '[[stage.member]]\nmodel = "text_knn"\n',
+    ),
     "grounded": ("lm", '[[stage]]\nmodel = "grounded"\nanswer_tokens = 4\ngamma = 0.5\n'),
 }
 
@@ -168,5 +174,7 @@ def test_what_was_chosen_on_validation_is_said_in_words(tastemaker, shop, tmp_pa
     for words in (["fit", config, "--out", tmp_path / "model"], ["evaluate", config, "--sample", 20]):
         told = tastemaker(*words, "--data", shop)
         assert told.code == 0, told.err
-        said = {"grounded": "writes titles; products are weighted with the configured gamma 0.5"}.get(name, "was switched off|takes part")
+        said = {"grounded": "writes titles; products are weighted with the configured gamma 0.5"}.get(
+            name, "was switched off|takes part"
+        )
         assert re.search(said, " ".join(told.out.split()))

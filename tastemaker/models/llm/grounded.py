@@ -144,11 +144,11 @@ class Grounded(Recommender):
                 f"{self.name}: {len(validation)} validation questions are too few to choose gamma; "
                 f"needs {LEAST_QUESTIONS}, or a fixed gamma"
             )
-        counts = Tally()
+        counts = Tally.of(self.name)
         written = self._written(validation.queries, counts)
         self._calibration = dict(counts)
         if not written.any():
-            raise LanguageModelError(f"{self.name}: no validation question was answered: {counts}")
+            raise counts.unanswered()
         self._trials = []
         for gamma in GAMMAS:
             scores = self._grounded(validation.queries, written, gamma)

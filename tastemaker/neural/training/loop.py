@@ -39,6 +39,8 @@ Loss = Callable[[Any], "Tensor"]
 Batches = Callable[[np.random.Generator], Iterator[Any]]
 """From a source of randomness to the batches of one epoch in random order."""
 
+LARGEST_WEIGHT = 1e15
+"""The squares of larger weights are beyond float32, once some are added up."""
 TRIED = 3
 """Batches that are trained on, again and again, to measure which number of threads is quickest."""
 
@@ -135,7 +137,8 @@ def _epoch(
     """Train on every batch once and return the epoch's entry in the learning curve.
 
     Raises:
-        TrainingFailed: the loss or its gradient is no number; the weights are still those of the step before.
+        TrainingFailed: the loss or its gradient is no number; the weights are still those of the step before. Or the
+            weights are no numbers that can be reckoned with, which a loss of cosines does not tell.
     """
     state.network.train()
     total, count, rate = 0.0, 0, 0.0
@@ -148,6 +151,9 @@ def _epoch(
             return float(loss.detach())
 
         total += take_step(state, backward, schedule, rate=rate, place=f"epoch {epoch}, batch {count}", kept_in=kept_in)
+    largest = max((float(one.detach().abs().max()) for one in state.network.parameters() if one.numel()), default=0.0)
+    if not largest < LARGEST_WEIGHT:
+        raise TrainingFailed(_astray("largest weight", largest, f"epoch {epoch}", rate, schedule, kept_in))
     return {"epoch": epoch, "loss": round(total / max(1, count), 5), "learning_rate": rate}
 
 

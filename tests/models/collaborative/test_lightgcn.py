@@ -335,3 +335,8 @@ def test_equal_fits_are_saved_as_equal_bytes():
     assert {name: array.tobytes() for name, array in one.items()} == {
         name: array.tobytes() for name, array in other.items()
     }
+
+
+def test_weights_that_grow_beyond_all_bounds_end_training_though_cosines_stay_finite():
+    with pytest.raises(TrainingFailed, match=r"the largest weight is \d.*e\+30 in epoch 1; lower learning_rate"):
+        LightGCN(learning_rate=1e30, **SMALL).fit(tiny_shop())

@@ -352,3 +352,26 @@ def test_settings_that_do_not_go_together_are_refused():
         make("tiger", scheme="collaborative", collisions="nearest")
     with pytest.raises(ConfigError, match="a trie"):
         make("tiger", collisions="allow")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_shop_without_texts_is_told_how_it_gets_identifiers(name):
+    shop = Dataset.from_frames(camping().log.select(user_id="user", item_id="item"))
+    with pytest.raises(DataError, match=rf'{name}: no item has a title .* with source = "cooccurrence"'):
+        make(name).fit(shop)
+    ranking = make(name, source="cooccurrence", epochs=2).fit(shop).rank(shop.queries().take([0]), 3)
+    assert (ranking.items >= 0).all()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_all_of_a_long_history_is_learnt_from(name):
+    """The pairs stand in the old part of the histories, which no state reads that forecasts the newest purchase."""
+    rng, rows = np.random.default_rng(0), []
+    for user in range(12):
+        early = [pair for _ in range(12) for pair in rng.permutation([[0, 1], [2, 3], [4, 5]]).tolist()]
+        late = [[item] for item in rng.integers(6, 12, 8).tolist()]
+        rows += [(f"u{user}", f"p{item:02}") for pair in [*early, *late] for item in pair]
+    shop = Dataset.from_frames(pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row"))
+    settings = {"source": "cooccurrence", "start": "random", "max_length": 6}
+    lists = make(name, **settings).fit(shop).rank(Queries.from_lists([[3, 0], [5, 2], [1, 4]]), 1, seen=True)
+    assert lists.items[:, 0].tolist() == [1, 3, 5]

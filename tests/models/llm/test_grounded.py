@@ -114,12 +114,17 @@ def test_wrong_use_is_named():
         make(lambda prompt: "", gamma="auto").calibrate(leave_one_out(SHOP).validation.sample(30), candidates=None)
 
 
-def test_what_a_server_said_last_is_told():
+def test_a_server_that_is_down_is_soon_left_alone_and_what_it_said_is_told():
+    asked = []
+
     def down(prompt):
+        asked.append(prompt)
         raise LanguageModelError("http://127.0.0.1:1/v1: no answer: ConnectError")
 
-    with pytest.raises(LanguageModelError, match=r"LanguageModelError \(30\); the last failure: http://.*ConnectError"):
+    told = r"grounded: .*: failed: LanguageModelError \(5\); the last failure: http://127.0.0.1:1/v1: no answer: Con"
+    with pytest.raises(LanguageModelError, match=told):
         make(down, gamma="auto").calibrate(leave_one_out(SHOP).validation.sample(30), candidates=None)
+    assert len(asked) <= 6
 
 
 def test_titles_are_read_from_anything():

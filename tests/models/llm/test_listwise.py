@@ -111,6 +111,39 @@ def test_weight_stays_zero_for_a_model_without_a_clue_and_it_is_not_asked_again(
     assert result.stages[1]["change"]["ndcg@10"]["value"] == 0.0
 
 
+@pytest.mark.parametrize("mode", ["likelihood", "titles", "generate"])
+def test_a_server_that_hangs_is_soon_left_alone_and_what_it_said_is_told(mode):
+    asked = []
+
+    def hangs(prompt, letter=""):
+        asked.append(prompt)
+        raise LanguageModelError("no answer: ReadTimeout")
+
+    split = leave_one_out(tiny_shop(users=200))
+    model = Listwise(lm=ScriptedChoiceLM(hangs, hangs), mode=mode, profile="none", calibration=60).fit(split.train)
+    sample = split.validation.sample(60)
+    told = r"listwise: no validation .*: failed: LanguageModelError \(5\); the last failure: no answer: ReadTimeout"
+    with pytest.raises(LanguageModelError, match=told):
+        model.calibrate(sample, candidates=Transitions().fit(split.train).rank(sample.queries, 5))
+    assert len(asked) <= 6
+
+
+def test_a_server_that_wakes_up_late_is_asked_on():
+    asked = []
+
+    def wakes(prompt, letter):
+        asked.append(prompt)
+        if len(asked) <= 5:  # all questions at once, and four by themselves
+            raise LanguageModelError("no answer: ConnectError")
+        return 0.0
+
+    split = leave_one_out(tiny_shop(users=200))
+    model = Listwise(lm=ScriptedChoiceLM(wakes), profile="none", calibration=60).fit(split.train)
+    sample = split.validation.sample(60)
+    model.calibrate(sample, candidates=Transitions().fit(split.train).rank(sample.queries, 5))
+    assert model.report()["counts_on_validation"] == {"failed: LanguageModelError": 4, "answered": 56}
+
+
 def test_weight_rises_for_a_model_that_knows():
     """An oracle of the checkerboard's taste is trusted, on validation questions only."""
     data = checkerboard(30)

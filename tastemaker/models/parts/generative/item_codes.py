@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from tastemaker import configurable
 from tastemaker.configurable import under
-from tastemaker.errors import ConfigError
+from tastemaker.errors import ConfigError, DataError
 from tastemaker.models.parts.matrices import cooccurrence
 from tastemaker.models.parts.texts.text_vectors import encoded_items, item_vectors
 from tastemaker.neural.arrays import take_weights, weights_of
@@ -22,7 +22,7 @@ from tastemaker.neural.indexing.words import Words
 from tastemaker.neural.inputs import adapters
 from tastemaker.neural.inputs.item_inputs import RIDGE
 from tastemaker.neural.inputs.text_transforms import TextTransform, Transform
-from tastemaker.text.render import item_names
+from tastemaker.text.render import item_names, item_texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -195,6 +195,11 @@ class ItemCodes:
             coder = Words.fit(names, **sizes)
             return cls(
                 semantic_ids.coded("text", coder, names, **policy), None, np.array([bool(name) for name in names])
+            )
+        if config.reads_texts and config.reads_purchases and not any(item_texts(train.items)):
+            raise DataError(
+                f"{model}: no item has a title or another text; make identifiers from purchases alone, with source = "
+                '"cooccurrence" in its [[stage]], or give items with texts'
             )
         texts = purchases = None
         if config.reads_texts:

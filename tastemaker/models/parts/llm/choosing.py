@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -26,28 +26,52 @@ if TYPE_CHECKING:
 
 LETTER_TOKENS = 3
 """Tokens that one letter of a written list takes, with its comma and space."""
+GIVEN_UP = 5
+"""Failures without any answer after which a model is asked no further validation question."""
 
 
 class Tally(Counter[str]):
-    """Counts of answers and failures, and what the last failure said.
+    """Counts of the answers to validation questions, and what the last failure said.
 
     Attributes:
+        asker: name of the model that asks.
         why: message of the last failure, empty where none had any.
     """
 
+    asker: str
     why: str = ""
 
-    def __str__(self) -> str:
-        """Return the counts that are not 0, and why it failed last, for messages."""
+    @classmethod
+    def of(cls, asker: str) -> Self:
+        """Return the empty counts of a model of that name."""
+        counts = cls()
+        counts.asker = asker
+        return counts
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether nothing was answered, and the model failed so often that asking on would be a waste of time."""
+        return not self["answered"] and sum(n for name, n in self.items() if name.startswith("failed")) >= GIVEN_UP
+
+    def unanswered(self) -> LanguageModelError:
+        """Return the error that says how it failed, and why it failed last."""
         said = ", ".join(f"{name} ({count})" for name, count in self.items() if count)
-        return f"{said}; the last failure: {self.why}" if self.why else said
+        why = f"; the last failure: {self.why}" if self.why else ""
+        return LanguageModelError(f"{self.asker}: no validation question was answered: {said}{why}")
 
 
 def count_failure(counts: Counter[str], error: LanguageModelError) -> None:
-    """Count a failure of the model by its kind; a `Tally` keeps its message."""
+    """Count a failure of the model by its kind; a `Tally` keeps its message.
+
+    Raises:
+        LanguageModelError: a `Tally` has nothing but failures. A server that hangs takes minutes a question, and a
+            choice asks a hundred.
+    """
     counts[f"failed: {type(error).__name__}"] += 1
     if isinstance(counts, Tally):
         counts.why = str(error)
+        if counts.hopeless:
+            raise counts.unanswered() from error
 
 
 @dataclass(frozen=True, slots=True)

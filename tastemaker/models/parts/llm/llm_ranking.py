@@ -11,7 +11,7 @@ import numpy as np
 
 from tastemaker.configurable import array_text, text_array, under
 from tastemaker.data.queries import Queries
-from tastemaker.errors import ConfigError, LanguageModelError
+from tastemaker.errors import ConfigError
 from tastemaker.lm.base import describe
 from tastemaker.models.parts.llm.choosing import Tally
 from tastemaker.models.parts.llm.llm_tuning import RankerTuner, RankerTuning
@@ -150,7 +150,7 @@ class LanguageModelRanker(Reranker):
             ConfigError: there is no language model, or not one that is needed.
             LanguageModelError: the weight is to be chosen, and not one question was answered.
         """
-        counts = self._counts if purpose == "rank" else Tally()
+        counts = self._counts if purpose == "rank" else Tally.of(self.name)
         shown = [row[row >= 0][: self.config.candidates] for row in candidates.items]
         rows = [row for row, items in enumerate(shown) if len(items) > 1]
         questions = self._written().write(queries.take(rows), [shown[row] for row in rows])
@@ -158,8 +158,8 @@ class LanguageModelRanker(Reranker):
         given = self._answers(questions, choosing=purpose == "choice", counts=counts, progress=progress)
         if purpose == "choice":
             self._calibration = dict(counts)
-            if counts and not counts["answered"]:
-                raise LanguageModelError(f"{self.name}: no validation question was answered: {counts}")
+            if isinstance(counts, Tally) and counts and not counts["answered"]:
+                raise counts.unanswered()
         opinions = [np.empty(0, dtype=np.float32)] * len(queries)
         for row, scores in zip(rows, given, strict=True):
             opinions[row] = opinions[row] if scores is None else scores
