@@ -146,35 +146,26 @@ def test_a_member_that_no_question_could_stop_is_told(tastemaker, tmp_path):
     assert "note: blend, sasrec: trained for all epochs, as none of 30 validation questions has a history" in said
 
 
-RETRIEVER = '[[stage]]\nmodel = "transitions"\nkeep = 6\n'
-QUICK = "candidates = 4\ncalibration = 20\n"
+RETRIEVER = '[[stage]]\nmodel = "transitions"\nkeep = 6\n[[stage]]\ncandidates = 4\ncalibration = 20\n'
+TRAINED = f"{RETRIEVER}epochs = 1\nquestions = 40\n"
 CHOOSING = {
-    "listwise": ("lm", RETRIEVER + '[[stage]]\nmodel = "listwise"\nprofile = "none"\norders = 1\n' + QUICK),
-    "hybrid": ("lm", RETRIEVER + '[[stage]]\nmodel = "hybrid"\ndim = 8\nepochs = 1\nquestions = 40\n' + QUICK),
-    "cross_encoder": (
-        "encoder",
-        RETRIEVER + '[[stage]]\nmodel = "cross_encoder"\nepochs = 1\nquestions = 20\n' + QUICK,
-    ),
-    "distilled": (
-        "",
-        RETRIEVER + '[[stage]]\nmodel = "distilled"\n' + QUICK + '[[stage.member]]\nmodel = "text_knn"\n',
-    ),
-    "grounded": ("lm", '[[stage]]\nmodel = "grounded"\nanswer_tokens = 4\ngamma = 0.5\n'),
+    "listwise": RETRIEVER + 'model = "listwise"\nprofile = "none"\norders = 1\n',
+    "hybrid": TRAINED + 'model = "hybrid"\ndim = 8\n',
+    "cross_encoder": TRAINED + 'model = "cross_encoder"\n',
+    "distilled": RETRIEVER + 'model = "distilled"\n[[stage.member]]\nmodel = "text_knn"\n',
+    "grounded": '[[stage]]\nmodel = "grounded"\nanswer_tokens = 4\ngamma = 0.5\n',
 }
 
 
 @pytest.mark.parametrize("name", CHOOSING)
 def test_what_was_chosen_on_validation_is_said_in_words(tastemaker, shop, tmp_path, name):
-    needs, stages = CHOOSING[name]
-    tables = f'[lm]\nmodel = "{tiny_models.causal()}"\ncache = false\n' if needs == "lm" else ""
-    if needs == "encoder":
+    tables = f'[lm]\nmodel = "{tiny_models.causal()}"\ncache = false\n'
+    if name == "cross_encoder":
         tables = f'[encoder]\nmodel = "transformer"\nfolder = "{tiny_models.sentence_encoder()}"\n'
     config = tmp_path / "pipeline.toml"
-    config.write_text(tables + stages)
+    config.write_text((tables if name != "distilled" else "") + CHOOSING[name])
+    wanted = "weighted with the configured gamma 0.5" if name == "grounded" else "was switched off|takes part"
     for words in (["fit", config, "--out", tmp_path / "model"], ["evaluate", config, "--sample", 20]):
         told = tastemaker(*words, "--data", shop)
         assert told.code == 0, told.err
-        said = {"grounded": "writes titles; products are weighted with the configured gamma 0.5"}.get(
-            name, "was switched off|takes part"
-        )
-        assert re.search(said, " ".join(told.out.split()))
+        assert re.search(wanted, " ".join(told.out.split()))
