@@ -134,8 +134,9 @@ class Jobs:
 
     async def _note(self, tenant: str, job: Job) -> None:
         self._known[(tenant, job.job_id)] = job
-        while len(self._known) > KEPT:
-            self._known.pop(next(iter(self._known)))
+        if len(self._known) > KEPT:
+            over = next((key for key, one in self._known.items() if one.state not in UNDER_WAY), None)
+            self._known.pop(over or (tenant, job.job_id))
         store = self._store
         if store is not None:
             try:

@@ -276,11 +276,12 @@ class Shop:
         self.fault, self.engine.views.fault = fault, "" if fault is None else str(fault)
 
     async def activate(self, version: str) -> None:
-        """Load a version of the model and let it answer.
+        """Load a version of the model and let it answer; where that cannot be noted, what answered before goes on.
 
         Raises:
             DataError: there is no such version.
             ArtifactError: it cannot be loaded, or its folder holds another model by now.
+            StoreError: the store cannot be written.
         """
         stored = self.needs_store()
         run = self.engine.background.run
@@ -288,8 +289,16 @@ class Shop:
         if version not in known:
             raise DataError("there is no such version; see GET /v1/models")
         with self.occupied():
-            await self._answer_with(await self._loaded(known[version]))
-            await run(lambda: stored.store.activate_model(self.tenant, version))
+            live = await self._loaded(known[version])
+            view, fault = self.engine.views.now, self.fault
+            await self._answer_with(live)
+            try:
+                await run(lambda: stored.store.activate_model(self.tenant, version))
+            except BaseException:  # the store says what answers
+                if view is not None:
+                    await self.engine.activate(view.live)
+                    self._note(fault)
+                raise
 
     @contextmanager
     def occupied(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fastapi.testclient import TestClient
+from live_server import AMPLE
 from postgresql_server import postgresql_server, postgresql_url
 from shops import fitted
 
@@ -56,7 +57,7 @@ def serve(store):  # the store is closed after the services that use it
     opened = []
 
     def start(folder, *, keys=(), store=None, **settings):
-        service = Service(Settings(**settings), keys=keys, store=store)
+        service = Service(Settings(**{"budget_ms": AMPLE, **settings}), keys=keys, store=store)
         if folder is not None:
             service.add_model(folder)
         client = TestClient(create_app(service), base_url=HOME)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from live_server import in_thread
+from live_server import AMPLE, in_thread
 
 from tastemaker.serve.client import Client, Event, ServiceError
 from tastemaker.serve.service import Service
@@ -12,7 +12,7 @@ from tastemaker.serve.settings import Settings
 
 @pytest.fixture
 def shop(folder, store):
-    service = Service(Settings(rate=500.0), store=store)
+    service = Service(Settings(rate=500.0, budget_ms=AMPLE), store=store)
     service.add_model(folder)
     pauses = []
     with in_thread(service) as url, Client(url, pause=pauses.append) as client:

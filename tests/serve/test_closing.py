@@ -160,7 +160,7 @@ def test_newcomers_hear_nothing_and_those_inside_go_on(family):
 
 def test_who_has_come_in_and_not_asked_yet_gets_longer_than_who_was_answered(monkeypatch):
     monkeypatch.setattr(connections, "LINGER_SECONDS", 0.05)
-    monkeypatch.setattr(connections, "FRESH_SECONDS", 1.5)
+    monkeypatch.setattr(connections, "FRESH_SECONDS", 20)
     with serving() as (server, _, place):
         answered, fresh = (socket.create_connection(place, timeout=10) for _ in range(2))
         assert asked(answered) == 200

@@ -115,3 +115,28 @@ def test_jobs_that_are_under_way_at_a_stop_are_told(store):
         await asyncio.to_thread(workers.close, within=1)
 
     asyncio.run(play())
+
+
+def test_a_job_under_way_is_neither_forgotten_nor_taken_for_lost_however_many_come_after_it(store, monkeypatch):
+    monkeypatch.setattr(jobs_module, "KEPT", 3)
+    monkeypatch.setattr(jobs_module, "LEASE", -1.0)  # whatever the store says is long ago
+
+    async def nothing():
+        return {}
+
+    async def play():
+        workers, end = Workers(1, waiting=10, name="test"), asyncio.Event()
+        jobs = Jobs(store, workers)
+        job = await jobs.begin("shop", "precompute", end.wait)
+        others = [await jobs.begin("shop", "activate", nothing, wait=20) for _ in range(5)]
+        assert (await jobs.get("shop", job.job_id)).state == "running"
+        assert [one.state for one in others] == ["done"] * 5
+        assert store.get_job("shop", job.job_id).state == "running"
+        assert len(jobs._known) <= 3
+        end.set()
+        while jobs._tasks:
+            await asyncio.sleep(0.01)
+        assert [(await jobs.get("shop", one.job_id)).state for one in (job, *others)] == ["done"] * 6
+        await asyncio.to_thread(workers.close, within=2)
+
+    asyncio.run(play())

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from live_server import AMPLE
 from model_server import chat, drip, hang, running, status
 from shops import fitted
 
@@ -30,6 +31,7 @@ def asking(server, tmp_path_factory):
 
 
 def ask(client, user="u001", **body):
+    """Ask as the service's default is, 300 ms; what has to be answered in time gets `AMPLE`."""
     answer = client.post("/v1/recommend", json={"user_id": user, "n": 8, "budget_ms": 300, **body})
     assert answer.status_code == 200, answer.text
     found = answer.json()
@@ -79,7 +81,7 @@ FAULTS = {
 def test_a_fault_leaves_the_retrievers_order(serve, asking, server, fault):
     client = serve(asking)
     server.script = [chat("C, B, A")]
-    good, order = ask(client)
+    good, order = ask(client, budget_ms=AMPLE)
     assert not good["degraded"], good["degraded_reason"]
     _, retrieved = ask(client, strategy="fast")
     assert order != retrieved
@@ -96,7 +98,7 @@ def test_a_fault_leaves_the_retrievers_order(serve, asking, server, fault):
 
 def test_repeated_ids_are_read_once(serve, asking, server):
     server.script = [chat("C, C, C, B, C")]
-    answer, order = ask(serve(asking))
+    answer, order = ask(serve(asking), budget_ms=AMPLE)
     assert not answer["degraded"]
     assert len(order) == len(set(order))
 
@@ -115,10 +117,10 @@ def test_the_breaker_opens_within_ten_calls_and_closes_again(serve, asking, serv
     assert len(server.requests) - before == asked, "an open breaker asks nothing"
     server.script = [chat("C, B, A")]
     end = time.monotonic() + 10
-    while ask(client)[0]["degraded"]:
+    while ask(client, budget_ms=AMPLE)[0]["degraded"]:
         assert time.monotonic() < end, "the breaker does not close"
         time.sleep(0.05)
-    assert not ask(client)[0]["degraded"]
+    assert not ask(client, budget_ms=AMPLE)[0]["degraded"]
 
 
 def test_a_hung_model_holds_up_a_few_calls_only(serve, asking, server):
@@ -144,16 +146,16 @@ def test_a_late_answer_changes_nothing(serve, asking, server):
     assert slow["degraded"]
     time.sleep(0.8)
     server.script = [chat("C, B, A")]
-    assert ask(client)[1] != order
+    assert ask(client, budget_ms=AMPLE)[1] != order
 
 
 def test_where_history_is_long_the_model_is_not_asked(serve, asking, server):
     server.script = [chat("C, B, A")]
     client = serve(asking, language_model_history=0)
     before = len(server.requests)
-    answer, _ = ask(client)
+    answer, _ = ask(client, budget_ms=AMPLE)
     assert (answer["strategy"], answer["degraded"], len(server.requests)) == ("fast", False, before)
-    assert ask(client, strategy="full")[0]["strategy"] == "full"
+    assert ask(client, strategy="full", budget_ms=AMPLE)[0]["strategy"] == "full"
     assert len(server.requests) > before
 
 

@@ -10,6 +10,7 @@ from shops import fitted
 from tastemaker import artifact
 from tastemaker.serve.service import Service, version_of
 from tastemaker.serve.settings import Settings
+from tastemaker.store.errors import StoreFull
 from tastemaker.store.folders import model_in
 
 
@@ -105,3 +106,22 @@ def test_a_tenants_model_that_was_fitted_anew_is_not_taken_up_at_the_start(model
         assert service.shop("default").engine.views.now is not None
     assert "fitted anew" in caplog.text
     assert "spring" in caplog.text
+
+
+def test_where_the_store_cannot_note_it_the_model_before_goes_on(serve, models, store, monkeypatch):
+    client = serve(models / "first", store=store)
+    answers = client.get("/v1/models").json()["active"]["version"]
+    second = add(client, "second")
+
+    def full(self, tenant, version):
+        raise StoreFull("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(store), "activate_model", full)
+        job = client.post(f"/v1/models/{second}:activate")
+        assert job.status_code == 507, job.text
+        assert client.get("/v1/models").json()["active"]["version"] == answers
+        assert client.post("/v1/recommend", json={"n": 3}).json()["model_version"] == answers
+    assert store.active_model("default").version == answers
+    assert client.post(f"/v1/models/{second}:activate").json()["state"] == "done"
+    assert client.post("/v1/recommend", json={"n": 3}).json()["model_version"] == second

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import requests
 from disks import damage, mounted
-from live_server import in_thread
+from live_server import AMPLE, in_thread
 
 from tastemaker.serve.app import create_app
 from tastemaker.serve.service import Service
@@ -68,7 +68,7 @@ def running(folder):
 
     @contextmanager
     def run(store):
-        service = Service(Settings(), store=store)
+        service = Service(Settings(budget_ms=AMPLE), store=store)
         service.add_model(folder)
         with in_thread(service) as url:
             yield Shop(url)
@@ -161,7 +161,7 @@ def test_a_catalogue_that_is_damaged_at_the_start_is_said_without_a_traceback(fo
         store.put_items("default", [Item("x", title="X")])
     damage(tmp_path / "shop.db", "items")
     with open_store(tmp_path / "shop.db") as store:
-        service, said = Service(Settings(), store=store), []
+        service, said = Service(Settings(budget_ms=AMPLE), store=store), []
         service.add_model(folder)
         app = create_app(service)
 

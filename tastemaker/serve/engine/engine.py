@@ -310,10 +310,8 @@ class Engine:
             asked.answer.missing += missing
             offered = numbers[numbers < size]
             width, spare = max(1, len(offered)), 0
-        seen = ask.may_repeat
-        return Question(
-            asked.history, min(size, width + spare), asked.words, asked.user, allowed, offered, seen, vector
-        )
+        most = min(size, width + spare)
+        return Question(asked.history, most, asked.words, asked.user, allowed, offered, ask.may_repeat, vector)
 
     async def _rank(self, asked: Asked, found: Found, strategy: str) -> tuple[Ranking, str]:
         """Let the later stages re-rank what was found; return the list and who had the last word."""
