@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import json
 import random
 import time
+import tracemalloc
 
 import numpy as np
 import polars as pl
@@ -182,6 +184,30 @@ def test_all_shoppers_together_take_bounded_memory():
     held, later = asyncio.run(ask())
     assert held == [18, 19]
     assert later == [19]
+
+
+@pytest.mark.parametrize("told", [{"note": "x" * 20_000}, {"deep": [[]] * 6000}, {"many": [1.5] * 4000}])
+def test_what_the_shop_says_of_shoppers_takes_memory_as_well(told):
+    class Past:
+        def record_of(self, user_id):
+            return Record(attributes=json.loads(json.dumps(told)))
+
+    async def ask():
+        workers, room = Workers(1, waiting=10, name="history"), Room(100)
+        shoppers = Shoppers(Past(), workers, room)
+        tracemalloc.start()
+        try:
+            for number in range(12):
+                await shoppers.get(f"u{number}")
+            return tracemalloc.get_traced_memory()[0], shoppers.count, room.weight
+        finally:
+            tracemalloc.stop()
+            await asyncio.to_thread(workers.close, within=1)
+
+    taken, count, weight = asyncio.run(ask())
+    assert 1 < count < 10, "most gave way"
+    assert weight <= 100 * EACH
+    assert taken < 1.5 * 100 * EACH * 250
 
 
 class Everybody:

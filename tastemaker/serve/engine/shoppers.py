@@ -35,6 +35,8 @@ MOST = 20_000
 """Interactions of one shopper that are kept, beside looks; nobody but a program has so many."""
 MOST_LOOKS = 2_000
 """Looks, and events that say nothing, of one shopper that are kept."""
+TOLD = 16
+"""Characters of attributes, as JSON, that weigh as much as an interaction: what is nested takes most for each."""
 AGAINST = frozenset({"dislike", "thumbs_down", "hide", "not_interested", "return"})
 """Events by which a shopper says that a product is not wanted."""
 NEUTRAL = frozenset({"impression", "remove_from_cart"})
@@ -93,6 +95,7 @@ class Shopper:
         did: (item id, event type) -> when last, in milliseconds; at most `MOST`.
         minor: the same of looks and events that say nothing; at most `MOST_LOOKS`.
         attributes: what the shop says about the shopper.
+        told: what these weigh.
         erased: whether what the model was fitted with must not be used.
         made: the ranking that was made ahead; None for none.
         seen_by: what the fields below belong to.
@@ -108,6 +111,7 @@ class Shopper:
     did: dict[tuple[str, str], int] = field(default_factory=dict)
     minor: dict[tuple[str, str], int] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    told: int = 0
     erased: bool = False
     made: MadeRanking | None = None
     seen_by: object = None
@@ -143,7 +147,7 @@ class Shopper:
     def weight(self) -> int:
         """Number of interactions that are kept; two products of a ranking weigh as much, a reason four times."""
         made = 0 if self.made is None else len(self.made.item_ids) // 2 + 4 * len(self.made.reasons)
-        return len(self.did) + len(self.minor) + made
+        return len(self.did) + len(self.minor) + made + self.told
 
     def interactions(self) -> list[tuple[tuple[str, str], int]]:
         """Return ((item id, event type), when last), the oldest first."""
@@ -320,7 +324,8 @@ def plain(event_type: str) -> str:
 
 def _shopper_of(past: Past, user_id: str) -> Shopper:
     record = past.record_of(user_id)
-    shopper = Shopper(attributes=record.attributes, erased=record.erased, made=record.made)
+    told = len(json.dumps(dict(record.attributes), ensure_ascii=False)) // TOLD
+    shopper = Shopper(attributes=record.attributes, told=told, erased=record.erased, made=record.made)
     for interaction in record.interactions:
         shopper.add(*interaction)
     return shopper
