@@ -99,14 +99,17 @@ class Jury:
                         for numbers in (truth.items[truth.offsets[rows]], asked.rows, asked.items)
                     )
                     scores[seen_by, seen] = -torch.inf
-                    total += float(_gains(scores, first).sum())
+                    total += float(gains(scores, first).sum())
             return total / len(self.questions)
 
         return measure
 
 
-def _gains(scores: Tensor, targets: Tensor) -> Tensor:
-    """Return what the place of each row's target is worth, [b], from scores [b, n] and item numbers [b]."""
+def gains(scores: Tensor, targets: Tensor) -> Tensor:
+    """Return what the place of each row's target is worth, [b], from scores [b, n] and its column [b].
+
+    Of equal scores the lower column goes first, and a score that is no number is worth nothing.
+    """
     targets = targets[:, None]
     true = scores.gather(1, targets)  # [b, 1]
     lower = torch.arange(scores.shape[1], device=scores.device) < targets

@@ -18,8 +18,8 @@ from tastemaker.lm.scripted import ScriptedLM
 from tastemaker.lm.trunk import trunk_of
 from tastemaker.models.collaborative.transitions import Transitions
 from tastemaker.models.llm.hybrid import BEFORE, BETWEEN, Hybrid
-from tastemaker.models.parts.reranking.practice import practise
-from tastemaker.models.parts.reranking.trained_reranker import drawn, question_batch
+from tastemaker.models.parts.reranking.practice import Knowledge, practise
+from tastemaker.models.parts.reranking.trained_reranker import drawn, question_batch, retrieved
 from tastemaker.neural.candidates import Asked, Tables
 from tastemaker.neural.language.soft_tokens import SoftTokenRanker
 from tastemaker.recommender import Aids
@@ -269,3 +269,24 @@ def test_half_precision_says_nearly_the_same(lm, tuned):
         for precision in ("bfloat16", "float32")
     )
     assert all(np.abs(one - other).max(initial=0) < 0.05 for one, other in zip(halved, whole, strict=True))
+
+
+def test_a_network_that_tells_no_candidate_from_another_is_judged_as_the_retriever_and_one_gone_wrong_as_nothing(lm):
+    split = leave_one_out(tiny_shop(users=60, seed=2))
+    validation, histories = split.validation, split.train.queries()
+    known = Knowledge.of(histories, np.zeros((split.train.n_items, 4), dtype=np.float32))
+    ranker = Hybrid(lm=lm, candidates=6)
+
+    def judged(score):
+        def network(asked):
+            return torch.full(asked.candidates.shape, score).masked_fill(asked.candidates < 0, -torch.inf)
+
+        return ranker._judge(validation, network, known, seed=0)()
+
+    lists, total = retrieved(known, validation.queries, 6).items, 0.0
+    for row, target in enumerate(validation.targets):
+        if len(validation.queries.history(row)) and len(target) and target[0] in lists[row]:
+            total += 1 / np.log2(lists[row].tolist().index(target[0]) + 2)
+    assert 0 < total < len(lists)
+    assert judged(0.0) == pytest.approx(total / len(lists))
+    assert judged(float("nan")) == 0.0

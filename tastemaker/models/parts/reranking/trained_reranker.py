@@ -24,7 +24,7 @@ from tastemaker.neural.candidates import Asked, CandidateNetwork, Tables
 from tastemaker.neural.devices import Precision
 from tastemaker.neural.training import loop
 from tastemaker.neural.training.identity import training_identity
-from tastemaker.neural.training.judging import JUDGED
+from tastemaker.neural.training.judging import JUDGED, gains
 from tastemaker.neural.training.schedules import TrainingConfig
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import chunks
@@ -262,9 +262,7 @@ class TrainedReranker(Reranker):
             with torch.inference_mode():
                 for part in groups:
                     scores = network(present_batch(histories, part, lists.items[part], shares[part]))
-                    true = scores.gather(1, torch.from_numpy(right[part])[:, None].to(scores.device))
-                    ahead = (scores > true).sum(1).float()
-                    total += float(torch.where(ahead < 10, 1 / (ahead + 2).log2(), 0.0).sum())
+                    total += float(gains(scores, torch.from_numpy(right[part]).to(scores.device)).sum())
             return total / len(questions)
 
         return measure
