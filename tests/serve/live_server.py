@@ -19,6 +19,14 @@ AMPLE = 5000
 """Milliseconds for an answer, so that a machine that is busy with other tests changes none."""
 
 
+def until(says, seconds=20):
+    """Wait until a condition holds that something beside the requests brings about."""
+    end = time.monotonic() + seconds
+    while not says() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert says()
+
+
 @contextmanager
 def in_thread(service):
     """Give the address of a service."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 
 import pytest
+from live_server import until
 
 from tastemaker.cli.main import run as command_line
 from tastemaker.serve import shops
@@ -21,14 +21,6 @@ def listed(client, **body):
     answer = client.post("/v1/recommend", json={"n": 10, "budget_ms": 5000, **body})
     assert answer.status_code == 200, answer.text
     return [item["item_id"] for item in answer.json()["items"]]
-
-
-def until(says, seconds=20):
-    """Wait until a condition holds that the polling of another process brings about."""
-    end = time.monotonic() + seconds
-    while not says() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert says()
 
 
 def rules_for(item, region="DE"):

@@ -11,6 +11,7 @@ pytest.importorskip("playwright.sync_api", reason="needs playwright")
 
 from accessibility import faults
 from browsing import Running, Visitor, chromium
+from live_server import until
 from shops import fitted
 
 from tastemaker.serve.auth import Access
@@ -178,7 +179,8 @@ def test_experiments_show_their_results_with_intervals(visit, shop):
             ids = {"request_id": answer["request_id"], "item_id": answer["items"][0]["item_id"]}
             events.append(ids | {"user_id": f"v{number}", "event_type": "click", "position": 0})
     call(page, shop, "POST", "/v1/events", {"events": events})
-    page.wait_for_timeout(500)  # what lists showed is stored four times a second
+    store = shop.service.store
+    until(lambda: len([one for one in store.impressions_between("default", 0, 2**62) if one.experiment]) == 60)
     page.goto(f"{shop.address}/operator")
     page.locator("#experiments summary").click()
     page.locator("#experiments table").wait_for()

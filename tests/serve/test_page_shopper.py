@@ -13,6 +13,7 @@ pytest.importorskip("playwright.sync_api", reason="needs playwright")
 
 from accessibility import FOCUSED, OVERFLOWING, faults
 from browsing import Running, Visitor, chromium
+from live_server import until
 from shops import fitted
 
 from tastemaker.data.dataset import Dataset
@@ -101,9 +102,9 @@ def listed(page, place=0):
     return page.locator(".list").nth(place).locator(".card").evaluate_all("all => all.map(one => one.dataset.item)")
 
 
-def spoken(page):
-    page.wait_for_timeout(80)  # it speaks in the next frame
-    return page.locator("#live").inner_text()
+def hear(page, pattern):
+    """Wait until the page says something to those who listen."""
+    page.locator("#live", has_text=re.compile(pattern)).wait_for(state="attached")
 
 
 def test_a_new_shopper_is_built_by_clicking_products(visit, shop):
@@ -117,7 +118,7 @@ def test_a_new_shopper_is_built_by_clicking_products(visit, shop):
     assert after != before
     assert "i004" not in after
     assert page.locator(".moved").count() > 0
-    assert re.search(r"Added soap number 4\. \d+ of 10 places changed", spoken(page))
+    hear(page, r"Added soap number 4\. \d+ of 10 places changed")
     page.locator("#history button").first.click()
     settled(page)
     assert listed(page) == before
@@ -219,7 +220,7 @@ def test_degraded_answers_wear_a_badge(visit, shop):
     page.fill("#wish-words", "soap")
     page.click("text=Ask")
     page.locator(".degraded", has_text="language model: circuit open").wait_for()
-    assert "Degraded" in spoken(page)
+    hear(page, "Degraded")
     assert listed(page)
 
 
@@ -273,7 +274,7 @@ def test_thumbs_are_stored_and_change_the_next_list(visit, folder, tmp_path):
             assert after[:2] == [before[0], before[2]]
             assert before[1] not in after
             assert page.locator(".moved").count() >= 8
-            assert re.search(r"Noted: not wanted\. \d+ of 10 places changed", spoken(page))
+            hear(page, r"Noted: not wanted\. \d+ of 10 places changed")
             assert page.evaluate("document.activeElement.classList.contains('down')")
             page.locator(".thumb.up").first.click()
             page.locator(f"#history [data-item={after[0]}]", has_text="event").wait_for()
@@ -283,8 +284,12 @@ def test_thumbs_are_stored_and_change_the_next_list(visit, folder, tmp_path):
                 (before[1], "dislike", 1),
                 (after[0], "like", 0),
             ]
-            shown = {one.request_id: one for one in store.impressions_between("default", 0, 2**62)}
-            assert set(shown[events[0].request_id].item_ids) == {*before}
+
+            def shown():
+                return {one.request_id: one for one in store.impressions_between("default", 0, 2**62)}
+
+            until(lambda: events[0].request_id in shown())
+            assert set(shown()[events[0].request_id].item_ids) == {*before}
             other = visit(page.url)
             assert listed(other) == listed(page)
 
