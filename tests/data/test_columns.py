@@ -166,6 +166,32 @@ def test_another_unit_and_compact_dates_are_problems(shop):
         assert rules == ["bad-timestamp"] * len([value for value in values if value])
 
 
+@pytest.mark.parametrize(
+    ("values", "days"),
+    [
+        (["31.12.2025", "01.02.2026 8:05", "3.2.2026, 23:59:58"], ["2025-12-31", "2026-02-01", "2026-02-03"]),
+        (["01.02.2026", "03.02.2026", None], ["2026-02-01", "2026-02-03", None]),  # points: no doubt
+        (["1/31/2026", "02/03/2026", "2/4/2026"], ["2026-01-31", "2026-02-03", "2026-02-04"]),
+        (["31/1/2026", "02/03/2026", "2/4/2026"], ["2026-01-31", "2026-03-02", "2026-04-02"]),
+        (["1/2/2026", "02/03/2026", "2/4/2026"], [None] * 3),  # either might be the day
+        (["1/31/2026", "31/1/2026", "2/4/2026"], [None] * 3),
+        (["31.02.2026", "1.13.2026", "1.2.2026"], [None, None, "2026-02-01"]),
+        (["31.12.2025", "2026-01-01", "2026-01-02"], [None, "2026-01-01", "2026-01-02"]),  # most are ISO
+        (["31.12.2025", "30.12.2025", "2026-01-02"], ["2025-12-31", "2025-12-30", None]),
+    ],
+)
+def test_calendar_dates_are_read_where_the_column_says_which_is_the_day(values, days):
+    seconds = to_seconds(pl.Series(values, dtype=pl.String)).seconds
+    read_as = [None if one is None else dt.datetime.fromtimestamp(one, dt.UTC).date().isoformat() for one in seconds]
+    assert read_as == days
+
+
+def test_the_clock_of_a_calendar_date():
+    seconds = to_seconds(pl.Series(["31.12.2025", "01.02.2026 8:05", "3.2.2026, 23:59:58", "1.1.2026 25:00"])).seconds
+    clocks = [None if one is None else dt.datetime.fromtimestamp(one, dt.UTC).time().isoformat() for one in seconds]
+    assert clocks == ["00:00:00", "08:05:00", "23:59:58", None]
+
+
 def test_times_in_1970_are_doubted(shop):
     assert any("all times are in 1970" in note for note in validate(shop({"timestamp": [1, 2, 3]})).notes)
     assert not any("1970: are" in note for note in validate(shop({"timestamp": [1, 2, 31_536_000]})).notes)

@@ -85,7 +85,7 @@ POSITION_RULES = (
 TIMESTAMP_RULES = (
     Rule(
         "bad-timestamp",
-        "write unix seconds or ISO 8601 such as 2017-01-31",
+        "write unix seconds, or ISO 8601 such as 2017-01-31 throughout",
         lambda c: ~is_blank(c) & pl.col(SECONDS).is_null(),
     ),
     Rule("other-unit", "write every time in the same unit, best in seconds", lambda _: pl.col(OTHER_UNIT)),

@@ -1,4 +1,4 @@
-"""Times of whatever notation as unix seconds: numbers in seconds to nanoseconds, ISO 8601 text, dates."""
+"""Times of whatever notation as unix seconds: numbers in seconds to nanoseconds, ISO 8601 text, 31.01.2026, dates."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ ISO_8601 = (
     r"\s*(?:(?P<utc>Z)|(?P<sign>[+-])(?P<hours>\d{2}):?(?P<minutes>\d{2})?)?$"
 )
 
+CALENDAR = (
+    r"^(?P<first>\d{1,2})(?P<mark>[./])(?P<second>\d{1,2})[./](?P<year>\d{4})"
+    r"(?:,? (?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<seconds>\d{2}))?)?$"
+)
+
 
 class Times(NamedTuple):
     """A column of times.
@@ -39,7 +44,9 @@ def to_seconds(column: pl.Series) -> Times:
     """Parse times; the unit is inferred once for the whole column.
 
     Fractions of a second are cut off; a time without an offset is UTC. Where most numbers are like 20170131, they
-    are dates and not seconds: none is read.
+    are dates and not seconds: none is read. Dates such as 31.01.2026 or 1/31/2026 are read where most of the column
+    is so: with points the day stands first, with slashes the column tells by a day beyond 12, and without one, or with
+    one on either side, none is read.
     """
     if isinstance(column.dtype, pl.Datetime):
         return _plain(column.dt.epoch("s"), "dates with time")
@@ -52,6 +59,9 @@ def to_seconds(column: pl.Series) -> Times:
     whole, real = text.cast(pl.Int64, strict=False), text.cast(pl.Float64, strict=False)
     if 2 * real.count() >= text.count():
         return _from_numbers(whole, real)
+    parts = text.str.extract_groups(CALENDAR).struct.unnest()
+    if 2 * parts["year"].count() > text.count():
+        return _from_calendar(parts, text.name)
     return _plain(_from_iso(text), "ISO 8601 text, UTC where no offset is given")
 
 
@@ -81,6 +91,23 @@ def _are_compact_dates(numbers: pl.Series) -> bool:
     near = numbers.filter(numbers.is_between(19_700_101, 20_991_231))
     days = near.cast(pl.Int64).cast(pl.String).str.to_date("%Y%m%d", strict=False)
     return days.count() > 0 and 2 * days.count() >= numbers.count()
+
+
+def _from_calendar(parts: pl.DataFrame, name: str) -> Times:
+    """Read groups of `CALENDAR`; the order of day and month is one for the whole column."""
+    whole = parts.with_columns(pl.exclude("mark").cast(pl.Int32))
+    beyond = [bool((whole[place] > 12).any()) for place in ("first", "second")]
+    day_first = bool((whole["mark"] == ".").any())
+    month_first = not day_first and beyond == [False, True]
+    if not day_first and not month_first and beyond != [True, False]:
+        return _plain(pl.Series(name, [None] * len(whole), dtype=pl.Int64), "")
+    month, day = ("first", "second") if month_first else ("second", "first")
+    clock = (pl.col(part).cast(pl.String).str.zfill(2) for part in (month, day))
+    hours = (pl.col(part).fill_null(0).cast(pl.String).str.zfill(2) for part in ("hour", "minute", "seconds"))
+    texts = whole.select(pl.format("{}-{}-{} {}:{}:{}", "year", *clock, *hours)).to_series()
+    moments = texts.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).dt.epoch("s")
+    order = "month first" if month_first else "day first"
+    return _plain(moments.alias(name), f"dates with the {order}, UTC")
 
 
 def _from_iso(text: pl.Series) -> pl.Series:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from tastemaker.data.checks.columns import ID, KINDS, with_keys
+from tastemaker.data.checks.columns import AMOUNT, ID, KINDS, with_keys
 from tastemaker.data.dataset import free_names
 from tastemaker.data.readers.delimited import SEPARATORS, read_delimited
 from tastemaker.data.readers.json_lines import no_ids, read_json_lines
@@ -177,8 +177,8 @@ def _load(role: str, path: Path, schema: Schema, named: Mapping[str, str] | None
         beside = [old for old in columns if old.lower() in words - ORDINARY and old != name and old not in taken]
         notes += [f"{path}: column '{old}' is kept under its own name; {name} is another column" for old in beside]
     table = table.with_frame(table.frame.rename(taken), *notes)
-    if "price" in table.frame.columns:
-        amounts, said = plain_amounts(table.frame["price"], table.lines, file=table.file)
+    for name in (name for name, kind in KINDS[role].items() if kind is AMOUNT and name in table.frame.columns):
+        amounts, said = plain_amounts(table.frame[name], table.lines, file=table.file)
         table = table.with_frame(table.frame.with_columns(amounts), *([said] if said else []))
     return cast_columns(table, schema.types.get(role, {}), source=SCHEMA_FILE)
 

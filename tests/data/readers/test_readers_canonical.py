@@ -434,3 +434,16 @@ def test_plain_prices_stay_to_the_letter(tmp_path):
     data, report = read(tmp_path)
     assert data.items.frame["price"].to_list() == [1.25, 1000.0, 0.1]
     assert not [note for note in report.notes if "price" in note]
+
+
+def test_an_order_log_as_a_european_shop_exports_it(tmp_path):
+    rows = "u;a;31.12.2025;1.299,00 €\nu;b;02.01.2026 08:05;13,52 €\nv;a;3.1.2026;-5,00 €\n"
+    (tmp_path / "orders.csv").write_text("user_id;item_id;Datum;Summe\n" + rows, encoding="utf-8")
+    columns = {"timestamp": "Datum", "value": "Summe"}
+    data, report = read(tmp_path / "orders.csv", columns=columns, max_bad=1)
+    assert data.log["timestamp"].to_list() == [1767139200, 1767341100]
+    assert data.log["value"].to_list() == pytest.approx([1299.0, 13.52])
+    ((line, column, rule),) = [(one.line, one.column, one.rule) for one in report.problems]
+    assert (line, column, rule) == (4, "value", "not-a-number")  # what is below 0 is never read as above
+    assert any("2 prices with a comma or a currency read; ',' parts the decimals" in note for note in report.notes)
+    assert any("timestamps are dates with the day first" in note for note in report.notes)
