@@ -60,6 +60,34 @@ def test_a_wish_of_words_that_no_product_has_says_so(serve, text_folder, store):
     assert notes("zxqv blorp") == []
 
 
+def test_words_of_a_wish_that_no_stage_reads_are_answered_by_texts(serve, folder):
+    client, loaded = serve(folder), saved.load(folder)
+    titles = dict(zip(loaded.pipeline.items.frame["id"], loaded.pipeline.items.frame["title"], strict=True))
+
+    def asked(user, wish, **more):
+        answer = client.post(
+            "/v1/recommend", json={"user_id": user, "n": 3, "wish": wish, "budget_ms": 5000, **more}
+        ).json()
+        return answer, [titles[item["item_id"]].lower() for item in answer["items"]]
+
+    for user in ("u001", "nobody"):
+        answer, listed = asked(user, "soap")
+        assert (answer["strategy"], answer["notes"]) == ("text", [])
+        assert sum("soap" in title for title in listed) >= 2
+    for wish in ("under 100", "zxqv blorp"):  # filters alone, and words that say nothing
+        assert asked("u001", wish)[0]["strategy"] == "fast"
+    unread = "wish: its words change nothing with the strategy 'fast'; 'text' reads them"
+    answer, _ = asked("u001", "soap", strategy="fast")
+    assert (answer["strategy"], answer["notes"]) == ("fast", [unread])
+
+
+def test_stages_that_read_a_wish_are_left_to_answer_it(serve, text_folder):
+    answer = (
+        serve(text_folder).post("/v1/recommend", json={"user_id": "u001", "wish": "soap", "budget_ms": 5000}).json()
+    )
+    assert (answer["strategy"], answer["notes"]) == ("fast", [])
+
+
 def test_what_is_excluded_or_does_not_fit_is_not_listed(serve, folder):
     client = serve(folder)
     first = ids(client.post("/v1/recommend", json={"user_id": "u001", "n": 10}))

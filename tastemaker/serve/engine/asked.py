@@ -36,6 +36,7 @@ class Asked:
         had: numbers of what the shopper had beyond the history, which must not be listed where it must not.
         user: number of the shopper among those of the model, -1 for none of them.
         words: of a wish.
+        words_known: whether one of them stands in the catalogue.
         allowed: products that may be listed, [all of the shelf]; None for all.
         plan: of business rules; None without.
         vector: what the history points at, if that is known already.
@@ -55,6 +56,7 @@ class Asked:
     had: frozenset[int] = frozenset()
     user: int = -1
     words: str = ""
+    words_known: bool = True
     allowed: Bool | None = None
     plan: Plan | None = None
     vector: Vector | None = None

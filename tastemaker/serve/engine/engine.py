@@ -212,6 +212,7 @@ class Engine:
             asked.answer.degraded.append("wish: not read in time")
             return
         if strange is not None:
+            asked.words_known = False
             asked.answer.notes.append(strange)
         for mask in allowed:
             asked.restrict(mask)
@@ -230,10 +231,16 @@ class Engine:
             few = len(asked.history) + len(asked.later) <= most
             later = state == "stale" or (state == "missing" and self._ranks_ahead)
             strategy = "full" if live.asking and few and not later else "fast"
+            if asked.words and not live.heeds_wish(strategy) and asked.words_known and asked.ask.offered is None:
+                strategy = "text" if asked.profile is not None and asked.profile.known else strategy
         if strategy == "text" and (asked.profile is None or not asked.profile.known):
             if asked.view.texts is None:
                 asked.answer.degraded.append("texts: not indexed yet, or there are none")
             strategy = "retriever"
+        if asked.words and strategy not in ("text", "popular") and not live.heeds_wish(strategy):
+            asked.answer.notes.append(
+                f"wish: its words change nothing with the strategy '{strategy}'; 'text' reads them"
+            )
         asked.answer.strategy = strategy
         return strategy
 

@@ -103,6 +103,11 @@ class Live:
         """Candidates that the first stage passes on."""
         return self.pipeline.stages[0].keep
 
+    def heeds_wish(self, strategy: str) -> bool:
+        """Say whether a stage that answers for a strategy uses the words of a wish."""
+        stages = {"full": [0, *self.later, *self.asking], "fast": [0, *self.later], "retriever": [0]}
+        return any(self.pipeline.stages[number].recommender.heeds_wish() for number in stages.get(strategy, []))
+
     @cached_property
     def explainer(self) -> Explainer:
         """Gives reasons; made at first use, which takes its time."""
