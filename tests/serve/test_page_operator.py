@@ -243,6 +243,9 @@ def test_not_ready_is_said(visit):
         page = visit(f"{running.address}/operator")
         page.locator("#state", has_text="Not ready").wait_for()
         page.locator("#models", has_text="No model answers yet.").wait_for()
+        assert page.request.get(f"{running.address}/health/ready").status == 503
+        page.reload()
+        page.locator(".figure", has_text="Server errors").get_by_text("overall 0 %").wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tastemaker.data.queries import Queries
+from tastemaker.data.ranking import Ranking
 
 if TYPE_CHECKING:
     from tastemaker.rules import Plan
     from tastemaker.serve.engine.asks import Answer, Ask
     from tastemaker.serve.engine.live import View
-    from tastemaker.serve.engine.retrieval import Vector
+    from tastemaker.serve.engine.retrieval import Found, Vector
     from tastemaker.serve.engine.shoppers import Shopper
     from tastemaker.store.records import MadeRanking
     from tastemaker.types import Bool, Int32
@@ -86,6 +87,13 @@ class Asked:
         if number in self.unlisted or number in self.had or number in self.view.shelf.off:
             return True
         return self.allowed is not None and not self.allowed[number]
+
+    def listed(self, found: Found) -> Ranking:
+        """Return what was found without what must not be listed, [1, m]."""
+        keep = [place for place, item in enumerate(found.items.tolist()) if not self.barred(item)]
+        if len(keep) == len(found.items):
+            return Ranking(found.items[None, :], found.scores[None, :])
+        return Ranking(found.items[keep][None, :], found.scores[keep][None, :])
 
     def listable(self) -> Bool:
         """Say which products may stand in this answer, [all of the shelf]; of the caller's candidates, only those."""

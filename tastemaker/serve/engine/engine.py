@@ -124,7 +124,7 @@ class Engine:
         asked = await self._understand(ask, {})
         if asked.shopper is not None:
             asked.digest = asked.shopper.digest
-        return asked, _listable(asked, await self._retrieve(asked, "full"))
+        return asked, asked.listed(await self._retrieve(asked, "full"))
 
     async def _understand(self, ask: Ask, variants: Mapping[str, str]) -> Asked:
         """Find out who asks, and for what."""
@@ -251,7 +251,7 @@ class Engine:
         if there >= wanted:
             return ranking, source
         asked.ahead = there
-        found = _listable(asked, await self._retrieve(asked, "retriever"))
+        found = asked.listed(await self._retrieve(asked, "retriever"))
         if not there:
             return found, asked.view.live.pipeline.stages[0].recommender.name
         return append_below(ranking, found, wanted), source
@@ -324,7 +324,7 @@ class Engine:
         """Let the later stages re-rank what was found; return the list and who had the last word."""
         live, answer = asked.view.live, asked.answer
         source = "text" if strategy == "text" else live.pipeline.stages[0].recommender.name
-        ranking = _listable(asked, found)
+        ranking = asked.listed(found)
         if strategy not in ("fast", "full") or not ranking.items.shape[1] or len(live.pipeline.stages) == 1:
             return ranking, source
         query, seen = asked.query(), asked.ask.may_repeat
@@ -380,15 +380,6 @@ class Engine:
         await self.views.activate(live)
         kept = {id(one) for one in self.views.retrievers()}
         self._batchers = {key: value for key, value in self._batchers.items() if key in kept}
-
-
-def _listable(asked: Asked, found: Found) -> Ranking:
-    """Return what was found without what must not be listed, [1, m]."""
-    items = found.items
-    keep = [place for place, item in enumerate(items.tolist()) if not asked.barred(item)]
-    if len(keep) == len(items):
-        return Ranking(items[None, :], found.scores[None, :])
-    return Ranking(items[keep][None, :], found.scores[keep][None, :])
 
 
 def _nothing() -> Found:

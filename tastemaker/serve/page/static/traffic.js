@@ -11,12 +11,13 @@ const KEPT = 61;
 const WINDOW = 13;
 const looks = []; // the last few minutes, the newest at the end
 
-const failed = ({ status }) => Number(status) >= 500;
+const asked = ({ route }) => !route.startsWith("/health/"); // a probe while the service starts is no failure
+const failed = (labels) => asked(labels) && Number(labels.status) >= 500;
 
 function look(samples) {
   return {
     at: performance.now() / 1000,
-    requests: sum(samples, "tastemaker_requests_total"),
+    requests: sum(samples, "tastemaker_requests_total", asked),
     errors: sum(samples, "tastemaker_requests_total", failed),
     lists: sum(samples, "tastemaker_lists_total"),
     events: sum(samples, "tastemaker_events_total"),
