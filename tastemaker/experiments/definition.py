@@ -32,7 +32,7 @@ class Variant(Config):
     Attributes:
         name: unique in the experiment.
         weight: its share of the shoppers, in proportion to the others'.
-        settings: what the service does for it, e.g. {"strategy": "palr"}; any JSON values.
+        settings: what the service does for it, e.g. {"strategy": "popular"}; any JSON values.
     """
 
     name: Name

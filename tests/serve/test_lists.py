@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -58,6 +59,18 @@ def test_a_wish_of_words_that_no_product_has_says_so(serve, text_folder, store):
     assert notes("SOAPS zxqv") == notes("under 100") == notes("") == []
     client.put("/v1/items/new", json={"title": "Blörps"})
     assert notes("zxqv blorp") == []
+
+
+def test_a_new_product_stands_at_the_end_of_what_is_popular(serve, folder, store):
+    client = serve(folder, store=store)
+    liked = client.get("/v1/items/i004").json()["title"]
+    body = {"session_items": ["i004"], "n": 10, "strategy": "popular", "budget_ms": 5000}
+    before = ids(client.post("/v1/recommend", json=body))
+    client.put("/v1/items/near", json={"title": liked})
+    end = time.monotonic() + 30
+    while "near" not in (after := ids(client.post("/v1/recommend", json=body))) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert after == [*before[:9], "near"]
 
 
 def test_words_of_a_wish_that_no_stage_reads_are_answered_by_texts(serve, folder):

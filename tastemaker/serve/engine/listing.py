@@ -48,6 +48,8 @@ def put_together(asked: Asked, ranking: Ranking, source: str, *, by_texts: bool,
         Listed(item, score, source)
         for item, score in zip(ranking.items[0][real].tolist(), ranking.scores[0][real].tolist(), strict=True)
     ]
+    if asked.answer.strategy == "popular":  # what is popular is this list, which new products stand at the end of
+        pool = _filling(asked, pool, ask.n)
     if asked.view.shelf.new and ask.offered is None:
         pool = _with_new(asked, pool, by_texts=by_texts, most=math.ceil(ask.n * new_items / 10))
     if ask.diversity > 0 and len(pool) > 1:

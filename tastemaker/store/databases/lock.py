@@ -42,7 +42,7 @@ class WriterLock:
             os.close(self._descriptor)
             raise StoreBusy(
                 f"{place}: process {holder or '(unknown)'} writes to it; SQLite stores take one writing process: ask "
-                "that one (a running service has routes for it), stop it, or open the store for reading"
+                "that one (a running service has routes for all but keys), stop it, or open the store for reading"
             ) from error
         try:
             os.ftruncate(self._descriptor, 0)
