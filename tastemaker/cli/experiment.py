@@ -74,7 +74,11 @@ def put_experiments(
     tenant: str = TENANT_OPTION,
 ) -> None:
     """Put the experiments of a file into a store; those of the same names are replaced, others stay."""
+    from tastemaker.serve.trials import check_settings
+
     given = parse_experiments(read_document(file), place=str(file))
+    for one in given:
+        check_settings(one)
     with opened(store, write=True, create=True, upgrade=True) as there:
         names = {one.name for one in given}
         check_together([*(one for one in StoreSource(there, tenant).experiments() if one.name not in names), *given])

@@ -15,7 +15,7 @@ DOCUMENT = """
 name = "home"
 layer = "page"
 traffic = [0, 0.6]
-variants = [{ name = "old" }, { name = "new", settings = { strategy = "palr" } }]
+variants = [{ name = "old" }, { name = "new", settings = { strategy = "popular" } }]
 
 [[experiment]]
 name = "other"
@@ -146,6 +146,11 @@ def test_experiments_in_a_store_must_get_along(tastemaker, refused, folder):
     clash = folder / "clash.toml"
     clash.write_text(DOCUMENT.replace('"other"', '"third"').split("[[experiment]]")[2].join(["[[experiment]]", ""]))
     assert "share the shoppers of layer 'page'" in refused("experiment", "put", clash, "--store", store)
+    unknown = folder / "unknown.toml"
+    unknown.write_text(DOCUMENT.replace('"popular"', '"palr"'))
+    said = refused("experiment", "put", unknown, "--store", store)
+    assert "variants.1.settings" in said
+    assert "'palr'" in said
     assert "put: home" in tastemaker("experiment", "put", folder / "experiments.toml", "--store", store).out
 
 
