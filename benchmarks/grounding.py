@@ -130,7 +130,7 @@ def is_grounded(sentence: str, facts: Sequence[str]) -> bool:
     if len(parts) % 2 == 0:
         return False  # a quote that is never closed
     for quoted in parts[1::2]:
-        if quoted.strip(" .,") not in {fact.replace('"', "'") for fact in known} | set(known):
+        if quoted.strip(" .,") not in {form.strip(" .,") for fact in known for form in (fact, fact.replace('"', "'"))}:
             return False
     vocabulary = {word for fact in known for word in words(fact)} | set(CONNECTING) | TEMPLATE
     return all(word in vocabulary or word.removesuffix("'s") in vocabulary for word in words(" ".join(parts[::2])))

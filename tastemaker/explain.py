@@ -249,25 +249,30 @@ class Explainer:
     def fault(self, sentence: str, item: int, evidence: Sequence[Evidence]) -> str | None:
         """Say what a sentence cites that is not in its evidence, or None when it is grounded.
 
-        It must cite at least one piece of evidence. Quoted names must be those of the product or of cited history
-        items; numbers, and every word that is not one of English's connecting words, must occur in the facts. That is
-        strict on purpose: "cosy" or "jacket" is a claim about a product, and nothing here can vouch for it.
+        It must be a whole sentence and cite at least one piece of evidence. Quoted names must be those of the product
+        or of cited history items; numbers, and every word that is not one of English's connecting words, must occur in
+        the facts. That is strict on purpose: "cosy" or "jacket" is a claim about a product, and nothing here can vouch
+        for it.
         """
         names = [self._names[item], *(one.name for one in evidence)]
         facts = " ".join((*names, *(one.value for one in evidence), self._sentence(evidence))).lower()
-        allowed = {clean(name, max_length=NAME_LENGTH).replace('"', "'").lower() for name in names}
+        allowed = {clean(name, max_length=NAME_LENGTH).replace('"', "'").lower().strip(AROUND) for name in names}
         lowered = sentence.lower()
         if not sentence:
             return "empty"
-        for name in re.findall(r'["\u201c]([^"\u201d]+)["\u201d]', lowered):
-            if name.strip(" .,") not in allowed:
-                return "unknown product"
+        parts = re.split(r'["\u201c\u201d]', lowered)  # every second one stood in quotes
+        if len(parts) % 2 == 0:
+            return "a quote that is never closed"
+        if not lowered.rstrip(' "\u201d').endswith((".", "!", "?")):
+            return "no end"
+        if any(name.strip(AROUND) not in allowed for name in parts[1::2]):
+            return "unknown product"
         if not _numbers(lowered) <= _numbers(facts):
             return "unknown number"
         if self._names[item] not in {one.name for one in evidence} and _says_bought(lowered, self._names[item]):
             return "says that the product itself was bought"
         cited = [one.value if one.kind == "attribute" else clean(one.name, max_length=NAME_LENGTH) for one in evidence]
-        if not any(text.replace('"', "'").lower() in lowered for text in cited):
+        if not any(text.replace('"', "'").lower().strip(AROUND) in lowered for text in cited):
             return "cites no evidence"
         if not set(_words(lowered)) <= {*_words(facts), *CONNECTING}:
             return "unknown claim"
@@ -288,6 +293,9 @@ CONNECTING = frozenset(
 
 No negation, number, quantity, comparison or praise is among them.
 """
+
+AROUND = " .,"
+"""What may stand around a quoted name, inside its quotes."""
 
 _SINGULAR = {"categories": "category"}
 

@@ -125,6 +125,8 @@ def test_a_grounded_sentence_is_kept(shop):
         ('Shoppers who bought "Glass pot" bought 10 of this.', "unknown number"),
         ('Since you bought "Blue cup", which goes with "Glass pot".', "says that the product itself was bought"),
         ('You have also bought the Blue cup, like "Glass pot".', "says that the product itself was bought"),
+        ('Since you bought "Glass pot, you may like this.', "a quote that is never closed"),
+        ('Since you bought "Glass pot", you may like', "no end"),
         ("", "empty"),
     ],
 )
@@ -134,6 +136,16 @@ def test_an_invention_is_dropped_and_counted(shop, sentence, fault):
     reason = found.reason(numbers(shop, "tea", "pot"), numbers(shop, "cup")[0])
     assert reason.phrased_by == "template"
     assert found.counts == {f"dropped: {fault}": 1}
+
+
+@pytest.mark.parametrize("cited", ['"Shea butter, 8 oz."', '"Shea butter, 8 oz"', '"Shea butter, 8 oz.,"'])
+def test_a_name_that_ends_with_a_full_stop_is_known(cited):
+    items = pl.DataFrame({"item_id": ["butter", "soap"], "title": ["Shea butter, 8 oz.", "Soap"]})
+    log = pl.DataFrame({"user_id": ["a", "a", "b", "b"], "item_id": ["butter", "soap"] * 2})
+    shop = Dataset.from_frames(log, items)
+    found = explainer(shop, lm=ScriptedLM([f"Goes well with your {cited}."]))
+    found.reason(numbers(shop, "butter"), numbers(shop, "soap")[0])
+    assert found.counts == {"kept": 1}
 
 
 def test_shoppers_may_be_said_to_have_bought_the_product(shop):

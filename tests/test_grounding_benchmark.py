@@ -43,11 +43,12 @@ CASES = [
         ("Bought 17 times.", False),
         ("Acme's product goes with it.", True),
         ('Since you bought "soap number 4, this.', False),
+        ('Since you bought "soap number 4." and "Refill, 8 oz.".', True),
         ("", True),
     ],
 )
 def test_the_second_judge(sentence, grounded):
-    assert grounding.is_grounded(sentence, ["soap number 4", "Acme", "brand"]) == grounded
+    assert grounding.is_grounded(sentence, ["soap number 4", "Acme", "brand", "Refill, 8 oz."]) == grounded
 
 
 WORDS = ["Since", "you", "bought", "this", "by", "Acme", "Bolt", "Cosy", "soap", "number", "4", "17", "lovely", "best"]
