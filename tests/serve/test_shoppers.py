@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from tastemaker.data.entities import Entities
+from tastemaker.serve.engine.retrieval import Question
 from tastemaker.serve.engine.room import EACH, Room
 from tastemaker.serve.engine.shelf import Change, Shelf
 from tastemaker.serve.engine.shoppers import (
@@ -208,6 +209,16 @@ def test_what_the_shop_says_of_shoppers_takes_memory_as_well(told):
     assert 1 < count < 10, "most gave way"
     assert weight <= 100 * EACH
     assert taken < 1.5 * 100 * EACH * 250
+
+
+def test_the_vector_that_is_kept_of_a_shopper_holds_no_memory_of_those_who_asked_beside(serve, text_folder):
+    retriever = serve(text_folder).service.shops["default"].engine.views.current().live.retriever
+    together = retriever.vectors([Question(np.array([number], dtype=np.int32), 5) for number in range(8)])
+    for number, vector in enumerate(together):
+        [alone] = retriever.vectors([Question(np.array([number], dtype=np.int32), 5)])
+        np.testing.assert_array_equal(vector.values, alone.values)
+        assert vector.known
+        assert vector.values.base is None
 
 
 class Everybody:

@@ -133,7 +133,7 @@ class Retriever:
         if new:
             values, known = self._embedding.query_vectors(_queries([questions[row] for row in new]))
             for place, row in enumerate(new):
-                vectors[row] = Vector(values[place], bool(known[place]))
+                vectors[row] = Vector(values[place].copy(), bool(known[place]))  # it may outlive the others
         return [vector for vector in vectors if vector is not None]
 
     def _by_product(
