@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from tastemaker.errors import ConfigError
-from tastemaker.serve import door
 from tastemaker.serve.app import create_app
 from tastemaker.serve.auth import Accesses, FileKeys, check_bind
 from tastemaker.serve.backing import StoreKeys
-from tastemaker.serve.connections import Connection
 from tastemaker.serve.engine.live import Live
+from tastemaker.serve.listening import door
+from tastemaker.serve.listening.connections import Connection
 from tastemaker.serve.service import TENANT, Service, load_model
 from tastemaker.store import open_store
 from tastemaker.store.errors import StoreMissing

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tastemaker.serve import connections, door, running
+from tastemaker.serve import running
+from tastemaker.serve.listening import connections, door
 from tastemaker.serve.service import Service
 from tastemaker.serve.settings import Settings
 

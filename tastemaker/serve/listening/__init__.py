@@ -1,0 +1,1 @@
+"""The listening socket of the service and the connections that come over it."""
