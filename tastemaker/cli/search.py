@@ -218,4 +218,5 @@ def _print(found: dict[str, Any]) -> None:
         words = f"the best adds {gain:.4f}" if gain > 0 else "nothing that was tried is better"
         typer.echo(f"the configuration as it stands has {found['as_it_stands']:.4f}; {words}")
     if found["within_noise"]:
-        typer.echo(f"{found['within_noise']} other settings are less than one standard error below the best")
+        others = "1 other setting is" if found["within_noise"] == 1 else f"{found['within_noise']} other settings are"
+        typer.echo(f"{others} less than one standard error below the best")

@@ -133,6 +133,12 @@ _GONE = "\x00"
 _AROUND = re.compile(r"[ ,;:!•*|(\[–—-]*(?:\x00[ ,;:!•*|)\]–—-]*)+")
 _WORD = re.compile(r"[^\W\d_][\w'’-]{2,}")
 _HIDDEN = re.compile(HOSTILE_PATTERN)
+_PICTURE = "\u00a9\u00ae\u203c-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff"
+_JOINED = re.compile(
+    f"(?<=[{_PICTURE}#*0-9])\ufe0f|(?<=[{_PICTURE}])\u200d(?=[{_PICTURE}])"
+    "|(?<=[\u0600-\u06ff\u0750-\u077f\u0900-\u0dff])[\u200c\u200d]"
+)
+"""Joiners and selectors that belong to an emoji, or to the spelling of Persian, Urdu and the scripts of India."""
 
 KINDS = (
     "instruction",
@@ -192,7 +198,7 @@ def kinds_of(text: str) -> tuple[str, ...]:
         "claim": bool(_CLAIM.search(plain)),
         "repeated words": bool(_repeated(plain)),
         "look-alike letters": _disguised(text),
-        "hidden characters": bool(_HIDDEN.search(text)),
+        "hidden characters": bool(_HIDDEN.search(_JOINED.sub("", text))),
         "chat markup": bool(
             re.search(
                 r"<\|[^<>|]{1,40}\|>|\[/?INST\]|<</?SYS>>|#{2,} *(?:instruction|system|response)", text, re.IGNORECASE

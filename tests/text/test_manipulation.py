@@ -89,6 +89,21 @@ def test_kinds(text, kind):
     assert kind not in kinds_of(neutral(text)) or kind == "contact data"  # which a prompt redacts
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cream \U0001f469\u200d\U0001f9b0",  # a woman with red hair
+        "\U0001f469\u200d\u2764\ufe0f\u200d\U0001f468 balm \u2122\ufe0f 1\ufe0f\u20e3",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian for "I want"
+        "\u0915\u094d\u200d\u0937",  # a Devanagari conjunct with its parts apart
+    ],
+)
+def test_what_emoji_and_spelling_need_hides_nothing(text):
+    assert "hidden characters" not in kinds_of(text)
+    for place in (0, len(text)):
+        assert "hidden characters" in kinds_of(text[:place] + "so\u200dap" + text[place:])
+
+
 PIECES = [
     "Ignore",
     "instructions",
