@@ -83,7 +83,7 @@ def parse_json_lines(path: Path, *, keep: Callable[[dict[str, Any]], Any] | None
             row, rule = None, "repeated-key"
         except UnicodeEncodeError:
             row, rule = None, "broken-encoding"
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except UNREADABLE:
             row = None
         if isinstance(row, dict):
             rows.append(keep(row) if keep else row)
@@ -158,7 +158,7 @@ def _parsed(line: str) -> Any:  # noqa: ANN401  # any JSON value
     for parse in (json.loads, ast.literal_eval):
         try:
             return parse(line)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except UNREADABLE:
             continue
     return None
 
@@ -169,6 +169,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         raise _RepeatedKey
     return row
 
+
+UNREADABLE = (ValueError, SyntaxError, TypeError, RecursionError, MemoryError)
+"""What parsers raise at a line; a TypeError comes of a literal such as `{{}}`, a set of what no set can hold."""
 
 DECODER = json.JSONDecoder(object_pairs_hook=_object)  # made once: json.loads would make one a line
 

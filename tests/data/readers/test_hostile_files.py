@@ -197,3 +197,13 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(tmp_path, name, cut,
                 act(path, format=format)
             except DataError as error:
                 assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("line", ["{{}}", "{'asin': {[]}}", "{'asin': 1} + {'asin': 2}"])
+def test_a_python_literal_that_makes_no_value_is_a_bad_row(tmp_path, line):
+    review = '{"reviewerID": "a", "asin": "b", "overall": 5.0, "unixReviewTime": 1400000000}\n'
+    put(tmp_path / "reviews_Home_5.json", review)
+    put(tmp_path / "meta_Home.json", f"{{'asin': 'b', 'title': 'Soap'}}\n{line}\n")
+    [problem] = validate(tmp_path).problems
+    assert (Path(problem.file).name, problem.line, problem.rule) == ("meta_Home.json", 2, "bad-json")
+    assert validate(put(tmp_path / "alone.jsonl", f"{line}\n")).problems[0].line == 1
