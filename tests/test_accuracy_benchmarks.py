@@ -98,6 +98,18 @@ def test_the_survey_says_which_seeds_its_figures_are_of(transfer, monkeypatch):
     assert "5 shoppers, 3 seeds |" in results.survey()
 
 
+@pytest.mark.parametrize(("weight", "said"), [(0.0, True), (0.4, False)])
+def test_the_survey_says_what_a_re_ranker_that_was_switched_off_was_worth(transfer, monkeypatch, weight, said):
+    import accuracy_results as results
+
+    tried = [{"weight": one, "ndcg@10": 0.05 - 0.02 * one} for one in (0.0, 0.4, 1.0)]
+    row = {"seeds": 1, "test_queries": 5, "metrics": METRICS}
+    row["reports"] = [{}, {"weight": weight, "chosen_on_validation": tried}]
+    monkeypatch.setattr(results, "_cited", lambda one: row)
+    told = "switched off: alone 0.0300 NDCG@10 on validation shoppers, its retriever 0.0500"
+    assert (told in results.survey()) == said
+
+
 def test_a_killed_run_keeps_the_rows_that_are_done(transfer, ran, monkeypatch):
     keep, kept = transfer.keep, []
 

@@ -168,7 +168,8 @@ def survey() -> str:
     for one, found in cited():
         figures = " | ".join(_interval(found, measure) for measure in ("recall@10", "ndcg@10"))
         where = "-" if found is None else f"{one['data']}, {found['test_queries']:,} shoppers{_more_seeds(found)}"
-        lines.append(f"| {one['paradigm']} | {one['variant']} | `{one['command']}` | {where} | {figures} |")
+        variant = f"{one['variant']}{_switched_off(found)}"
+        lines.append(f"| {one['paradigm']} | {variant} | `{one['command']}` | {where} | {figures} |")
     return "\n".join(lines)
 
 
@@ -186,6 +187,17 @@ def cited() -> list[tuple[dict[str, str], dict[str, Any] | None]]:
 
 def _more_seeds(row: dict[str, Any]) -> str:
     return f", {row['seeds']} seeds" if row["seeds"] > 1 else ""
+
+
+def _switched_off(row: dict[str, Any] | None) -> str:
+    """Say of a re-ranker that validation switched off what it was worth alone; nothing of any other row."""
+    for report in (row or {}).get("reports", []):
+        tried = {one["weight"]: one["ndcg@10"] for one in report.get("chosen_on_validation", [])}
+        if report.get("weight") == 0.0 and 1.0 in tried:
+            return (
+                f"; switched off: alone {tried[1.0]:.4f} NDCG@10 on validation shoppers, its retriever {tried[0.0]:.4f}"
+            )
+    return ""
 
 
 def _cited(one: dict[str, str]) -> dict[str, Any] | None:
