@@ -150,7 +150,7 @@ class LanguageModelRanker(Reranker):
             ConfigError: there is no language model, or not one that is needed.
             LanguageModelError: the weight is to be chosen, and not one question was answered.
         """
-        counts = self._counts if purpose == "rank" else Tally.of(self.name)
+        counts = self._counts if purpose == "rank" else Tally.of(self.name) if purpose == "choice" else Counter()
         shown = [row[row >= 0][: self.config.candidates] for row in candidates.items]
         rows = [row for row, items in enumerate(shown) if len(items) > 1]
         questions = self._written().write(queries.take(rows), [shown[row] for row in rows])
