@@ -1,6 +1,7 @@
 """How often a language model's reasons say more than is known, and that none of those is shown.
 
     TASTEMAKER_DATA=FOLDER python benchmarks/grounding.py [--data NAME] [--model NAME] [--reasons N] [--json PATH]
+        [--sentences PATH]
 
 A pipeline (item_knn) is fitted on the training part of FOLDER/NAME (leave-one-out, seed 0), lists of 10 are made for
 random shoppers, and the reason for one product of each list, drawn at random, is phrased by the language model from its
@@ -9,7 +10,7 @@ sentences that passed as the model wrote them ("before the check"), why the othe
 sentences that are grounded ("after the check"), told by a second judge that shares no code with the first: it goes
 through a sentence word by word, crossing out whatever the facts say.
 
-Reasons without evidence are not phrased and do not count. The sentences are in the JSON, to be read by people.
+Reasons without evidence are not phrased and do not count. `--sentences` writes what was shown, to be read by people.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--reasons", type=int, default=100)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, help="write the numbers here")
+    parser.add_argument("--sentences", type=Path, help="write the sentences here, with what became of them")
     options = parser.parse_args()
     if "TASTEMAKER_DATA" not in os.environ:
         sys.exit("set TASTEMAKER_DATA to the folder of real data sets")
@@ -63,11 +65,14 @@ def main() -> None:
     pipeline = Pipeline([Stage(ItemKNN())]).fit(split.train)
     lm = build({"model": options.model, "device": options.device, "cache": False})
     found = measure(pipeline, split.test.queries, lm, reasons=options.reasons)
+    sentences = found.pop("sentences")
     facts = {"data": options.data, "model": lm.name, "fingerprint": lm.fingerprint, **found}
-    said = {key: value for key, value in facts.items() if key not in ("sentences", "fingerprint")}
-    print(json.dumps(said, indent=1, ensure_ascii=False))
+    text = json.dumps(facts, indent=1)
+    print(text)
     if options.json:
-        options.json.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        options.json.write_text(f"{text}\n")
+    if options.sentences:
+        options.sentences.write_text(json.dumps(sentences, indent=1, ensure_ascii=False) + "\n")
     if found["grounded_after"] != 1.0:
         sys.exit("a sentence that was shown is not grounded")
 

@@ -252,7 +252,7 @@ class Explainer:
         It must be a whole sentence and cite at least one piece of evidence. Quoted names must be those of the product
         or of cited history items; numbers, and every word that is not one of English's connecting words, must occur in
         the facts. That is strict on purpose: "cosy" or "jacket" is a claim about a product, and nothing here can vouch
-        for it.
+        for it. What the product is said to be by must be a brand of the facts: a category is no maker.
         """
         names = [self._names[item], *(one.name for one in evidence)]
         facts = " ".join((*names, *(one.value for one in evidence), self._sentence(evidence))).lower()
@@ -276,6 +276,9 @@ class Explainer:
             return "cites no evidence"
         if not set(_words(lowered)) <= {*_words(facts), *CONNECTING}:
             return "unknown claim"
+        brands = {one.value.lower() for one in evidence if one.kind == "attribute" and one.name == "brand"}
+        if not all(maker.startswith((*brands, *BUYERS)) for maker in _makers(parts)):
+            return "unknown maker"
         if max(Counter(_words(lowered)).values(), default=0) > max([OFTEN, *Counter(_words(facts)).values()]):
             return "repeats itself"
         return None
@@ -294,10 +297,24 @@ CONNECTING = frozenset(
 No negation, number, quantity, comparison or praise is among them.
 """
 
+BUYERS = ("the same", "shoppers", "customers", "those")
+"""Who a product may be said to be bought by; whatever else stands behind "by" has to be its brand."""
+
 AROUND = " .,"
 """What may stand around a quoted name, inside its quotes."""
 
 _SINGULAR = {"categories": "category"}
+
+
+def _makers(parts: Sequence[str]) -> list[str]:
+    """Return what stands behind each "by" outside of quotes; every second part stood in quotes."""
+    found = []
+    for number in range(0, len(parts), 2):
+        behind = [text.strip() for text in re.split(r"\bby\b", parts[number])[1:]]
+        if behind and not behind[-1] and number + 1 < len(parts):
+            behind[-1] = parts[number + 1]
+        found += behind
+    return found
 
 
 def _stages(recommender: Recommender) -> list[Recommender]:

@@ -127,6 +127,9 @@ def test_a_grounded_sentence_is_kept(shop):
         ('You have also bought the Blue cup, like "Glass pot".', "says that the product itself was bought"),
         ('Since you bought "Glass pot, you may like this.', "a quote that is never closed"),
         ('Since you bought "Glass pot", you may like', "no end"),
+        ('Since you bought "Glass pot", you may like this product by Kitchen.', "unknown maker"),
+        ('Since you bought "Glass pot", you may like this product by "Glass pot".', "unknown maker"),
+        ('Like "Glass pot", and by Blue cup.', "unknown maker"),
         ("", "empty"),
     ],
 )
@@ -145,6 +148,13 @@ def test_a_name_that_ends_with_a_full_stop_is_known(cited):
     shop = Dataset.from_frames(log, items)
     found = explainer(shop, lm=ScriptedLM([f"Goes well with your {cited}."]))
     found.reason(numbers(shop, "butter"), numbers(shop, "soap")[0])
+    assert found.counts == {"kept": 1}
+
+
+@pytest.mark.parametrize("maker", ["Clara", "the same brand as before, Clara", "Clara and bought by shoppers"])
+def test_a_product_is_by_its_brand(shop, maker):
+    found = explainer(shop, lm=ScriptedLM([f'Goes with your "Glass pot", and is by {maker}.']))
+    found.reason(numbers(shop, "tea", "pot"), numbers(shop, "cup")[0])
     assert found.counts == {"kept": 1}
 
 
