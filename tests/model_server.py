@@ -69,8 +69,10 @@ def drip(handler, body):
 
 
 @contextmanager
-def running():
+def running(*script):
+    """Serve until the end of the block; the script's answers, where there are any, over and over."""
     server = Server()
+    server.script = list(script) or server.script
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

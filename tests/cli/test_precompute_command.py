@@ -10,7 +10,7 @@ import time
 
 import pytest
 from model_server import chat, running
-from shops import fitted
+from shops import asking_shop, fitted
 
 from tastemaker.serve.precomputing import run
 from tastemaker.store import open_store
@@ -19,19 +19,13 @@ from tastemaker.store.records import Event
 
 @pytest.fixture(scope="module")
 def server():
-    with running() as server:
-        server.script = [chat("C, B, A")]
+    with running(chat("C, B, A")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def model(server, tmp_path_factory):
-    stages = (
-        {"model": "transitions", "keep": 10},
-        {"model": "listwise", "mode": "generate", "weight": 1.0, "candidates": 10, "max_rise": 9},
-    )
-    lm = {"url": server.url, "model": "qwen", "attempts": 1, "cache": False}
-    return fitted(*stages, folder=tmp_path_factory.mktemp("models") / "asking", lm=lm)
+    return asking_shop(server, tmp_path_factory.mktemp("models") / "asking")
 
 
 def alive(pid):

@@ -9,25 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from live_server import AMPLE
 from model_server import chat, drip, hang, running, status
-from shops import fitted
+from shops import asking_shop
 
 
 @pytest.fixture(scope="module")
 def server():
-    with running() as server:
-        server.script = [chat("A, B, C")]
+    with running(chat("A, B, C")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def asking(server, tmp_path_factory):
-    """A retriever and a listwise ranker that asks the server."""
-    stages = (
-        {"model": "transitions", "keep": 10},
-        {"model": "listwise", "mode": "generate", "weight": 1.0, "candidates": 10, "max_rise": 9},
-    )
-    lm = {"url": server.url, "model": "qwen", "attempts": 3, "cache": False}
-    return fitted(*stages, folder=tmp_path_factory.mktemp("models") / "asking", lm=lm)
+    return asking_shop(server, tmp_path_factory.mktemp("models") / "asking", attempts=3)
 
 
 def ask(client, user="u001", **body):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 from model_server import chat, running, status
-from shops import fitted
+from shops import ASKING, asking_shop, fitted
 
 from tastemaker import artifact, saved
 from tastemaker.serve.auth import Access
@@ -23,16 +23,10 @@ from tastemaker.serve.precomputing.waiting import Waiting
 from tastemaker.store.errors import StoreError
 from tastemaker.store.records import MadeRanking, ModelVersion
 
-STAGES = (
-    {"model": "transitions", "keep": 10},
-    {"model": "listwise", "mode": "generate", "weight": 1.0, "candidates": 10, "max_rise": 9},
-)
-
 
 @pytest.fixture(scope="module")
 def server():
-    with running() as server:
-        server.script = [chat("C, B, A")]
+    with running(chat("C, B, A")) as server:
         yield server
 
 
@@ -43,8 +37,7 @@ def scripted(server):
 
 @pytest.fixture(scope="module")
 def asking(server, tmp_path_factory):
-    lm = {"url": server.url, "model": "qwen", "attempts": 1, "cache": False}
-    return fitted(*STAGES, folder=tmp_path_factory.mktemp("models") / "asking", lm=lm)
+    return asking_shop(server, tmp_path_factory.mktemp("models") / "asking")
 
 
 @pytest.fixture
@@ -150,7 +143,7 @@ def test_what_must_not_be_listed_now_is_not(serve, asking, store, in_process):
 
 def test_another_model_answers_for_itself(serve, server, store, tmp_path, in_process):
     lm = {"url": server.url, "model": "qwen", "cache": False}
-    one, two = (fitted(*STAGES, folder=tmp_path / "models" / name, lm=lm) for name in ("one", "two"))
+    one, two = (fitted(*ASKING, folder=tmp_path / "models" / name, lm=lm) for name in ("one", "two"))
     assert one != two
     client = serve(one, store=store)
     precompute(client, "u001")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from model_server import chat, running, status
-from shops import fitted
+from shops import ASKING, asking_shop, fitted
 
 from tastemaker import artifact, saved
 from tastemaker.serve.auth import Access
@@ -17,11 +17,6 @@ from tastemaker.serve.precomputing.stages import Stages
 from tastemaker.serve.precomputing.turns import FIRST_PAUSE, LONGEST_PAUSE, TURN, Turns
 from tastemaker.store import open_store
 from tastemaker.store.records import ModelVersion
-
-STAGES = (
-    {"model": "transitions", "keep": 10},
-    {"model": "listwise", "mode": "generate", "weight": 1.0, "candidates": 10, "max_rise": 9},
-)
 
 
 class Clock:
@@ -90,15 +85,13 @@ class Keys:
 
 @pytest.fixture(scope="module")
 def server():
-    with running() as server:
-        server.script = [chat("C, B, A")]
+    with running(chat("C, B, A")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def asking(server, tmp_path_factory):
-    lm = {"url": server.url, "model": "qwen", "attempts": 1, "cache": False}
-    return fitted(*STAGES, folder=tmp_path_factory.mktemp("models") / "asking", lm=lm)
+    return asking_shop(server, tmp_path_factory.mktemp("models") / "asking")
 
 
 @pytest.fixture
@@ -140,7 +133,7 @@ def test_a_language_model_that_is_down_for_one_shop_keeps_no_other_waiting(serve
     with running() as down:
         down.script = [status(500)]
         lm = {"url": down.url, "model": "qwen", "attempts": 1, "cache": False}
-        broken = fitted(*STAGES, folder=tmp_path / "models" / "broken", lm=lm)
+        broken = fitted(*ASKING, folder=tmp_path / "models" / "broken", lm=lm)
         known(store, broken=broken, well=asking, same=asking)
         client = serve(None, store=store, keys=[Keys()], precompute=True, precompute_share=1.0)
         ahead = client.service.ahead
@@ -206,7 +199,7 @@ def test_a_store_that_is_away_for_one_shop_is_asked_for_the_others(serve, asking
 
 def test_jobs_of_two_shops_take_turns_and_the_last_lets_the_child_go(serve, asking, store, started, tmp_path, server):
     lm = {"url": server.url, "model": "qwen", "attempts": 1, "cache": False}
-    other = fitted(*STAGES, folder=tmp_path / "models" / "other", lm=lm)
+    other = fitted(*ASKING, folder=tmp_path / "models" / "other", lm=lm)
     known(store, one=asking, two=other)
     client = serve(None, store=store, keys=[Keys()])
     users = [f"u{number:03}" for number in range(24)]
