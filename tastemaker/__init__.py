@@ -1,6 +1,11 @@
 """tastemaker: recommendations for online shops in which language models and collaborative filtering work together."""
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Threads of a network that wait for each other spin; where another process holds a core, long spins make a training
+# thirty times as long. This bound costs at most a few percent on an idle machine. It is read when torch is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 from tastemaker.data import Dataset, Entities, Queries, Ranking
 from tastemaker.errors import TastemakerError

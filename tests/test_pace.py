@@ -1,5 +1,8 @@
 """Long loops that rest."""
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -36,3 +39,10 @@ def test_otherwise_nothing_stands_between(rests):
         _ = 1 / 0
     assert pace.eased(steps) is steps
     assert not rests
+
+
+@pytest.mark.parametrize(("given", "held"), [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7")])
+def test_threads_that_wait_do_not_spin_for_long_unless_somebody_says_so(given, held):
+    told = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    asked = [sys.executable, "-c", "import os, tastemaker; print(os.environ['GOMP_SPINCOUNT'])"]
+    assert subprocess.run(asked, env=told | given, capture_output=True, text=True, check=True).stdout.strip() == held

@@ -11,6 +11,10 @@ Similarities, of two items' columns in the user-item matrix X:
 - "tfidf": cosine of $\sqrt{x_{ui}} \log(n / (1 + n_u))$: a shopper who buys everything says little;
 - "bm25": product of BM25 weights; both as in the library implicit, of whose definition the diagonal is left out here.
 
+Deviation: an item's similarity to itself, which those sources leave out, is its own by the formula times the share of
+its buyers who bought it more than once. So lists that may hold bought products have those that are bought again; other
+lists, and shops without repeats, do not change.
+
 The text-enriched form (T-ItemCF of arXiv 2403.02760, which names it and leaves it undefined) is
 $sim = \alpha\, sim_{log} + (1 - \alpha)\, sim_{text}$, with the cosine of the products' text vectors, of which the K
 nearest are kept. Ratings are predicted by the similarity-weighted mean of the user's own ratings,
@@ -92,8 +96,9 @@ class ItemKNN(NeighbourModel):
             encoder = encoder_or_default(self.encoder)
             self.vectors = item_vectors(self.items, encoder, model=self.name, progress=progress)
         every = np.arange(train.n_items, dtype=np.int32)
+        again = similarity.bought_again(train.queries(), train.n_items)
         blocks = progress(list(chunks(train.n_items, train.n_items)), label="compare items")
-        self.table = vstack([self._neighbours(every[rows]) for rows in blocks]).tocsr()
+        self.table = vstack([self._neighbours(every[rows], again[rows]) for rows in blocks]).tocsr()
 
     def sparse_scores(self, queries: Queries) -> csr_array:
         """Sum the neighbours of the history's items, newer ones weighing more, [B, n]."""
@@ -166,13 +171,19 @@ class ItemKNN(NeighbourModel):
             found = similarity.shrunk(found, similarity.cooccurrence(rows, self.features), self.config.shrinkage)
         return found
 
-    def _neighbours(self, items: Int32) -> csr_array:
-        """Return the nearest items of the given ones, without themselves, sparse [len(items), n]."""
+    def _neighbours(self, items: Int32, again: Float32) -> csr_array:
+        """Return the nearest items of the given ones, and themselves if bought again, sparse [len(items), n].
+
+        Args:
+            items: item numbers.
+            again: what an item's similarity to itself is multiplied by, [len(items)].
+        """
         found, k, alpha = self._similarities(items), self.config.neighbours, self.config.alpha
         if alpha < 1:
             texts = similarity.top_text_neighbours(self.vectors[items], self.vectors, k + 1)
             found = similarity.blend(found, texts, alpha)
-        return similarity.top_neighbours(similarity.without(found, items), k)
+        others = similarity.top_neighbours(similarity.without(found, items), k)
+        return csr_array(others + similarity.to_themselves(found, items, again))
 
     def _similarity_rows(self, items: Int32) -> Float32:
         """Return the similarities of the given items with all, texts compared exactly, dense [len(items), n]."""

@@ -60,6 +60,10 @@ ABSENT = 0.1
 """Largest share of the shoppers that a training step asks and takes out of the graph."""
 STEPS = 16
 """Most steps of an epoch, if the shoppers are many; each goes over the whole graph."""
+ASKED = 0.25
+"""Share of a mean history that an epoch asks for by default."""
+LEAST_ASKED = 2
+"""Fewest purchases of a shopper that an epoch asks for by default."""
 
 
 class Graph:
@@ -109,7 +113,8 @@ class LightGCNConfig(ItemInputConfig, losses.LossConfig, loop.TrainingConfig):
         start: item vectors begin at factorised co-occurrence counts, or at random.
         score: cosine, or the inner product of the paper.
         temperature: what cosines are divided by in training.
-        targets: purchases of a shopper, drawn anew each epoch, that are asked for.
+        targets: purchases of a shopper, drawn anew each epoch, that are asked for; by default a quarter of a mean
+            history, and at least 2.
         batch_size: shoppers of a training step: at most a tenth of all, as they leave the graph for that step, and at
             least a sixteenth of all, as each step goes over the whole graph.
     """
@@ -121,7 +126,7 @@ class LightGCNConfig(ItemInputConfig, losses.LossConfig, loop.TrainingConfig):
     start: Literal["cooccurrence", "random"] = "cooccurrence"
     score: Literal["cosine", "inner"] = "cosine"
     temperature: float = Field(default=0.1, gt=0)
-    targets: int = Field(default=2, ge=1)
+    targets: int | None = Field(default=None, ge=1)
     patience: int = Field(default=5, ge=0)
     batch_size: int = Field(default=2048, ge=1)
     learning_rate: float = Field(default=0.01, gt=0)
@@ -247,9 +252,10 @@ class LightGCN(Recommender):
         """Yield the training steps of one epoch: shoppers in random order, with what they are asked."""
         rows = rng.permutation(np.flatnonzero(histories.lengths > 1))  # the first purchase is only read
         size = min(max(self.config.batch_size, -(-len(rows) // STEPS)), max(1, int(len(rows) * ABSENT)))
+        drawn = self.config.targets or max(LEAST_ASKED, int(ASKED * histories.lengths[rows].mean()))
         for begin in range(0, len(rows), size):
             shoppers = np.sort(rows[begin : begin + size])
-            yield shoppers, *questions(histories.take(shoppers), self.config.targets, self.config.max_length, rng)
+            yield shoppers, *questions(histories.take(shoppers), drawn, self.config.max_length, rng)
 
     def _loss(
         self, inputs: ItemInputs, graph: Graph, item_loss: losses.ItemLoss, rivals: Tensor | None, batch: Batch
@@ -270,7 +276,7 @@ class LightGCN(Recommender):
         if rivals is not None:
             rivals = rivals.to(table.device)
             table, wanted = table[rivals], torch.searchsorted(rivals, wanted)
-        size = config.batch_size * config.targets
+        size = config.batch_size * LEAST_ASKED
         if len(states) <= size:
             return item_loss(states, table, wanted)
         parts = [  # scores of one part at a time are held; they are computed anew for the gradient

@@ -201,12 +201,19 @@ def test_an_epoch_goes_over_the_graph_a_bounded_number_of_times(shoppers, steps)
     assert sorted(np.concatenate(asked)) == list(range(shoppers))
 
 
+@pytest.mark.parametrize(("length", "targets", "asked"), [(7, None, 2), (40, None, 10), (40, 3, 3), (3, 9, 2)])
+def test_long_histories_are_asked_for_more(length, targets, asked):
+    histories = Queries.from_lists([range(length)] * 20)
+    batches = LightGCN(targets=targets)._batches(histories, np.random.default_rng(0))
+    assert {len(answers) for _, _, answers in batches} == {2 * asked}  # a tenth of the shoppers at a time
+
+
 @pytest.mark.parametrize("rivals", [None, torch.arange(0, 20, 2)])
 def test_a_step_in_parts_has_the_loss_and_the_gradient_of_the_whole(rivals):
     data = checkerboard()
     found = []
     for size in (1, 1000):
-        model = LightGCN(dim=8, dropout=0.0, batch_size=size, targets=2, recency=0.9)
+        model = LightGCN(dim=8, dropout=0.0, batch_size=size, recency=0.9)
         inputs, graph = _item_inputs(data, model.config, None, seed=0), Graph(data.matrix())
         asked, answers = questions(data.queries(), 2, 50, np.random.default_rng(0))
         if rivals is not None:

@@ -320,7 +320,7 @@ def test_contributions_add_up_to_the_score():
 
 @pytest.mark.parametrize(("similarity", "theirs"), [("cosine", "Cosine"), ("tfidf", "TFIDF"), ("bm25", "BM25")])
 def test_the_table_is_that_of_implicit(similarity, theirs):
-    """implicit counts an item among its own K neighbours; the table here has no diagonal."""
+    """implicit counts an item among its own K neighbours; here that counts for the share of buyers who come back."""
     nearest_neighbours = pytest.importorskip("implicit.nearest_neighbours")
     data = compact(tiny_shop(users=200, items=60, seed=4))  # implicit divides by zero for items that nobody has
     reference = getattr(nearest_neighbours, f"{theirs}Recommender")(K=60)
@@ -328,9 +328,25 @@ def test_the_table_is_that_of_implicit(similarity, theirs):
         warnings.filterwarnings("ignore", "Method expects CSR input")  # implicit's own conversions
         reference.fit(csr_matrix(data.matrix()), show_progress=False)
     wanted = reference.similarity.toarray()
-    np.fill_diagonal(wanted, 0)
+    times = data.log.group_by("user", "item").len()
+    again = [(times.filter(pl.col("item") == item)["len"] > 1).mean() for item in range(data.n_items)]
+    assert any(again)
+    np.fill_diagonal(wanted, wanted.diagonal() * again)
     found = ItemKNN(similarity=similarity, neighbours=60, shrinkage=0).fit(data)
     np.testing.assert_allclose(found.table.toarray(), wanted, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+def test_what_is_bought_again_is_listed_again(alpha):
+    """Everybody buys milk again and again, and nobody buys a second pan."""
+    log = [(user, item) for user in "abcdef" for item in ("milk", "pan", "milk", "salt", "milk")]
+    items = pl.DataFrame({"item_id": ["milk", "pan", "salt", "rug"], "title": ["milk", "pan", "salt", "rug"]})
+    data = Dataset.from_frames(pl.DataFrame(log, schema=["user_id", "item_id"], orient="row"), items)
+    model = ItemKNN(similarity="cosine", alpha=alpha, encoder=HashEncoder()).fit(data)
+    asked = Queries.from_lists([[0], [1]])
+    assert model.rank(asked, 1, seen=True).items[0, 0] == 0
+    assert model.rank(asked, 1).items[0, 0] in (1, 2)
+    assert 1 not in model.rank(asked, 2, seen=True).items[1]
 
 
 class TestItemKNN(RecommenderContract):

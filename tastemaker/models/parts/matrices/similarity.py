@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tastemaker.data.dataset import Dataset
+    from tastemaker.data.queries import Queries
     from tastemaker.types import Bool, Float32, Int32
 
     Float64 = NDArray[np.float64]
@@ -109,6 +110,20 @@ def shrunk(similarities: csr_array, shared: csr_array, shrinkage: float) -> csr_
 def without(similarities: csr_array, columns: Int32) -> csr_array:
     """Return the similarities with column `columns[r]` left out of row r; -1 leaves out nothing."""
     return _kept(similarities, similarities.indices != columns[_rows(similarities)])
+
+
+def bought_again(histories: Queries, n_items: int) -> Float32:
+    """Return the share of each item's buyers who bought it more than once, 0 without buyers, [n]."""
+    pairs, times = np.unique(histories.rows * n_items + histories.items, return_counts=True)
+    items = pairs % n_items
+    buyers, again = np.bincount(items, minlength=n_items), np.bincount(items[times > 1], minlength=n_items)
+    return (again / np.maximum(buyers, 1)).astype(np.float32)
+
+
+def to_themselves(similarities: csr_array, columns: Int32, factors: Float32) -> csr_array:
+    """Return the entries of column `columns[r]` in row r alone, times `factors[r]`; what is 0 then is not stored."""
+    weights = np.where(similarities.indices == columns[_rows(similarities)], factors[_rows(similarities)], 0)
+    return _kept(with_data(similarities, similarities.data * weights), weights > 0)
 
 
 def top_neighbours(similarities: csr_array, k: int) -> csr_array:
