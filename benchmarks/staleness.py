@@ -17,6 +17,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -99,13 +100,25 @@ def measure(row: str, how: str, folder: Path, *, device: str = "cpu") -> dict[st
     }
 
 
+def load() -> dict[str, Any]:
+    """Return what was measured."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {"data": DATA, "new": NEW, "rows": []}
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the results as a markdown table."""
+    rows = [[str(one.get(key, "-")) for key in COLUMNS] for one in result["rows"]]
+    lines = [list(COLUMNS.values()), ["---"] * len(COLUMNS), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
 def main() -> None:
     """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="print the table only")
     parser.add_argument("--device", default="cpu", help="where networks are trained")
     options = parser.parse_args()
-    result = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"data": DATA, "new": NEW, "rows": []}
+    result = load()
     if not options.table:
         folder = Path(os.environ["TASTEMAKER_DATA"])
         for row in SETTINGS:
@@ -120,10 +133,7 @@ def main() -> None:
                     "rows": [*rows, measure(row, how, folder, device=options.device)],
                 }
                 RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-    print("| " + " | ".join(COLUMNS.values()) + " |")
-    print("|" + "---|" * len(COLUMNS))
-    for one in result["rows"]:
-        print("| " + " | ".join(str(one.get(key, "-")) for key in COLUMNS) + " |")
+    print(table(result))
 
 
 if __name__ == "__main__":

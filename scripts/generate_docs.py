@@ -166,6 +166,7 @@ def with_tables(page: str) -> str:
     import listwise
     import protocol
     import speed_table
+    import staleness
 
     sys.path.insert(0, str(ROOT / "benchmarks" / "serving"))
     import outcome
@@ -178,6 +179,7 @@ def with_tables(page: str) -> str:
         "protocol": protocol.table(protocol.load()),
         "listwise": listwise.table(listwise.load()),
         "speed": speed_table.table(),
+        "staleness": staleness.table(staleness.load()),
         "served": outcome.table(),
         "serve settings": f"```text\n{inspect.getdoc(ServeSettings)}\n```\n\n{_settings_table(ServeSettings)}",
     }
@@ -198,7 +200,7 @@ PAGES = {
     "paradigms.md": paradigms_page,
 }
 
-WITH_TABLES = (ROOT / "README.md", DOCS / "results.md", DOCS / "serving.md")
+WITH_TABLES = (ROOT / "README.md", DOCS / "identifiers.md", DOCS / "results.md", DOCS / "serving.md")
 """Pages written by hand, with tables that are not."""
 
 
