@@ -104,7 +104,12 @@ def accuracy() -> Any:  # noqa: ANN401  # a module that lies outside the package
 MEASURED = "Measured (all products ranked, fitted on train; see [Benchmarks](benchmarks.md)):"
 OURS = """\
 All products ranked, fitted on train, purchases of one moment in the order of the file, means over seeds with their
-standard deviation. The files in `benchmarks/accuracy/results` name the commit, settings and intervals of every row."""
+standard deviation. "Made with" names the release, "+ changes" where the checkout had some that were not committed, and
+the graphics card: seconds of different cards and loads of the machine do not compare, and later releases move some
+figures a little ("[Numbers]" in CHANGELOG.md). "Against the floor" is tested in the run of that row alone and corrected
+(Holm) for the pairs of that run, not for all rows of a table; tests between rows are corrected for all tests of that
+table. Tests are over shoppers, not over seeds. The files in `benchmarks/accuracy/results` name the commit, settings and
+intervals of every row."""
 
 
 def settings_page() -> str:

@@ -147,3 +147,28 @@ def test_what_counts_as_changed_since_the_commit(transfer, monkeypatch, tmp_path
     (tmp_path / changed).parent.mkdir(parents=True)
     (tmp_path / changed).write_text("")
     assert run.made_by()["changed_since"] is counts
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"tastemaker": "0.3.0", "changed_since": False}, "0.3.0"),
+        ({"tastemaker": "0.4.0", "changed_since": True, "device": "cpu"}, "0.4.0 + changes"),
+        ({"tastemaker": "0.4.0", "changed_since": False, "device": "cuda: NVIDIA H200"}, "0.4.0, NVIDIA H200"),
+    ],
+)
+def test_a_row_says_what_made_it(transfer, facts, said):
+    import accuracy_results as results
+
+    row = {"data": "d", "model": "m", "floor": False, "masked": True, "seeds": 1, "verdict": "no floor was run"}
+    metrics = {name: {**one, "spread": None} for name, one in METRICS.items()}
+    row |= {"metrics": metrics, "fit_seconds": 1.0, "peak_mib": 10}
+    assert results.markdown({"rows": [{**row, **facts}], "pairs": []}, ["m"]).endswith(f"| 1 | 10 | {said} |")
+
+
+def test_no_difference_has_no_sign(transfer):
+    import accuracy_results as results
+
+    pair = {"data": "d", "variant": "masked, file ties", "a": "m", "b": "n", "p_holm": 1.0, "significant": False}
+    pair |= dict.fromkeys(("difference", "low", "high"), -0.0)
+    assert "| +0.0000 [+0.0000, +0.0000] |" in results.markdown({"rows": [], "pairs": [pair]}, [])

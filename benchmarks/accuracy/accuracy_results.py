@@ -121,8 +121,8 @@ def markdown(found: Results, order: Sequence[str]) -> str:
         names = [*dict.fromkeys(row["model"] for row in mine if row["floor"]), *order]
         mine = sorted((row for row in mine if row["model"] in names), key=lambda row: names.index(row["model"]))
         lines = [
-            f"| {data} | history | recall@10 | NDCG@10 | seeds | against the floor | seconds to fit | MiB |",
-            "|---|---|---:|---:|---:|---|---:|---:|",
+            f"| {data} | history | recall@10 | NDCG@10 | seeds | against the floor | seconds to fit | MiB | made with |",
+            "|---|---|---:|---:|---:|---|---:|---:|---|",
         ]
         parts.append("\n".join([*lines, *(_line(row) for row in mine)]))
         parts += [*_bound(mine), *_costs(mine)]
@@ -219,14 +219,14 @@ def card(name: str) -> str:
     if not rows:
         return ""
     lines = [
-        "| data | split | row | history | recall@10 | NDCG@10 | seeds | seconds to fit |",
-        "|---|---|---|---|---:|---:|---:|---:|",
+        "| data | split | row | history | recall@10 | NDCG@10 | seeds | seconds to fit | made with |",
+        "|---|---|---|---|---:|---:|---:|---:|---|",
     ]
     seen = set()
     for row in rows:
         values = " | ".join(value(row, measure) for measure in ("recall@10", "ndcg@10"))
         cells = f"{row['data']} | {row['split']} | {row['model']} | {_history(row)} | {values} | {row['seeds']}"
-        line = f"| {cells} | {row['fit_seconds']:.0f} |"
+        line = f"| {cells} | {row['fit_seconds']:.0f} | {made_with(row)} |"
         key = (row["data"], row["split"], row["variant"], json.dumps(row["settings"], sort_keys=True))
         if key not in seen:  # a floor row stands in several tables
             lines.append(line)
@@ -299,7 +299,14 @@ def _corrected(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _line(row: dict[str, Any]) -> str:
     values = " | ".join(value(row, measure) for measure in ("recall@10", "ndcg@10"))
     cells = f"{row['model']} | {_history(row)} | {values} | {row['seeds']} | {row['verdict']}"
-    return f"| {cells} | {row['fit_seconds']:.0f} | {row['peak_mib']:,} |"
+    return f"| {cells} | {row['fit_seconds']:.0f} | {row['peak_mib']:,} | {made_with(row)} |"
+
+
+def made_with(row: dict[str, Any]) -> str:
+    """Return the release that made a row, whether its code was committed, and the graphics card, if any."""
+    card = row.get("device", "cpu").partition(": ")[2]
+    changed = " + changes" if row["changed_since"] else ""
+    return f"{row['tastemaker']}{changed}{f', {card}' if card else ''}"
 
 
 def _bound(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -325,7 +332,8 @@ def _costs(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _pair_line(pair: dict[str, Any]) -> str:
     masked = pair["variant"].partition(",")[0]
-    size = f"{pair['difference']:+.4f} [{pair['low']:+.4f}, {pair['high']:+.4f}]"
+    difference, low, high = (pair[name] + 0.0 for name in ("difference", "low", "high"))  # no -0.0
+    size = f"{difference:+.4f} [{low:+.4f}, {high:+.4f}]"
     verdict = "significant" if pair["significant"] else "within the noise"
     return f"| {pair['data']} | {masked} | {pair['a']} - {pair['b']} | {size} | {pair['p_holm']:.2g} | {verdict} |"
 

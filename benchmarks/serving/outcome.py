@@ -21,7 +21,7 @@ def table() -> str:
     refused = stop["statuses"].get("refused", 0)
     rows = [
         ("12,101 products x 64, 32 connections, shoppers who come back", f"{ours:,.0f} lists/s"),
-        ("the same, a bare FastAPI route with one product and a top 10", f"{bare:,.0f} lists/s"),
+        ("the same, a bare FastAPI route with one matrix-vector product and a top 10", f"{bare:,.0f} lists/s"),
         ("the same, each shopper for the first time", f"{visits['per_second']:,.0f} lists/s"),
         ("100,000 products x 384, 200 requests/s, open loop", _times(later)),
         ("the same in the first ten seconds after the start", _times(first)),
@@ -30,7 +30,8 @@ def table() -> str:
         ("events, one a request, 64 connections, on disk", f"{single['per_second']:,.0f}/s, {_times(single)}"),
         ("events, 100 a request, on disk", f"{batches['events_per_second']:,.0f}/s, {_times(batches)}"),
         (
-            f"language model hung, budget 300 ms, until its {hung['calls_before_open']} calls open the breaker",
+            f"language model hung, budget 300 ms, {hung['from_the_start']['requests']} requests at 20/s, of which "
+            f"{hung['calls_before_open']} wait for it before the breaker opens",
             f"{_times(hung['from_the_start'])}, failures {_failures(hung['from_the_start'])}",
         ),
         (
@@ -55,7 +56,7 @@ def _read(found: dict[str, Any]) -> list[tuple[str, str]]:
         (
             f"50 candidates read by `cross_encoder` (MiniLM): {name} ({_counted(row['threads'], 'thread')})",
             f"p50 {row['alone']['p50_ms']:.0f} ms, p95 {row['alone']['p95_ms']:.0f} ms; at 2/s p95 "
-            f"{row['at_2']['p95_ms']:.0f} ms",
+            f"{row['at_2']['p95_ms']:.0f} ms ({row['alone']['requests']} and {row['at_2']['requests']} requests)",
         )
         for name, row in found.items()
     ]

@@ -200,7 +200,7 @@ def _native(frame: IntoDataFrame) -> pl.DataFrame:
 def _by_user(log: pl.DataFrame, users: int, order: str | None = None) -> pl.DataFrame:
     """Sort by user, and by `order` within a user, nulls last; ties keep their order.
 
-    Whole numbers are packed into one key of 64 bits where they fit, which sorts several times as fast as two columns.
+    Whole numbers are packed into one key of 64 bits where they fit, which sorts faster than two columns.
     """
     if order is None:
         return log.sort("user", maintain_order=True)

@@ -67,8 +67,8 @@ class TransformerEncoder(Encoder):
             threads: of the processor; 0 leaves torch's own choice.
             device: "cpu", "cuda", "cuda:1" ...; vectors differ between devices by rounding only. Those that are in the
                 cache are read from there, whichever device made them, and need none now.
-            precision: "bfloat16" is 2 to 4 times as fast on processors with AVX512-BF16 or AMX, and slower on others;
-                its vectors have a cosine of about 0.9999 to those of "float32".
+            precision: "bfloat16" is faster on processors with AVX512-BF16 or AMX, and slower on others
+                (`benchmarks/encode_titles.py --bfloat16` measures it); its vectors differ a little.
         """
 
         weights: str = ""

@@ -33,7 +33,7 @@ class LocalSettings(Config):
         threads: torch's threads, for the whole process; None leaves them alone.
         batch_size: prompts written to at once by `generate`.
         device: "cpu", "cuda", "cuda:1" ...
-        dtype: of the computation. On a CPU without bfloat16 units, float32 is several times as fast; and
+        dtype: of the computation. On a CPU without bfloat16 units, float32 is the faster one; and
             likelihoods of a shared cache equal those of a full pass to 1e-4 in float32 only.
         layers: first layers of the model that are kept; None keeps all. A shortened model answers nothing sensible
             until it is tuned, in a fraction of the time: for trials, and for tuning without a graphics card.
