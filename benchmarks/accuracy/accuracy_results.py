@@ -121,7 +121,8 @@ def markdown(found: Results, order: Sequence[str]) -> str:
         names = [*dict.fromkeys(row["model"] for row in mine if row["floor"]), *order]
         mine = sorted((row for row in mine if row["model"] in names), key=lambda row: names.index(row["model"]))
         lines = [
-            f"| {data} | history | recall@10 | NDCG@10 | seeds | against the floor | seconds to fit | MiB | made with |",
+            f"| {data} | history | recall@10 | NDCG@10 | seeds | against the floor | seconds to fit | MiB "
+            "| made with |",
             "|---|---|---:|---:|---:|---|---:|---:|---|",
         ]
         parts.append("\n".join([*lines, *(_line(row) for row in mine)]))
