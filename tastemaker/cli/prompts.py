@@ -48,6 +48,8 @@ def prompts(
             raise ConfigError("prompts: --user and --wish need --data, the shop to take the shopper from")
         _show(template, json=json)
         return
+    if wish and "wish" not in places_of(template):
+        raise ConfigError(f"prompts: --wish: {name} has no place for a wish; leave it out")
     shop, _ = read_data(data, format=format, max_bad=max_bad)
     filler = Filler(shop)
     shopper = filler.shopper(user)

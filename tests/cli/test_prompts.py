@@ -83,3 +83,4 @@ def test_mistakes_are_named(refused, shop):
     assert "need --data" in refused("prompts", "palr-choose", "--user", "u000")
     assert "name the template" in refused("prompts", "--data", shop)
     assert "unknown id 'nobody'" in refused("prompts", "palr-choose", "--data", shop, "--user", "nobody")
+    assert "title-1 has no place for a wish" in refused("prompts", "title-1", "--data", shop, "--wish", "tea")
