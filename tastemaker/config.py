@@ -20,12 +20,13 @@ BESIDE = {"search": "what to try", "augment": "what to write"}
 """Tables that are no part of the pipeline, and what they hold."""
 
 
-def read(source: str, *, overrides: list[str] | None = None) -> dict[str, Any]:
+def read(source: str, *, overrides: list[str] | None = None, beside: str = "") -> dict[str, Any]:
     """Read settings from a TOML file, or make the smallest ones from a model's name.
 
     Args:
         source: path of a TOML file, or the name of a model.
         overrides: "dotted.key=value" each; a number in the key picks from a list; values are TOML, bare words strings.
+        beside: a table that is no part of the pipeline, whose overrides are left to its own reader.
 
     Raises:
         ConfigError: no such file or model, not TOML, or an override that does not fit.
@@ -34,7 +35,8 @@ def read(source: str, *, overrides: list[str] | None = None) -> dict[str, Any]:
     for table in BESIDE:
         settings.pop(table, None)
     for override in overrides or []:
-        _apply(settings, override)
+        if not (beside and override.startswith(f"{beside}.")):
+            _apply(settings, override)
     return settings
 
 
@@ -48,13 +50,21 @@ def read_search(source: str) -> dict[str, Any]:
     return table
 
 
-def read_augment(source: str) -> dict[str, Any]:
+def read_augment(source: str, *, overrides: list[str] | None = None) -> dict[str, Any]:
     """Return the table `[augment]` of a TOML file, empty where there is none.
+
+    Args:
+        source: path of a TOML file, or the name of a model.
+        overrides: as for `read`; those of other tables are left to it.
 
     Raises:
         ConfigError: no such file or model, not TOML, or `augment` is no table.
     """
-    table: dict[str, Any] = _load(source).get("augment", {})
+    settings = _load(source)
+    for override in overrides or []:
+        if override.startswith("augment."):
+            _apply(settings, override)
+    table: dict[str, Any] = settings.get("augment", {})
     return table
 
 

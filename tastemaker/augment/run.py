@@ -214,8 +214,9 @@ class _Work:
     def _keywords(self) -> _Written:
         items = self._train.items
         if self._lm is None:
-            texts = words_of_company(self._train)
-            return _Written({"asked": len(items)}, _column(len(items), np.arange(len(items)), texts))
+            company = np.array(words_of_company(self._train), dtype=object)
+            known = self._coldest(np.flatnonzero(company != ""))
+            return _Written({"asked": len(items)}, _column(len(items), known, company[known].tolist()))
         numbers = self._coldest(np.arange(len(items)))
         writer = ItemWriter(items, self._lm)
         texts = writer.keywords(self._progress(numbers.tolist(), label="writing keywords"))

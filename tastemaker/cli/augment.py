@@ -8,12 +8,13 @@ from typing import Any
 import typer
 
 from tastemaker import config as configuration
+from tastemaker import registry
 from tastemaker.augment import run
 from tastemaker.augment.gate import MEASURE
 from tastemaker.cli import options
 from tastemaker.cli.loading import read_data
 from tastemaker.cli.output import note, print_json, print_table
-from tastemaker.data.writers.canonical import write
+from tastemaker.data.writers.canonical import check_place, write
 from tastemaker.progress import bar
 
 
@@ -45,13 +46,15 @@ def augment(
     json: bool = options.JSON,
 ) -> None:
     """Write descriptions, keywords, profiles and synthetic interactions; keep what helps on validation questions."""
-    wanted: dict[str, Any] = configuration.read_augment(config)
+    wanted: dict[str, Any] = configuration.read_augment(config, overrides=overrides)
     wanted |= {
         key: value
         for key, value in (("kinds", tuple(kinds or ()) or None), ("writer", writer), ("most", most))
         if value is not None
     }
-    settings = configuration.read(config, overrides=overrides)
+    settings = configuration.read(config, overrides=overrides, beside="augment")
+    registry.build(settings, place=config)
+    check_place(out, overwrite=overwrite)
     shop, _ = read_data(data, format=format, max_bad=max_bad)
     found = run.augment(settings, wanted, shop, split=split, keep=keep or (), seed=seed, progress=bar)
     write(found.data, out, overwrite=overwrite, beside=found.files())

@@ -87,9 +87,29 @@ def test_mistakes_are_named(refused, shop, tmp_path):
     assert "--keep profiles: is not written" in refused(
         "augment", "item_knn", *out, "--kind", "keywords", "--keep", "profiles"
     )
+    assert "item_knn.stage[0].nope: unknown key" in refused("augment", "item_knn", *out, "--set", "stage.0.nope=1")
+    assert "augment.nope: unknown key" in refused("augment", "item_knn", *out, "--set", "augment.nope=1")
     with pytest.raises(ConfigError, match="must be a table of what to write"):
         (tmp_path / "bad.toml").write_text('augment = "all"\n[[stage]]\nmodel = "popular"\n')
         config.read_augment(str(tmp_path / "bad.toml"))
     data = tiny_shop()
     with pytest.raises(DataError, match="'provenance' is in the way"):
         run.augment(SETTINGS, {}, data.with_log(data.log.with_columns(pl.lit("web").alias("provenance"))))
+
+
+def test_settings_of_the_table_can_be_set_from_the_command_line(tastemaker, shop, tmp_path):
+    words = ("augment", "item_knn", "--data", shop, "--out", tmp_path / "a", "--keep", "keywords", "--json")
+    done = tastemaker(*words, "--set", "augment.most=3", "--set", 'augment.kinds=["keywords"]')
+    assert done.code == 0, done.err
+    report = done.json()
+    assert report["config"]["most"] == 3
+    assert list(report["written"]) == ["keywords"]
+    assert report["written"]["keywords"]["count"] == 3
+    assert pl.read_parquet(tmp_path / "a" / "items.parquet")["written_keywords"].count() == 3
+
+
+def test_a_folder_that_is_in_the_way_is_refused_before_anything_is_written(refused, shop, tmp_path, monkeypatch):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    monkeypatch.setattr(run, "augment", None)
+    assert "not empty (notes.txt)" in refused("augment", "item_knn", "--data", shop, "--out", tmp_path / "full")

@@ -88,6 +88,15 @@ def write(
     return replace_folder(folder, files, overwrite=overwrite, is_ours=_is_ours)
 
 
+def check_place(folder: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse at once what `write` would refuse after the work.
+
+    Raises:
+        DataError: the folder is not empty and is not to be replaced, or holds other files.
+    """
+    _refuse_foreign(Path(folder), overwrite=overwrite, is_ours=_is_ours)
+
+
 def replace_folder(
     folder: Path, files: Mapping[str, bytes], *, overwrite: bool, is_ours: Callable[[Path], bool]
 ) -> Path:
