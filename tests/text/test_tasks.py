@@ -182,7 +182,23 @@ def test_the_same_seed_gives_the_same_pairs():
 def test_a_product_that_is_bought_again_is_no_target():
     log = pl.DataFrame({"user_id": ["a"] * 4 + ["b"] * 3, "item_id": ["x", "y", "z", "x", "x", "y", "z"]})
     train = Dataset.from_frames(log)
-    assert {example.user for example in draw(train)} == {1}
+    x, y, z = train.items.numbers(["x", "y", "z"]).tolist()
+    assert [(one.history.tolist(), one.targets.tolist()) for one in draw(train)] == [([x, y], [z])] * 2
+    every = draw(train, cuts=9, targets=2)
+    assert [(one.user, one.history.tolist(), one.targets.tolist()) for one in every] == [
+        (0, [x, y], [z]),
+        (0, [x], [y, z]),
+        (1, [x], [y, z]),
+    ]
+
+
+def test_a_shop_where_most_is_bought_again_has_examples():
+    """Each shopper comes back for the same products, and something new is long ago."""
+    again = [(f"u{user}", f"p{(user + place % 3) % 7}") for user in range(20) for place in range(30)]
+    train = Dataset.from_frames(pl.DataFrame(again, schema=["user_id", "item_id"], orient="row"))
+    examples = draw(train, cuts=2, negatives="mined")
+    assert {one.user for one in examples} == set(range(20))
+    assert all(len(one.targets) == 1 and not set(one.targets) & set(one.history) for one in examples)
 
 
 def test_nobody_bought_two_products():

@@ -38,8 +38,8 @@ class ExampleConfig(configurable.Config):
 
     Attributes:
         share: of the shoppers who bought enough, drawn at random (PALR: 0.2).
-        cuts: places at which each of these shoppers' histories is cut into history and targets: the newest possible
-            one, and random earlier ones.
+        cuts: places at which each of these shoppers' histories is cut into history and targets: the newest one before
+            something that the shopper had not bought yet, and random earlier ones.
         targets: products after the cut that are to be recommended; 1 is what letter likelihoods are read for.
         swap: chance that a product of the history and a target change places (PALR).
         fill: histories shorter than this are filled up, before the oldest product, over three hops (PALR); 0 fills
@@ -130,14 +130,19 @@ def draw_examples(
 
 
 def _cuts(user: int, items: Int32, config: ExampleConfig, rng: np.random.Generator) -> Iterator[Example]:
-    """Cut one shopper's purchases at the newest place that leaves all targets, and at random earlier ones."""
-    newest = max(1, len(items) - config.targets)
-    earlier = rng.permutation(np.arange(1, newest))[: config.cuts - 1]
-    for place in (newest, *sorted(earlier.tolist(), reverse=True)):
+    """Cut one shopper's purchases at the newest place that leaves all targets, and at random earlier ones.
+
+    Only before something new: what is bought again is no candidate.
+    """
+    first = np.zeros(len(items), dtype=bool)
+    first[np.unique(items, return_index=True)[1]] = True
+    last = max(1, len(items) - config.targets)
+    places = np.array([at for at in range(1, last + 1) if first[at : at + config.targets].any()], dtype=np.int64)
+    earlier = rng.permutation(places[:-1])[: config.cuts - 1]
+    for place in (*places[-1:].tolist(), *sorted(earlier.tolist(), reverse=True)):
         after = list(dict.fromkeys(items[place : place + config.targets].tolist()))
         targets = [item for item in after if item not in items[:place]]
-        if targets:  # else what comes is bought again, and is no candidate
-            yield Example(user, items[:place], np.array(targets, dtype=np.int32), np.empty(0, dtype=np.int32))
+        yield Example(user, items[:place], np.array(targets, dtype=np.int32), np.empty(0, dtype=np.int32))
 
 
 def _filled(example: Example, reached: Int32, bought: Int32, length: int) -> Example:
