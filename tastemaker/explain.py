@@ -218,7 +218,8 @@ class Explainer:
         parts = []
         cited = [one for one in evidence if one.kind == "history"]
         if cited:
-            parts.append(f"{cited[0].value} {' and '.join(quoted(one.name) for one in cited)}")
+            names = dict.fromkeys(quoted(one.name) for one in cited)  # two products may have one name
+            parts.append(f"{cited[0].value} {' and '.join(names)}")
         for one in evidence:
             if one.kind == "attribute":
                 value = clean(one.value, max_length=NAME_LENGTH)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tastemaker.data import Dataset, Queries, Ranking
+from tastemaker.data import Dataset, Entities, Queries, Ranking
 from tastemaker.explain import Explainer
 from tastemaker.lm.scripted import ScriptedLM
 from tastemaker.models.collaborative.popular import Popular
@@ -52,6 +52,13 @@ def test_evidence_is_what_raised_the_score(shop):
     assert attributes == {("brand", "Clara", "pot"), ("categories", "Kitchen", "pot")}
     assert '"Glass pot"' in reason.text
     assert reason.phrased_by == "template"
+
+
+def test_two_products_of_one_name_are_named_once(shop):
+    titles = [title if title != "Glass pot" else "Green tea 100 g" for title in shop.items.frame["title"]]
+    same = Dataset(shop.users, Entities(shop.items.frame.with_columns(title=pl.Series(titles))), shop.log)
+    text = explainer(same).reason(numbers(same, "tea", "pot"), numbers(same, "cup")[0]).text
+    assert text.count('"Green tea 100 g"') == 1
 
 
 def test_contributions_sum_to_the_score(shop):

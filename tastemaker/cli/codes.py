@@ -61,12 +61,12 @@ def _facts(part: Recommender) -> dict[str, Any]:
 
 
 def _item(part: Recommender, number: int) -> dict[str, Any]:
-    """Return the identifier of a product and those of the ten with the most codes in common; see `in_common`."""
+    """Return the identifier of a product and those of the ten with the most codes in common, if any; see `in_common`."""
     from tastemaker.neural.indexing.usage import in_common
 
     ids = part.ids  # type: ignore[attr-defined]
     words, shared = ids.words(), in_common(ids, number)
-    near = [int(other) for other in (-shared).argsort(kind="stable") if other != number][:10]
+    near = [int(other) for other in (-shared).argsort(kind="stable") if other != number and shared[other]][:10]
     names = part.items.ids([number, *near])
     return {
         "item_id": names[0],

@@ -26,7 +26,11 @@ _REFUSAL = re.compile(
     r"\b(?:as an? (?:ai|(?:large )?language) ?model|i(?:'m| am) sorry|i can(?:not|'t) )", re.IGNORECASE
 )
 _LIST_MARK = re.compile(r"^\s*(?:[-*\u2022]\s*|\d{1,3}\s*[.)]\s+)")
-_LETTER = re.compile(r"(?<![A-Za-z])([A-Z])(?![A-Za-z'])")
+_LETTER = re.compile(
+    r"(?<![A-Za-z])"
+    r"(?![AI] +(?!(?:and|or|then|is|first|best|because|as|since|for|fits|suits)\b)[a-z])"  # "A gift", "I think"
+    r"([A-Z])(?![A-Za-z'\u2019])"
+)
 _KEYWORD_LINE = re.compile(
     r"^\s*(?:[-*\u2022]\s*|\d+\s*[.)]\s*)?[\"'*]*(?P<word>[^:\n]*?[^\W\d_][^:\n]*?)[\"'*]*\s*:\s*(?P<support>.+)$"
 )

@@ -22,7 +22,8 @@ def test_codes_of_a_saved_model(tastemaker, shop, tmp_path, words):
     assert facts["staleness"]["new_items"] == 0
     assert facts["item"]["item_id"] == "i004"
     shared = [near["shared"] for near in facts["item"]["nearest"]]
-    assert len(shared) == 10
+    assert 0 < len(shared) <= 10
+    assert min(shared) > 0
     table = tastemaker("codes", tmp_path / "m", "--item", "i004").out
     assert "perplexity" in table
     assert facts["item"]["codes"] in table

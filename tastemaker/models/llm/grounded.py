@@ -37,6 +37,7 @@ from tastemaker.models.parts.texts.text_vectors import encoder_or_default
 from tastemaker.progress import Progress, silent
 from tastemaker.recommender import Recommender
 from tastemaker.text import parse
+from tastemaker.text.prompting.fitting import newest_that_fit
 from tastemaker.text.prompting.prompts import NAME_LENGTH, NEXT, next_title
 from tastemaker.text.render import item_names
 
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from tastemaker.data.splits import Holdout
     from tastemaker.encoders.base import Encoder
     from tastemaker.lm.base import LanguageModel, Prompt
-    from tastemaker.types import Float32, Float64
+    from tastemaker.types import Float32, Float64, Int32
 
 GAMMAS = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Exponents tried on validation."""
@@ -169,10 +170,7 @@ class Grounded(Recommender):
         if self.lm is None:
             raise ConfigError(f"{self.name}: no [lm] is set; add an [lm] table")
         wishes = queries.texts or ("",) * len(queries)
-        prompts = [
-            next_title([self._names[item] for item in history[-self.config.history :]], wish=wish)
-            for history, wish in zip(queries, wishes, strict=True)
-        ]
+        prompts = [self._prompt(history, wish, counts) for history, wish in zip(queries, wishes, strict=True)]
         titles: list[str] = []
         for start in range(0, len(prompts), ASKED):
             titles += self._ask(prompts[start : start + ASKED], counts)
@@ -181,7 +179,24 @@ class Grounded(Recommender):
         if said:
             own = uncached(self.encoder)  # what was written for a shopper is not kept
             vectors[said] = on_grid(own.encode([titles[row] for row in said], kind="document"))
+            if unknown := len(said) - int(vectors.any(axis=1).sum()):
+                counts["answered"] -= unknown
+                counts["failed: no word that the encoder knows"] += unknown
         return vectors
+
+    def _prompt(self, history: Int32, wish: str, counts: Counter[str]) -> Prompt:
+        """Return what the model is asked; a history beyond its context loses the older part, which is counted."""
+        names = [self._names[item] for item in history[-self.config.history :]]
+
+        def showing(count: int) -> Prompt:
+            return next_title(names[len(names) - count :], wish=wish)
+
+        if self.lm is None:
+            return showing(len(names))
+        shown = newest_that_fit(len(names), showing, self.lm, room=self.config.answer_tokens)
+        if shown < len(names):
+            counts["shortened to the context"] += 1
+        return showing(shown)
 
     def _ask(self, prompts: Sequence[Prompt], counts: Counter[str]) -> list[str]:
         """Return the titles that are written, "" for a failure; where the model fails, prompts are asked one by one."""

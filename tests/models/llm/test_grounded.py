@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tiny_models
 
 from tastemaker.data import Queries, Ranking
 from tastemaker.data.splits import Holdout, leave_one_out
 from tastemaker.encoders.base import unit_rows
+from tastemaker.encoders.tfidf import TfidfEncoder
 from tastemaker.errors import ConfigError, DataError, LanguageModelError
+from tastemaker.lm.local import LocalLM
 from tastemaker.lm.scripted import GARBLED, ScriptedLM
 from tastemaker.models.llm.grounded import GAMMAS, Grounded
 from tastemaker.pipeline import Pipeline, Stage
@@ -30,6 +33,23 @@ def test_a_real_title_is_found_and_an_invented_one_is_grounded_and_counted():
         assert ranking.items[0, 0] == 9
     assert model.report()["counts"] == {"answered": 3, "no real product": 1}
     assert model.report()["share_without_real_product"] == pytest.approx(1 / 3)
+
+
+def test_a_title_that_the_encoder_cannot_read_is_no_answer():
+    model = Grounded(encoder=TfidfEncoder(), lm=ScriptedLM(["qqqq zzzz", "Shampoo number 9"]), gamma=0.0).fit(SHOP)
+    assert (model.rank(QUERY, 3).items == -1).all()
+    assert (model.rank(QUERY, 3).items >= 0).all()
+    counts = model.report()["counts"]
+    assert (counts["answered"], counts["failed: no word that the encoder knows"]) == (1, 1)
+
+
+def test_a_history_beyond_the_context_loses_its_older_part_and_is_counted():
+    lm = LocalLM(tiny_models.causal(context=160))
+    model = Grounded(encoder=HashEncoder(), lm=lm, gamma=0.0, answer_tokens=8).fit(SHOP)
+    model.score(Queries.from_lists([list(range(20)), [3]]))
+    counts = model.report()["counts"]
+    assert counts["shortened to the context"] == 1
+    assert not any("Error" in name for name in counts)
 
 
 @pytest.mark.parametrize("weighting", ["none", "popularity", "collaborative"])
