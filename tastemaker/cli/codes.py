@@ -61,7 +61,7 @@ def _facts(part: Recommender) -> dict[str, Any]:
 
 
 def _item(part: Recommender, number: int) -> dict[str, Any]:
-    """Return the identifier of a product and those of the ten with the most codes in common, if any; see `in_common`."""
+    """Return the identifier of a product and those of up to ten with codes in common, most first; see `in_common`."""
     from tastemaker.neural.indexing.usage import in_common
 
     ids = part.ids  # type: ignore[attr-defined]
