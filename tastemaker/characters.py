@@ -7,6 +7,8 @@ reads them (OWASP LLM Top 10:2026), or reorder what a person sees.
 from __future__ import annotations
 
 import re
+import unicodedata
+from functools import cache
 
 # C0 and C1 controls without tab, newline and carriage return.
 CONTROL = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
@@ -25,6 +27,18 @@ HOSTILE_PATTERN = f"[{CONTROL}{BIDI}{INVISIBLE}]"
 
 _HOSTILE = re.compile(HOSTILE_PATTERN)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: no encoding can write it
+
+
+@cache
+def mark_ranges() -> str:
+    r"""Return the marks that belong to letters (vowel signs of Thai, Hindi or Arabic), as ranges of a character class.
+
+    Python's \w leaves them out, so a pattern without them breaks words of these scripts.
+    """
+    marks = [code for code in range(0x300, 0x10000) if unicodedata.category(chr(code)) in ("Mn", "Mc")]
+    starts = [code for code, before in zip(marks, [-1, *marks], strict=False) if code != before + 1]
+    ends = [code for code, after in zip(marks, [*marks[1:], -1], strict=True) if after != code + 1]
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in zip(starts, ends, strict=True))
 
 
 def strip_hostile(text: str) -> str:

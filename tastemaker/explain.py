@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from tastemaker.abilities import Attributing, Composed, Counting
+from tastemaker.characters import mark_ranges
 from tastemaker.errors import LanguageModelError
 from tastemaker.pipeline import Pipeline
 from tastemaker.text.clean import clean
@@ -183,7 +184,7 @@ class Explainer:
         return [
             Evidence("profile", self._items.ids([keyword.support[0]])[0], keyword.word, "", keyword.weight, "profile")
             for keyword in profile.keywords
-            if re.search(rf"\b{re.escape(keyword.word)}\b", name)
+            if re.search(rf"\b{re.escape(keyword.word)}(?![\w{mark_ranges()}])", name)
         ][:CITED]
 
     def _wished(self, wish: str, item: int) -> list[Evidence]:

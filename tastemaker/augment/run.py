@@ -208,7 +208,7 @@ class _Work:
             return _Written({"skipped": 'needs writer = "lm"', "without_description": len(numbers)})
         writer = ItemWriter(items, self._lm)
         said = writer.descriptions(self._progress(numbers.tolist(), label="describing products"))
-        facts = {"asked": len(numbers), "unreadable": writer.unreadable, "failed": writer.failed}
+        facts = {"asked": len(numbers), "unreadable": writer.unreadable, "failed": writer.tries.failed}
         return _Written(facts, _column(len(items), numbers, said))
 
     def _keywords(self) -> _Written:
@@ -220,7 +220,7 @@ class _Work:
         numbers = self._coldest(np.arange(len(items)))
         writer = ItemWriter(items, self._lm)
         texts = writer.keywords(self._progress(numbers.tolist(), label="writing keywords"))
-        facts = {"asked": len(numbers), "unreadable": writer.unreadable, "failed": writer.failed}
+        facts = {"asked": len(numbers), "unreadable": writer.unreadable, "failed": writer.tries.failed}
         return _Written(facts, _column(len(items), numbers, texts))
 
     def _profiles(self) -> _Written:
@@ -230,11 +230,11 @@ class _Work:
         if self._config.most is not None:
             users = users[-self._config.most :]
         writer = ProfileWriter(self._train.items, lm=self._lm)
-        texts = [
-            writer.write([histories.history(int(user))])[0].in_words()
-            for user in self._progress(users.tolist(), label="writing profiles")
-        ]
-        facts = {"asked": len(users), "unreadable": writer.unreadable, "failed": writer.failed}
+        texts = []
+        for user in self._progress(users.tolist(), label="writing profiles"):
+            texts.append(writer.write([histories.history(int(user))])[0].in_words())
+            writer.tries.check("writing profiles")
+        facts = {"asked": len(users), "unreadable": writer.unreadable, "failed": writer.tries.failed}
         return _Written(facts, _column(self._train.n_users, users, texts))
 
     def _interactions(self) -> _Written:

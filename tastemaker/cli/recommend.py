@@ -61,6 +61,8 @@ def recommend(
     """Recommend products; JSON lines carry user_id, item_ids and scores, and a note where a wish makes a list short."""
     if sum((user is not None, history is not None, everybody)) != 1:
         raise ConfigError("recommend: give exactly one of --user ID, --history ID,ID,... and --all")
+    if wish is None and wish_reader != "rules":
+        raise ConfigError(f"recommend: --wish-reader {wish_reader}: there is no wish to read; give --wish TEXT too")
     check_device(device)
     loaded = saved.load(model, device=device)
     queries, ids = _queries(loaded, user, history)

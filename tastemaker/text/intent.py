@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tastemaker.errors import ConfigError, LanguageModelError
+from tastemaker.errors import ConfigError
+from tastemaker.lm.tries import Tries
 from tastemaker.text import parse
 from tastemaker.text.prompting.fitting import newest_that_fit
 from tastemaker.text.prompting.prompts import INTENT, INTENT_LENGTH, shopper_places
@@ -26,14 +27,15 @@ class IntentWriter:
 
     Attributes:
         unreadable: answers that say nothing: empty, no words, a refusal.
-        failed: questions that the model did not answer at all.
+        tries: what became of each question.
     """
 
     def __init__(self, lm: LanguageModel | None) -> None:
         if lm is None:
             raise ConfigError("chain_of_thought: no [lm] is set; add an [lm] table")
         self._lm = lm
-        self.unreadable = self.failed = 0
+        self.unreadable = 0
+        self.tries = Tries()
 
     def write(self, history: Sequence[str], *, profile: str = "", wish: str = "") -> str:
         """Return what a shopper is after, at most 240 characters; a history beyond the context loses its older part.
@@ -48,11 +50,9 @@ class IntentWriter:
             return INTENT.fill(**shopper_places(history[len(history) - count :], profile, wish))
 
         shown = newest_that_fit(len(history), showing, self._lm, room=ANSWER_TOKENS)
-        try:
-            [answer] = self._lm.generate([showing(shown)], max_tokens=ANSWER_TOKENS, stop=("\n",))
-        except LanguageModelError:
-            self.failed += 1
+        answer = self.tries.ask(self._lm, showing(shown), max_tokens=ANSWER_TOKENS, stop=("\n",))
+        if answer is None:
             return ""
-        intent = parse.sentences(answer.text, max_length=INTENT_LENGTH)
+        intent = parse.sentences(answer, max_length=INTENT_LENGTH)
         self.unreadable += not intent
         return intent

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
-from tastemaker.errors import LanguageModelError
+from tastemaker.lm.tries import Tries
 from tastemaker.text import parse
 from tastemaker.text.prompting.prompts import Template, quoted
 from tastemaker.text.render import item_texts
@@ -65,20 +65,29 @@ class ItemWriter:
 
     Attributes:
         unreadable: answers that say nothing of the product.
-        failed: questions that the model did not answer at all.
+        tries: what became of each question.
     """
 
     def __init__(self, items: Entities, lm: LanguageModel) -> None:
         self._seen = item_texts(items, template=SEEN, max_length=SEEN_LENGTH)
         self._lm = lm
-        self.unreadable = self.failed = 0
+        self.unreadable = 0
+        self.tries = Tries()
 
     def descriptions(self, numbers: Iterable[int]) -> list[str]:
-        """Return a sentence on each product, "" where nothing was written that can be used."""
+        """Return a sentence on each product, "" where nothing was written that can be used.
+
+        Raises:
+            LanguageModelError: the model answers nothing at all.
+        """
         return [self._description(int(number)) for number in numbers]
 
     def keywords(self, numbers: Iterable[int]) -> list[str]:
-        """Return keywords of each product, joined by commas, "" where nothing was written that can be used."""
+        """Return keywords of each product, joined by commas, "" where nothing was written that can be used.
+
+        Raises:
+            LanguageModelError: the model answers nothing at all.
+        """
         return [self._keywords(int(number)) for number in numbers]
 
     def _description(self, number: int) -> str:
@@ -103,12 +112,9 @@ class ItemWriter:
         if not self._seen[number]:
             return None
         prompt = template.fill(product=quoted(self._seen[number], max_length=SEEN_LENGTH), **places)
-        try:
-            [answer] = self._lm.generate([prompt], max_tokens=ANSWER_TOKENS, stop=("\n\n",))
-        except LanguageModelError:
-            self.failed += 1
-            return None
-        return answer.text
+        answer = self.tries.ask(self._lm, prompt, max_tokens=ANSWER_TOKENS, stop=("\n\n",))
+        self.tries.check("writing about products")
+        return answer
 
 
 def words_of_company(train: Dataset, *, count: int = KEYWORDS) -> list[str]:

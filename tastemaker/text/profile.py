@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array, diags_array
 
-from tastemaker.errors import LanguageModelError
+from tastemaker.characters import mark_ranges
+from tastemaker.lm.tries import Tries
 from tastemaker.text import parse
 from tastemaker.text.manipulation import neutral_all
 from tastemaker.text.prompting.fitting import newest_that_fit
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from tastemaker.lm.base import LanguageModel, Prompt
     from tastemaker.types import Int32
 
-_WORD = re.compile(r"\b[^\W\d_][\w&'-]{2,}\b")
+_WORD = re.compile(rf"\b[^\W\d_][\w{mark_ranges()}&'-]{{2,}}(?<=[\w{mark_ranges()}])")
 """A word begins with a letter and has three characters at least, so units and numbers are none."""
 
 RECENCY = 0.9
@@ -137,7 +138,7 @@ class ProfileWriter:
 
     Attributes:
         unreadable: answers of the model from which no supported keyword could be read.
-        failed: questions that the model did not answer at all.
+        tries: what became of each question to the model.
     """
 
     def __init__(self, items: Entities, *, lm: LanguageModel | None = None, count: int = 5) -> None:
@@ -145,7 +146,8 @@ class ProfileWriter:
         self._names = ItemNames(items)
         self._lm = lm
         self._count = count
-        self.unreadable = self.failed = 0
+        self.unreadable = 0
+        self.tries = Tries()
 
     @cached_property
     def _statistics(self) -> KeywordStatistics:
@@ -173,12 +175,10 @@ class ProfileWriter:
             return PROFILE.fill(history=numbered(names), count=str(self._count))
 
         items = items[len(items) - newest_that_fit(len(items), showing, self._lm, room=ANSWER_TOKENS) :]
-        try:
-            [answer] = self._lm.generate([showing(len(items))], max_tokens=ANSWER_TOKENS, stop=("\n\n",))
-        except LanguageModelError:
-            self.failed += 1
+        answer = self.tries.ask(self._lm, showing(len(items)), max_tokens=ANSWER_TOKENS, stop=("\n\n",))
+        if answer is None:
             return None
-        found = parse.keywords(answer.text, len(items))[: self._count]
+        found = parse.keywords(answer, len(items))[: self._count]
         self.unreadable += not found
         return _profile_of(found, items) if found else None
 

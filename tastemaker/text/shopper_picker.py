@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tastemaker.errors import LanguageModelError
+from tastemaker.lm.tries import Tries
 from tastemaker.text import parse
 from tastemaker.text.prompting.prompts import LETTERS, Template, quoted
 
@@ -49,11 +49,13 @@ class ShopperPicker:
 
     Attributes:
         counts: "picked", "unreadable", "failed", "invalid letters", "repeated letters".
+        tries: what became of each question.
     """
 
     def __init__(self, lm: LanguageModel) -> None:
         self._lm = lm
         self.counts: Counter[str] = Counter()
+        self.tries = Tries()
 
     def pick(self, product: str, shoppers: Sequence[Sequence[str]], *, count: int) -> list[int]:
         """Return the places of at most `count` of the shoppers, the most likely first; none where nothing can be read.
@@ -62,6 +64,9 @@ class ShopperPicker:
             product: name of the product.
             shoppers: names of what each bought, oldest first; at most 26 shoppers.
             count: how many to pick.
+
+        Raises:
+            LanguageModelError: the model answers nothing at all.
         """
         seed = int.from_bytes(hashlib.sha256(product.encode("utf-8", "replace")).digest()[:8], "little")
         order = np.random.default_rng(seed).permutation(len(shoppers))
@@ -70,12 +75,12 @@ class ShopperPicker:
             for letter, place in zip(LETTERS, order, strict=False)
         ]
         prompt = PICK.fill(product=quoted(product), shoppers="\n".join(lines), count=str(count))
-        try:
-            [answer] = self._lm.generate([prompt], max_tokens=LETTER_TOKENS * count)
-        except LanguageModelError:
+        answer = self.tries.ask(self._lm, prompt, max_tokens=LETTER_TOKENS * count)
+        self.tries.check("picking buyers of cold products")
+        if answer is None:
             self.counts["failed"] += 1
             return []
-        read = parse.letters(answer.text, len(shoppers))
+        read = parse.letters(answer, len(shoppers))
         self.counts["invalid letters"] += read.invalid
         self.counts["repeated letters"] += read.repeated
         self.counts["picked" if read.positions else "unreadable"] += 1

@@ -88,7 +88,11 @@ def test_a_model_writes_and_garbage_is_left_out():
     assert keywords.keywords([1]) == ["dry hair, daily care"]
     failing = ItemWriter(items, ScriptedLM([LanguageModelError("down")] * 2))
     assert failing.descriptions([1]) + failing.keywords([1]) == ["", ""]
-    assert failing.failed == 2
+    assert failing.tries.failed == 2
+    down = ScriptedLM([LanguageModelError("down")] * 9)
+    with pytest.raises(LanguageModelError, match="failed 5 times, without one answer; the last failure: down"):
+        ItemWriter(items, down).keywords(range(1, 10))
+    assert len(down.asked) == 5, "a server that hangs would take minutes a product"
 
 
 @pytest.mark.parametrize("answer", GARBLED)

@@ -140,6 +140,8 @@ def test_a_short_list_under_a_wish_says_who_has_no_opinion_and_what_helps(tastem
 def test_a_wish_is_read_by_the_language_model_if_there_is_one(refused, model):
     line = refused("recommend", model, "--history", "i001", "--wish", "soap", "--wish-reader", "lm")
     assert "--wish-reader lm: no stage of this model has a language model" in line
+    line = refused("recommend", model, "--history", "i001", "--wish-reader", "lm")
+    assert "--wish-reader lm: there is no wish to read; give --wish TEXT too" in line
 
 
 def test_a_wish_steers_text_knn(tastemaker, shop, tmp_path):

@@ -25,6 +25,14 @@ SHOP = Entities(
 )
 
 
+def test_words_of_scripts_with_vowel_signs_stay_whole():
+    titles = ["ชาเขียว ออร์แกนิก", "हरी चाय", "शहद", "tea-cup's & co-"]
+    items = Entities(pl.DataFrame({"id": list("abcd"), "title": titles}))
+    said = [KeywordStatistics(items).write(np.array([item], np.int32)) for item in range(4)]
+    words = [{keyword.word for keyword in profile.keywords} for profile in said]
+    assert words == [{"ชาเขียว", "ออร์แกนิก"}, {"हरी", "चाय"}, {"शहद"}, {"tea-cup's"}]
+
+
 def test_statistics_name_what_the_history_repeats():
     profile = KeywordStatistics(SHOP).write(np.array([2, 0, 1], np.int32), count=3)
     words = [keyword.word for keyword in profile.keywords]

@@ -260,7 +260,7 @@ def test_mistakes_are_named():
         Listwise(lm=likes("x")).transfer(data.items)
     with pytest.raises(ConfigError, match=r"no \[lm\] is set"):
         Listwise(weight=1.0).fit(data).rank(QUERY, 2, candidates=candidates_of([5, 6]))
-    with pytest.raises(ConfigError, match="gives no likelihoods"):
+    with pytest.raises(ConfigError, match="gives no likelihoods; set mode"):
         Listwise(lm=ScriptedLM(), weight=1.0).fit(data).rank(QUERY, 2, candidates=candidates_of([5, 6]))
     with pytest.raises(ConfigError, match="put a retriever before it"):
         Listwise(lm=likes("x")).fit(data).rank(QUERY, 2)

@@ -12,10 +12,14 @@ import pytest
 from tastemaker.augment.edges import propose
 from tastemaker.augment.settings import AugmentConfig
 from tastemaker.data import Queries, Ranking
+from tastemaker.data.splits import leave_one_out
 from tastemaker.encoders.tfidf import TfidfEncoder
+from tastemaker.errors import LanguageModelError
 from tastemaker.lm.http import HttpLM
-from tastemaker.lm.scripted import GARBLED
+from tastemaker.lm.scripted import GARBLED, ScriptedLM
+from tastemaker.models.collaborative.transitions import Transitions
 from tastemaker.models.llm.listwise import Listwise
+from tastemaker.pipeline import Pipeline, Stage
 from tastemaker.testing import tiny_shop
 from tastemaker.text.item_writer import ItemWriter
 from tastemaker.text.profile import ProfileWriter
@@ -23,6 +27,7 @@ from tastemaker.text.shopper_picker import ShopperPicker
 from tastemaker.text.wishes.wish_lm import LanguageModelReader
 from tastemaker.text.wishes.wish_rules import RuleReader
 
+SOURCES = [{"profile": "lm"}, {"chain_of_thought": True}]
 OFFERED = (20, 3, 5, 31, 4, 6, 8, 7, 12, 9)
 
 
@@ -55,6 +60,18 @@ def server():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.mark.parametrize("settings", SOURCES)
+def test_a_model_that_never_answers_is_not_asked_on_while_the_weight_is_chosen(settings):
+    """Profiles and intents come before the first question; there, a server that hangs would take hours."""
+    split = leave_one_out(tiny_shop(users=80))
+    lm = ScriptedLM([LanguageModelError("down")] * 200)
+    ranker = Listwise(lm=lm, mode="generate", calibration=20, **settings)
+    pipeline = Pipeline([Stage(Transitions(), keep=8), Stage(ranker)]).fit(split.train)
+    with pytest.raises(LanguageModelError, match="failed 5 times, without one answer; the last failure: down"):
+        pipeline.calibrate(split.validation)
+    assert len(lm.asked) == 5
 
 
 def hangs(server):

@@ -11,6 +11,7 @@ import numpy as np
 
 from tastemaker.errors import ConfigError, LanguageModelError
 from tastemaker.lm.base import ChoiceModel, LanguageModel, LikelihoodModel
+from tastemaker.lm.tries import GIVEN_UP
 from tastemaker.text import parse
 from tastemaker.text.clean import clean
 from tastemaker.text.prompting.prompts import LETTERS, NAME_LENGTH, choose, next_title
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 LETTER_TOKENS = 3
 """Tokens that one letter of a written list takes, with its comma and space."""
-GIVEN_UP = 5
-"""Failures without any answer after which a model is asked no further validation question."""
 
 
 class Tally(Counter[str]):
@@ -165,8 +164,12 @@ def ask_likelihoods(
         ConfigError: there is no model, or it cannot give likelihoods.
     """
     if not isinstance(lm, ChoiceModel):
-        what = "no [lm] is set" if lm is None else f"{lm.name} gives no likelihoods"
-        raise ConfigError(f'listwise: {what}; add an [lm] table, or set mode = "generate" for a model that only writes')
+        if lm is None:
+            raise ConfigError("listwise: no [lm] is set; add an [lm] table")
+        raise ConfigError(
+            f'listwise: {lm.name} gives no likelihoods; set mode = "generate", or logprobs = true in the table [lm] '
+            "where the server gives them"
+        )
     answers: list[Answer | None] = [None] * len(questions)
     sizes = np.array([len(question.candidates) for question in questions])
     for size in np.unique(sizes).tolist():

@@ -153,10 +153,11 @@ class LanguageModelRanker(Reranker):
         counts = self._counts if purpose == "rank" else Tally.of(self.name) if purpose == "choice" else Counter()
         shown = [row[row >= 0][: self.config.candidates] for row in candidates.items]
         rows = [row for row, items in enumerate(shown) if len(items) > 1]
-        questions = self._written().write(queries.take(rows), [shown[row] for row in rows])
+        choosing = purpose == "choice"
+        questions = self._written().write(queries.take(rows), [shown[row] for row in rows], choosing=choosing)
         questions = [shortened(question, self.lm, self._longest, counts) for question in questions]
-        given = self._answers(questions, choosing=purpose == "choice", counts=counts, progress=progress)
-        if purpose == "choice":
+        given = self._answers(questions, choosing=choosing, counts=counts, progress=progress)
+        if choosing:
             self._calibration = dict(counts)
             if isinstance(counts, Tally) and counts and not counts["answered"]:
                 raise counts.unanswered()

@@ -84,19 +84,21 @@ class QuestionWriter:
     def _intents(self) -> IntentWriter:
         return IntentWriter(self._lm)
 
-    def write(self, queries: Queries, shown: Sequence[Int32]) -> list[Question]:
+    def write(self, queries: Queries, shown: Sequence[Int32], *, choosing: bool = False) -> list[Question]:
         """Put histories, profiles, wishes, demonstrations, intents and candidates into words.
 
         Args:
             queries: B histories.
             shown: candidates of each query, item numbers.
+            choosing: whether these are the validation questions that the weight is chosen on.
 
         Raises:
             ConfigError: a chain of thought is wanted and there is no language model.
+            LanguageModelError: the model is to write profiles or intents, and while choosing answers nothing at all.
         """
         config, names = self._config, self._names
         histories = [history[-config.history :] for history in queries]
-        profiles = [""] * len(histories) if config.profile == "none" else self.profiles(histories)
+        profiles = [""] * len(histories) if config.profile == "none" else self.profiles(histories, choosing=choosing)
         # A name takes no part in anything, not even in the random order that hangs on a question.
         wishes = [redact(wish, personal=True) for wish in queries.texts or ("",) * len(histories)]
         found = demonstrated(self._demonstrations, queries, config)
@@ -114,21 +116,28 @@ class QuestionWriter:
             if config.chain_of_thought:
                 said = self._intents.write(question.history, profile=question.profile, wish=question.wish)
                 question = replace(question, intent=said)
+                if choosing:
+                    self._intents.tries.check("chain_of_thought")
             questions.append(question)
         return questions
 
-    def profiles(self, histories: Sequence[Int32]) -> list[str]:
-        """Return the profile of each history in words."""
-        return [profile.in_words() for profile in self._profiles.write(histories)]
+    def profiles(self, histories: Sequence[Int32], *, choosing: bool = False) -> list[str]:
+        """Return the profile of each history in words; see `write`."""
+        said: list[str] = []
+        for history in histories:
+            said += [profile.in_words() for profile in self._profiles.write([history])]
+            if choosing:
+                self._profiles.tries.check('profile = "lm"')
+        return said
 
     def report(self) -> dict[str, Any]:
         """Return what went wrong how often."""
         wrote = "_intents" in vars(self)
         return {
             "profiles_unreadable": self._profiles.unreadable,
-            "profiles_failed": self._profiles.failed,
+            "profiles_failed": self._profiles.tries.failed,
             "intents_unreadable": self._intents.unreadable if wrote else 0,
-            "intents_failed": self._intents.failed if wrote else 0,
+            "intents_failed": self._intents.tries.failed if wrote else 0,
         }
 
 
