@@ -4,13 +4,13 @@ For each query the prompt has three parts (history, profile, candidates by lette
 pass gives the log-probability of every letter; it is averaged over `orders` arrangements of the candidates, minus the
 mean log-probability of each letter on validation questions, both against position bias. In mode "generate" the model
 writes a list of letters. In mode "titles" each candidate's title is scored as a continuation of history and profile,
-with the prompt read once: slower than letters, and the better choice for small models, which cannot tell letters apart.
+with the prompt read once: slower than letters, and nearer to what a small model has learnt to do; measure both.
 Wording, demonstrations of similar shoppers and a chain of thought are settings; a list longer than `window` is put in
 order window by window.
 
 The final score of a candidate is $(1 - w)\,d(r_{retriever}) + w\,d(r_{model})$ with $d(r) = 1/\log_2(r + 2)$ of its
 0-based rank $r$, plus 1 for candidates that the model was shown. The weight $w$ is chosen on validation questions, and
-is zero unless the model helps there by more than 2.8 standard errors: an untuned small model cannot make the list worse
+is zero unless the model helps there by more than 2.8 standard errors: an untuned small model hardly makes the list worse
 in silence. What fails keeps the retriever's order and is counted. With a fixed weight nothing is asked on validation,
 so no letter prior is learnt.
 
