@@ -10,7 +10,7 @@ order window by window.
 
 The final score of a candidate is $(1 - w)\,d(r_{retriever}) + w\,d(r_{model})$ with $d(r) = 1/\log_2(r + 2)$ of its
 0-based rank $r$, plus 1 for candidates that the model was shown. The weight $w$ is chosen on validation questions, and
-is zero unless the model helps there by more than 2.8 standard errors: an untuned small model hardly makes the list worse
+is zero unless the model helps there by more than 2.8 standard errors: an untuned small model hardly makes a list worse
 in silence. What fails keeps the retriever's order and is counted. With a fixed weight nothing is asked on validation,
 so no letter prior is learnt.
 
