@@ -159,6 +159,14 @@ class HttpClient:
         if isinstance(error, dict):
             found = [str(error.get(key)) for key in ("type", "code") if isinstance(error.get(key), str | int)]
             words += [f"({word})" for word in found if ERROR_WORD.fullmatch(word) and word != self._key]
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            name = self.endpoint.key_variable
+            cure = (
+                f"set or check the key in {name}"
+                if name
+                else "name the environment variable with the key in key_variable"
+            )
+            words[-1] += f"; {cure}"
         return " ".join(words)
 
 

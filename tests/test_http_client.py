@@ -135,10 +135,14 @@ def test_bad_answers_are_named(body, message):
 def test_the_key_comes_from_the_environment_and_stays_out_of_messages(monkeypatch):
     monkeypatch.setenv("SHOP_KEY", "sk-secret")
     with Server([(401, {"error": {"message": "bad key sk-secret", "code": "sk-secret"}})]) as server:
-        with pytest.raises(LanguageModelError, match=r"HTTP 401 Unauthorized$") as caught:
+        with pytest.raises(
+            LanguageModelError, match=r"HTTP 401 Unauthorized; set or check the key in SHOP_KEY$"
+        ) as caught:
             ask(server, key_variable="SHOP_KEY")
         assert "sk-secret" not in str(caught.value)
         assert server.requests[0][1]["Authorization"] == "Bearer sk-secret"
+        with pytest.raises(LanguageModelError, match="name the environment variable with the key in key_variable"):
+            ask(server)
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,9 @@ def _peft_config(lm: LocalLM, config: AdapterConfig) -> peft.PeftConfig:
     linear, count = _linear_layers(lm._model)
     last = list(range(count - config.tuned_layers, count)) if config.tuned_layers else None
     if config.tuned_layers > count:
-        raise ConfigError(f"tuned_layers = {config.tuned_layers}: the model has {count} layers")
+        raise ConfigError(
+            f"tuned_layers = {config.tuned_layers}: the model has {count} layers; set fewer, or 0 for all"
+        )
     if config.method == "ia3":
         return peft.IA3Config(task_type="CAUSAL_LM")
     chosen = sorted({name for name, place in linear if config.modules == "all" or "att" in place})
@@ -279,7 +281,7 @@ def _unfreeze(model: Any, tuned_layers: int) -> None:  # noqa: ANN401  # transfo
         return
     layers = _layers(model)
     if tuned_layers > len(layers):
-        raise ConfigError(f"tuned_layers = {tuned_layers}: the model has {len(layers)} layers")
+        raise ConfigError(f"tuned_layers = {tuned_layers}: the model has {len(layers)} layers; set fewer, or 0 for all")
     for layer in layers[-tuned_layers:]:
         layer.requires_grad_(True)
 

@@ -80,7 +80,7 @@ def trunk_of(
     own = layers_of(whole, name=lm.name)
     count = len(own) if layers is None else layers
     if count > len(own):
-        raise ConfigError(f"lm_layers = {count}: {lm.name} has {len(own)} layers")
+        raise ConfigError(f"lm_layers = {count}: {lm.name} has {len(own)} layers; set so many at most, or leave it out")
     first = nn.ModuleList(copy.deepcopy(own[number]) for number in range(count))
     # What is named here is not copied but replaced: the vocabulary, and the layers that are left out.
     network: nn.Module = copy.deepcopy(decoder, {id(own): first, id(table): nn.Identity()}).float()

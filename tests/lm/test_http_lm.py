@@ -154,7 +154,7 @@ def test_key_comes_from_the_environment(make, server, monkeypatch):
     make(chat("A")).generate([PROMPT], max_tokens=1)
     make(chat("A"), key_variable="OTHER_KEY").generate([PROMPT], max_tokens=1)
     monkeypatch.setenv("TASTEMAKER_LM_KEY", "k-1")
-    with pytest.raises(LanguageModelError, match=r"HTTP 401 Unauthorized$"):
+    with pytest.raises(LanguageModelError, match=r"HTTP 401 Unauthorized; set or check the key in TASTEMAKER_LM_KEY$"):
         make(status(401, said=b"bad key k-1")).generate([PROMPT], max_tokens=1)
     sent = [request[1].get("Authorization") for request in server.requests]
     assert sent == [None, "Bearer k-2", "Bearer k-1"]

@@ -153,7 +153,9 @@ def test_long_pairs_are_left_out_and_counted(lm):
     rows, too_long = rows_of_pairs(lm, pairs(), max_tokens=min(map(len, texts_of(lm).train)))
     assert 0 < len(rows) < 24
     assert too_long == 24 - len(rows)
-    with pytest.raises(ConfigError, match="nothing to learn from"):
+    with pytest.raises(
+        ConfigError, match=r"tuning.max_tokens: \d+: nothing to learn from, 24 pairs are longer; raise it"
+    ):
         tune(lm, lambda lm: Texts((), (), 24), config())
 
 

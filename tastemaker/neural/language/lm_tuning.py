@@ -109,7 +109,10 @@ def tune(
     student = trainee(lm, config, seed=seed)
     texts = texts_of(student)
     if not texts.train:
-        raise ConfigError(f"tuning: nothing to learn from ({texts.too_long} pairs are longer than max_tokens)")
+        raise ConfigError(
+            f"tuning.max_tokens: {config.max_tokens}: nothing to learn from, {texts.too_long} pairs are longer; raise "
+            "it as far as the context allows, or show fewer candidates and a shorter history"
+        )
     place = devices.device_of(aids.device if aids.device != "cpu" else lm.config.device)
     with devices.threads_restored(), devices.seeded(place, seed):
         model = student._model.to(place)
