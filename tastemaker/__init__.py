@@ -3,8 +3,8 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-# Threads of a network that wait for each other spin; where another process holds a core, long spins make a training
-# thirty times as long. This bound costs at most a few percent on an idle machine. It is read when torch is loaded.
+# Threads of a network that wait for each other spin; where another process holds a core, long spins make a training many
+# times as long. On an idle machine this bound costs a few percent (benchmarks/busy_core.py). torch's loading reads it.
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 from tastemaker.data import Dataset, Entities, Queries, Ranking
