@@ -3,8 +3,8 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-# Threads of a network spin while they wait for each other, which makes a training many times as long where another
-# process holds a core. On idle cores this bound costs a few percent (benchmarks/busy_core.py); torch's loading reads it.
+# Threads spin while they wait for each other, which makes a training many times as long where another process holds a
+# core. On idle cores the bound costs a few percent (benchmarks/busy_core.py). It is read when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 from tastemaker.data import Dataset, Entities, Queries, Ranking
