@@ -45,8 +45,8 @@ class Telling:
     def report(self):
         return self.writer.report()
 
-    def write(self, queries, shown):
-        questions = self.writer.write(queries, shown)
+    def write(self, queries, shown, *, choosing=False):
+        questions = self.writer.write(queries, shown, choosing=choosing)
         return [
             replace(question, wish=self.secrets.get(int(user), ""))
             for question, user in zip(questions, queries.users, strict=True)
