@@ -92,6 +92,16 @@ def rows() -> list[tuple[str, str, str, str, str]]:
                     "choice_likelihood.py",
                 )
             )
+        one, titles = ways["letters, 1 order"]["wall_s"], ways["titles, in full"]["wall_s"]
+        found.append(
+            (
+                "20 candidates ranked by letters, one order (SmolLM2, another way to rank than the peer's)",
+                f"{one:.2f} s",
+                f"transformers, a whole prompt for each of 20 titles {titles:.1f} s",
+                f"{titles / one:.1f}",
+                "choice_likelihood.py",
+            )
+        )
     if training := load("training_speed"):
         seconds = {
             name: statistics.median(run["epoch_seconds"] for run in runs) for name, runs in training["runs"].items()

@@ -101,10 +101,7 @@ def test_every_packaged_benchmark_is_sound():
     ("name", "model", "values"),
     [
         ("amazon-beauty-2014", "BSARec, cross-entropy", (0.0730, 0.0523, 0.1002, 0.0610)),
-        ("amazon-beauty-2014", "co-occurrence counts", (0.0609, 0.0450, 0.0820, 0.0518)),
-        ("amazon-sports-2014", "co-occurrence counts, refit", (0.0425, 0.0300, 0.0583, 0.0351)),
         ("amazon-toys-2014", "TIGER", (0.0521, 0.0371, 0.0712, 0.0432)),
-        ("amazon-toys-2014", "first-order Markov chain", (0.0591, 0.0441, 0.0709, 0.0479)),
     ],
 )
 def test_figures_are_those_of_the_sources(name, model, values):

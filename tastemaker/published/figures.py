@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from tastemaker.data.dataset import Dataset
 
-Kind = Literal["paper", "rerun", "record", "floor check"]
-Checked = Literal["read", "second-hand", "not read again", "measured"]
+Kind = Literal["paper", "rerun", "record"]
+Checked = Literal["read", "second-hand", "not read again"]
 Ties = Literal["file", "random"]
 SPLITS = ("leave-one-out", "as-given")
 MEASURES = frozenset(f"{name}@{k}" for name in ("recall", "ndcg", "hit_rate", "mrr") for k in (5, 10, 20))
@@ -32,11 +32,10 @@ class Figure:
     Attributes:
         model: its name, with what tells it from others of that name.
         kind: "paper" (as its authors report it), "rerun" (somebody's later run), "record" (a rerun whose configuration
-            or log is public and that stands high), "floor check" (counts, no training).
+            or log is public and that stands high).
         source: paper, repository or issue.
         checked: how we know: "read" at the source or in full copies of its table that agree, "second-hand" from a text
-            that quotes it, "not read again" for a figure from the literature whose source could not be opened,
-            "measured" by us.
+            that quotes it, "not read again" for a figure from the literature whose source could not be opened.
         masked: whether products of the history are kept out of the lists; None where not stated.
         seeds: number of runs behind the mean; None where not stated.
         comparable: whether it may stand in one table with full-ranking figures of this benchmark.
