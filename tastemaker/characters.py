@@ -41,6 +41,12 @@ def mark_ranges() -> str:
     return "".join(f"{chr(first)}-{chr(last)}" for first, last in zip(starts, ends, strict=True))
 
 
+@cache
+def letters(least: int) -> str:
+    """Return the pattern of a run of at least `least` letters, each with the marks on it; digits and "_" are none."""
+    return rf"(?:[^\W\d_][{mark_ranges()}]*){{{least},}}"
+
+
 def strip_hostile(text: str) -> str:
     """Remove control, bidirectional and invisible characters from `text`; tab and line ends stay."""
     return _HOSTILE.sub("", text)

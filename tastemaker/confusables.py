@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from tastemaker.characters import letters
+
 _ALIKE = {
     "a": "аɑαᴀ",
     "b": "Ьƅʙ",
@@ -71,7 +73,7 @@ LATIN_OF = {other: latin for latin, others in _ALIKE.items() for other in others
 # ("m²", "½", "™") say something that their plain form does not, and stay.
 _DRESSED = re.compile("[\uff01-\uff5e\u24b6-\u24e9\U0001d400-\U0001d7ff\U0001f110-\U0001f189]")
 _LOOKALIKE = re.compile(f"[{''.join(LATIN_OF)}]")
-_WORD = re.compile(r"[^\W\d_]+")
+_WORD = re.compile(letters(1))
 _LATIN = re.compile(r"[A-Za-z]")
 _STACKED = re.compile("([\u0300-\u036f]{2})[\u0300-\u036f]+")  # no language puts three of these on a letter
 
@@ -103,8 +105,9 @@ def mixed_words(text: str) -> list[str]:
 def _latin(word: str, *, alone: bool) -> str:
     if not _LOOKALIKE.search(word):
         return word
-    only = all(letter in LATIN_OF for letter in word)
-    if not (_LATIN.search(word) or (alone and only and len(word) > 1)):
+    plain = [letter for letter in word if letter.isalpha()]
+    only = all(letter in LATIN_OF for letter in plain)
+    if not (_LATIN.search(word) or (alone and only and len(plain) > 1)):
         return word
     return "".join(LATIN_OF.get(letter, letter) for letter in word)
 

@@ -20,6 +20,7 @@ from tastemaker.confusables import LATIN_OF, fold, mixed_words
         ("𝐁𝐄𝐒𝐓 𝓅𝒾𝒸𝓀 Ⓑⓔⓢⓣ", "BEST pick Best"),
         ("ʙᴇꜱᴛ deal", "best deal"),
         ("e\u0301\u0302\u0303\u0304", "e\u0301\u0302"),
+        ("Р\u0325А\u0325У\u0325РАL", "P\u0325A\u0325Y\u0325PAL"),  # marks between letters part no word
     ],
 )
 def test_disguises_fall(written, read):

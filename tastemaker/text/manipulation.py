@@ -15,7 +15,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from tastemaker.characters import HOSTILE_PATTERN
+from tastemaker.characters import HOSTILE_PATTERN, mark_ranges
 from tastemaker.confusables import fold, mixed_words
 from tastemaker.defences import defended
 from tastemaker.pace import eased
@@ -131,7 +131,7 @@ _CLAIM = re.compile(
 )
 _GONE = "\x00"
 _AROUND = re.compile(r"[ ,;:!•*|(\[–—-]*(?:\x00[ ,;:!•*|)\]–—-]*)+")
-_WORD = re.compile(r"[^\W\d_][\w'’-]{2,}")
+_WORD = re.compile(rf"[^\W\d_][\w{mark_ranges()}'’-]{{2,}}")
 _HIDDEN = re.compile(HOSTILE_PATTERN)
 _PICTURE = "\u00a9\u00ae\u203c-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff"
 _JOINED = re.compile(

@@ -250,6 +250,12 @@ def test_what_fills_up_words_is_nothing_in_common():
     assert in_common(ids, 0).tolist() == [2, 2, 1, 0, 1]
 
 
+def test_words_with_vowel_signs_are_whole_identifiers():
+    titles = ["हरी चाय", "ชาเขียว"]
+    ids = coded("text", Words.fit(titles, levels=2, codes=8), titles)
+    assert [set(word.split()) for word in ids.words()] == [{"हरी", "चाय"}, {"ชาเขียว"}]
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "words", "none"])
 def test_identifiers_come_back_from_arrays(kind):
     if kind == "words":

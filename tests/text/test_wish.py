@@ -105,6 +105,13 @@ def test_what_is_kept_as_words(text):
     assert fits(wish) == "abcdef"
 
 
+def test_a_name_inside_a_word_with_vowel_signs_is_no_mention():
+    items = Entities(pl.DataFrame({"id": ["a", "b"], "title": ["शैम्पू", "चाय"], "brand": ["शैम", "हर"]}))
+    assert not read("शैम्पू", items).filters.brands
+    assert read("ब्रांड शैम", items).filters.brands == ("शैम",)
+    assert "चाय" in Vocabulary(items).words
+
+
 def test_a_brand_that_nobody_sells_stays_among_the_words():
     assert read("shoes by Nobody").words == "shoes by Nobody"
     wish = read("nothing sticky, no sulfates, not from Nobody")

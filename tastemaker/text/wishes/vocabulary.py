@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import polars as pl
 
+from tastemaker.characters import mark_ranges
 from tastemaker.pace import eased
 from tastemaker.text.clean import clean_all
 from tastemaker.text.prompting.prompts import WISH_LENGTH
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from tastemaker.text.wishes.wish import Filters
     from tastemaker.types import Bool
 
-_WORDS = re.compile(r"\w+")
+_WORDS = re.compile(rf"[\w{mark_ranges()}]+")
+_BETWEEN = re.compile(rf"[^\w{mark_ranges()}]")
 LEAST_NAME = 2
 """Characters of a brand or a category that can be found in a wish."""
 
@@ -87,7 +89,7 @@ class Vocabulary:
             ("brand", self._brand_forms),
             ("category", self._category_forms),
         )
-        borders = [0, *(match.end() for match in re.finditer(r"[^\w]", lowered))]
+        borders = [0, *(match.end() for match in _BETWEEN.finditer(lowered))]
         for start in borders:
             for kind, forms in kinds:
                 for end in _ends(lowered, start, self._longest):
@@ -197,7 +199,9 @@ def words_of(text: str) -> set[str]:
 def _ends(text: str, start: int, longest: int) -> list[int]:
     """Return the word borders after `start` up to `longest` characters on, the farthest first."""
     limit = min(len(text), start + longest)
-    ends = [end for end in range(start + 1, limit + 1) if end == len(text) or not text[end].isalnum()]
+    ends = [
+        end for end in range(start + 1, limit + 1) if end == len(text) or text[end] == "_" or _BETWEEN.match(text[end])
+    ]
     return ends[::-1]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tastemaker.characters import mark_ranges
 from tastemaker.errors import LanguageModelError
 from tastemaker.redaction import redact
 from tastemaker.text import parse
@@ -162,8 +163,8 @@ def _listed(named: list[str], known: Iterable[str]) -> str:
 
 
 def _says(said: str, name: str) -> bool:
-    return bool(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said))
+    return bool(re.search(rf"(?<!\w){re.escape(name)}(?![\w{mark_ranges()}])", said))
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
+    return re.findall(rf"[\w{mark_ranges()}]+", text.lower())
