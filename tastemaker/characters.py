@@ -42,7 +42,7 @@ def mark_ranges() -> str:
 
 
 @cache
-def letters(least: int) -> str:
+def letter_run(least: int) -> str:
     """Return the pattern of a run of at least `least` letters, each with the marks on it; digits and "_" are none."""
     return rf"(?:[^\W\d_][{mark_ranges()}]*){{{least},}}"
 

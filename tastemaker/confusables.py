@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from tastemaker.characters import letters
+from tastemaker.characters import letter_run
 
 _ALIKE = {
     "a": "аɑαᴀ",
@@ -73,7 +73,7 @@ LATIN_OF = {other: latin for latin, others in _ALIKE.items() for other in others
 # ("m²", "½", "™") say something that their plain form does not, and stay.
 _DRESSED = re.compile("[\uff01-\uff5e\u24b6-\u24e9\U0001d400-\U0001d7ff\U0001f110-\U0001f189]")
 _LOOKALIKE = re.compile(f"[{''.join(LATIN_OF)}]")
-_WORD = re.compile(letters(1))
+_WORD = re.compile(letter_run(1))
 _LATIN = re.compile(r"[A-Za-z]")
 _STACKED = re.compile("([\u0300-\u036f]{2})[\u0300-\u036f]+")  # no language puts three of these on a letter
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import polars as pl
 
-from tastemaker.characters import letters
+from tastemaker.characters import letter_run
 from tastemaker.confusables import LATIN_OF
 from tastemaker.data.entities import Entities
 from tastemaker.defences import undefended
@@ -35,7 +35,7 @@ BEST = 50
 """Best sellers of a category whose titles and brands an attacker knows."""
 WORDS, BRANDS, RIVALS = 40, 10, 5
 
-_WORD = re.compile(letters(4))
+_WORD = re.compile(letter_run(4))
 _PLACE = re.compile(r"\{(\w+)\}")
 _HOMOGLYPH = {latin: other for other, latin in reversed(LATIN_OF.items()) if ord(other) < 0x600}
 _SMALL = {latin: other for other, latin in LATIN_OF.items() if 0x1D00 <= ord(other) <= 0x1D2F or other in "ʙɢʜɪʟɴʀʏꜰꜱ"}

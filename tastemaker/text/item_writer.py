@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
-from tastemaker.characters import letters
+from tastemaker.characters import letter_run
 from tastemaker.lm.tries import Tries
 from tastemaker.text import parse
 from tastemaker.text.prompting.prompts import Template, quoted
@@ -132,7 +132,7 @@ def words_of_company(train: Dataset, *, count: int = KEYWORDS) -> list[str]:
 
     texts = item_texts(train.items, template=SEEN, max_length=SEEN_LENGTH)
     vectorizer = CountVectorizer(
-        binary=True, min_df=2, token_pattern=letters(3), stop_words=[*ENGLISH_STOP_WORDS, "brand", "category"]
+        binary=True, min_df=2, token_pattern=letter_run(3), stop_words=[*ENGLISH_STOP_WORDS, "brand", "category"]
     )
     try:
         shown = csr_array(vectorizer.fit_transform(texts)).astype(np.float32)
@@ -160,4 +160,4 @@ def words_of_company(train: Dataset, *, count: int = KEYWORDS) -> list[str]:
 
 
 def _long_words(text: str) -> set[str]:
-    return set(re.findall(letters(4), text.lower()))
+    return set(re.findall(letter_run(4), text.lower()))

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tastemaker.characters import letters
+from tastemaker.characters import letter_run
 from tastemaker.text.clean import clean
 from tastemaker.text.prompting.prompts import LETTERS
 
@@ -21,7 +21,7 @@ TEXT_LENGTH = 4000
 OBJECTS = 20
 """Places at which a JSON object is tried to begin."""
 
-_WORD = re.compile(letters(2))
+_WORD = re.compile(letter_run(2))
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _REFUSAL = re.compile(
     r"\b(?:as an? (?:ai|(?:large )?language) ?model|i(?:'m| am) sorry|i can(?:not|'t) )", re.IGNORECASE

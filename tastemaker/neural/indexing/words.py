@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tastemaker.characters import letters
+from tastemaker.characters import letter_run
 from tastemaker.configurable import array_text, text_array
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tastemaker.types import Int32
 
-_WORD = re.compile(letters(2))
+_WORD = re.compile(letter_run(2))
 END = 0
 """The code that fills up a short identifier."""
 SPARE = 4

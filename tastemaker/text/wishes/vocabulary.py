@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tastemaker.types import Bool
 
 _WORDS = re.compile(rf"[\w{mark_ranges()}]+")
-_BETWEEN = re.compile(rf"[^\w{mark_ranges()}]")
+_BETWEEN = re.compile(rf"[^\w{mark_ranges()}]|_")
 LEAST_NAME = 2
 """Characters of a brand or a category that can be found in a wish."""
 
@@ -200,7 +200,7 @@ def _ends(text: str, start: int, longest: int) -> list[int]:
     """Return the word borders after `start` up to `longest` characters on, the farthest first."""
     limit = min(len(text), start + longest)
     ends = [
-        end for end in range(start + 1, limit + 1) if end == len(text) or text[end] == "_" or _BETWEEN.match(text[end])
+        end for end in range(start + 1, limit + 1) if end == len(text) or _BETWEEN.match(text[end])
     ]
     return ends[::-1]
 
