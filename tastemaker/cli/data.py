@@ -159,7 +159,7 @@ def validate(
             print_table(columns, [[getattr(one, column) for column in columns] for one in problems[:SHOWN]])
         typer.echo(counted(report.bad_rows, "bad row") if problems else "no bad rows")
         if len(problems) > SHOWN:
-            note(f"{len(problems) - SHOWN:,} more; all of them with --json")
+            note(f"{len(problems) - SHOWN:,} more; all of them with --json; in all: {', '.join(report.kinds())}")
     if not report.ok:
         raise typer.Exit(2)
 

@@ -48,7 +48,8 @@ def read_data(
         note(f"note: {line}")
     words = report.left_out_words()
     if words:
-        note(f"note: {words} (bad rows: {report.bad_rows:,}); see them with {report.command()}")
+        kinds = f": {', '.join(report.kinds())}" if report.bad_rows else ""
+        note(f"note: {words} (bad rows: {report.bad_rows:,}{kinds}); see them with {report.command()}")
     left_out = {table: count for table, count in report.left_out.items() if count}
     facts = {"format": report.format, "rows": report.rows, "bad_rows": report.bad_rows, "left_out": left_out}
     return data, facts

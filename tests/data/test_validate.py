@@ -431,3 +431,13 @@ def test_whatever_the_bytes_there_is_a_report_or_an_error_of_ours(tmp_path, part
         assert path.name in str(error)
     else:
         assert sum(report.rows.values()) >= report.bad_rows
+
+
+def test_the_error_shows_one_of_each_kind_and_counts_them(shop):
+    folder = shop(interactions_csv="user_id,item_id,value\nu,i,1\n" + ",i,1\n" * 8 + "u,i,-1\nu,,1\n")
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    text = str(caught.value)
+    for line, words in ((3, "user_id: empty-id"), (11, "value: negative"), (12, "item_id: empty-id")):
+        assert f"interactions.csv:{line}: {words}" in text
+    assert "and 5 more; in all: 8 user_id: empty-id, 1 value: negative, 1 item_id: empty-id" in text

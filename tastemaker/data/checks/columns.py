@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
@@ -63,10 +64,16 @@ KINDS = {
     "users": {"user_id": ID},
 }
 STEMS = {
-    "user_id": ("user", "customer", "client", "shopper", "buyer", "visitor", "account", "email"),
-    "item_id": ("item", "product", "article", "sku"),
+    "user_id": ("user", "customer", "client", "shopper", "buyer", "visitor", "account", "email", "kunde", "besteller"),
+    "item_id": ("item", "product", "article", "sku", "artikel", "produkt"),
 }
 """Parts of headers under which shops keep the ids."""
+ID_ENDINGS = ("id", "nr", "no", "nummer", "number", "num", "sku", "code", "mail")
+NO_IDS = re.compile(
+    r"price|preis|quantity|qty|menge|anzahl|amount|total|tax|date|datum|time|type|group"
+)
+NAMES = re.compile(r"name|label|title|bezeichnung")
+"""Parts of headers that hold no id, and of those that hold one at best."""
 
 
 def typed(table: Table, role: str) -> Table:
@@ -136,12 +143,16 @@ def with_keys(table: Table, role: str) -> Table:
 
 
 def _like(key: str, columns: Sequence[str]) -> str | None:
-    """Return the header that most probably is a key."""
+    """Return the header that most probably is a key: one that reads like it, else one that speaks of it as an id."""
     lower = {column.lower(): column for column in reversed(columns)}
     close = get_close_matches(key, lower, n=1)
     if close:
         return lower[close[0]]
-    return next((lower[one] for stem in STEMS[key] for one in lower if stem in one), None)
+    of_it = [column for column in columns if any(stem in column.lower() for stem in STEMS[key])]
+    likely = [column for column in of_it if column.lower().rstrip(".").endswith(ID_ENDINGS)]
+    possible = [column for column in of_it if not NO_IDS.search(column.lower())]
+    possible.sort(key=lambda column: bool(NAMES.search(column.lower())))
+    return next(iter((*likely, *possible)), None)
 
 
 def _timed(table: Table) -> Table:

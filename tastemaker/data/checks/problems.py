@@ -124,6 +124,12 @@ class Report:
         """Every problem, by file and line."""
         return (Problem(*row) for row in self.found.iter_rows())
 
+    def kinds(self) -> list[str]:
+        """Return how often each rule is broken, "1,889 user_id: empty-id", the commonest first."""
+        counts = self.found.group_by("column", "rule", maintain_order=True).len("count")
+        rows = counts.sort("count", descending=True, maintain_order=True).iter_rows()
+        return [f"{count:,} {f'{column}: ' if column else ''}{rule}" for column, rule, count in rows]
+
     def left_out_words(self) -> str:
         """Return "left out: 3 interactions, 1 item", or nothing where nothing is."""
         words = [counted(count, role.removesuffix("s")) for role, count in self.left_out.items() if count]
@@ -137,8 +143,12 @@ class Report:
         noun = kind.removesuffix("s")
         cause = f"no {noun} would be left without them" if nothing_left else f"{allowed:,} allowed"
         lines = [f"{self.source}: {counted(bad, 'bad row')}, {cause}"]
-        lines += [f"  {Problem(*row)}" for row in self.found.head(SHOWN).iter_rows()]
-        lines += [f"  and {more:,} more"] if more > 0 else []
+        first = pl.struct("file", "column", "rule").is_first_distinct()  # one of each kind says most
+        shown = self.found.sort(~first, maintain_order=True).head(SHOWN).sort("file", "line", maintain_order=True)
+        lines += [f"  {Problem(*row)}" for row in shown.iter_rows()]
+        kinds = self.kinds()
+        in_all = f"; in all: {', '.join(kinds)}" if kinds[1:] else ""
+        lines += [f"  and {more:,} more{in_all}"] if more > 0 else []
         lines.append(f"see all: {self.command()} --json")
         if not nothing_left:
             lines.append(f"go on without them: --max-bad {bad} (max_bad={bad})")

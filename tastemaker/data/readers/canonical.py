@@ -1,8 +1,8 @@
 """The package's own layout: a folder of interactions, items and users as parquet, csv, tsv or jsonl; or one such file.
 
 Columns: interactions (user_id, item_id; optionally position, timestamp, value or rating, event_type, split), items
-(item_id, title, brand, categories, price, description), users (user_id); any others are kept. The aliases below, in
-upper or lower case, are taken for these. `schema.json`, which `write` leaves beside text files, types other columns.
+(item_id, title, brand, categories, price, description), users (user_id); any others are kept. The names that
+`headers` knows are taken for these. `schema.json`, which `write` leaves beside text files, types other columns.
 Names of files may be in upper or lower case too.
 """
 
@@ -17,6 +17,7 @@ import polars as pl
 from tastemaker.data.checks.columns import AMOUNT, ID, KINDS, with_keys
 from tastemaker.data.dataset import free_names
 from tastemaker.data.readers.delimited import SEPARATORS, read_delimited
+from tastemaker.data.readers.headers import ALIASES, ORDINARY, canonical_names, plain
 from tastemaker.data.readers.json_lines import no_ids, read_json_lines
 from tastemaker.data.readers.prices import plain_amounts
 from tastemaker.data.readers.table import (
@@ -42,20 +43,6 @@ SCHEMA_FILE = "schema.json"
 SCHEMA_MARK = "tastemaker"  # a key that only our own schema.json has; its value is the version of the layout
 SCHEMA_VERSION = 1
 NEUTRALISED_VERSION = 2  # the same, and cells that a spreadsheet would run have a quotation mark in front
-# Names of Amazon Personalize in lower case (event_value, product_description), and the commonest of other exports.
-ALIASES = {
-    "user_id": ("customer_id", "visitor_id"),
-    "item_id": ("product_id", "article_id", "sku"),
-    "value": ("rating", "event_value"),
-    "timestamp": ("event_time", "order_date", "ordered_at", "datetime", "created_at", "created at", "date", "time"),
-    "event_type": ("event",),
-    "title": ("name", "product_name"),
-    "brand": ("vendor",),
-    "categories": ("category",),
-    "description": ("product_description",),
-    **dict.fromkeys(("position", "split", "price"), ()),
-}
-ORDINARY = frozenset({"sku"})  # stands beside an id of another kind in many a catalogue, and is not worth a note there
 DTYPES: dict[str, pl.DataType] = {
     "string": pl.String(),
     "bool": pl.Boolean(),
@@ -173,8 +160,8 @@ def _load(role: str, path: Path, schema: Schema, named: Mapping[str, str] | None
     with_keys(table.with_frame(table.frame.rename(keys)), role)  # refuses in the words of the file's own header
     notes = [f"{path}: column '{old}' taken as {new}" for old, new in taken.items()]
     for name in known:
-        words = {name, *ALIASES.get(name, ())}
-        beside = [old for old in columns if old.lower() in words - ORDINARY and old != name and old not in taken]
+        words = {plain(word) for word in (name, *ALIASES.get(name, ())) if word not in ORDINARY}
+        beside = [old for old in columns if plain(old) in words and old not in KINDS[role] and old not in taken]
         notes += [f"{path}: column '{old}' is kept under its own name; {name} is another column" for old in beside]
     table = table.with_frame(table.frame.rename(taken), *notes)
     for name in (name for name, kind in KINDS[role].items() if kind is AMOUNT and name in table.frame.columns):
@@ -194,18 +181,6 @@ def _ids(columns: list[str], role: str) -> list[str]:
     """Return the columns, under their own names, that hold the ids."""
     taken = canonical_names(columns, tuple(KINDS[role]))
     return [column for column in columns if KINDS[role].get(taken.get(column, column)) is ID]
-
-
-def canonical_names(columns: list[str], known: tuple[str, ...]) -> dict[str, str]:
-    """Return old name -> canonical name for the columns that go by another name."""
-    lower = {column.lower(): column for column in reversed(columns)}
-    taken = {}
-    for name in known:
-        if name not in columns:
-            old = next((lower[word] for word in (name, *ALIASES.get(name, ())) if word in lower), None)
-            if old is not None:
-                taken[old] = name
-    return taken
 
 
 class Schema(NamedTuple):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tastemaker.data.checks.columns import KINDS
 from tastemaker.data.checks.problems import counted, no_problems
-from tastemaker.data.readers.canonical import canonical_names
+from tastemaker.data.readers.headers import canonical_names
 from tastemaker.data.readers.json_lines import first_objects, parse_json_lines, tabulate
 from tastemaker.data.readers.table import Table, Tables, row_problems
 from tastemaker.errors import DataError

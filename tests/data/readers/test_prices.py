@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tastemaker.data.readers.prices import parse_prices
+from tastemaker.data.readers.prices import parse_prices, plain_amounts
 
 
 def parsed(*values):
@@ -69,3 +69,11 @@ def test_any_text_is_read_or_reported(text):
     (amount,), _, bad = parsed(text)
     nothing = text.strip().lower() in ("", "-", "n/a") or not text.strip()
     assert (amount is None) == (bool(bad) or nothing)
+
+
+def test_amounts_below_zero_are_read_with_their_currency():
+    column = pl.Series("value", ["19,99 €", "-25,55 €", "− 1.299,00", "-", None, "-x"])
+    amounts, words = plain_amounts(column, pl.Series(range(6)), file="f")
+    assert amounts.cast(pl.Float64, strict=False).to_list() == [19.99, -25.55, -1299.0, None, None, None]
+    assert amounts.to_list()[5] == "-x"
+    assert "3 prices with a comma or a currency read" in words

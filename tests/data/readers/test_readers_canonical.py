@@ -444,6 +444,6 @@ def test_an_order_log_as_a_european_shop_exports_it(tmp_path):
     assert data.log["timestamp"].to_list() == [1767139200, 1767341100]
     assert data.log["value"].to_list() == pytest.approx([1299.0, 13.52])
     ((line, column, rule),) = [(one.line, one.column, one.rule) for one in report.problems]
-    assert (line, column, rule) == (4, "value", "not-a-number")  # what is below 0 is never read as above
-    assert any("2 prices with a comma or a currency read; ',' parts the decimals" in note for note in report.notes)
+    assert (line, column, rule) == (4, "value", "negative")  # what is below 0 is never read as above
+    assert any("3 prices with a comma or a currency read; ',' parts the decimals" in note for note in report.notes)
     assert any("timestamps are dates with the day first" in note for note in report.notes)

@@ -1,0 +1,71 @@
+"""Headers of other exports: which column is taken for what, and what is proposed where none is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from tastemaker.data.checks.columns import KINDS
+from tastemaker.data.readers import read, read_items
+from tastemaker.data.readers.headers import canonical_names
+from tastemaker.errors import DataError
+
+EXPORTS = {
+    "german": ("Bestelldatum;Kundennr;Artikelnr;Einzelpreis", "31.12.2025;20001;0010404;1.299,00"),
+    "jtl": ("Auftragsdatum;Kundennummer;Artikelnummer;VK Brutto", "31.12.2025 14:05:00;20001;0010404;1.299,00"),
+    "hyphens": ("Datum;Kunden-Nr.;Artikel-Nr.;Preis", "31.12.2025;20001;0010404;1.299,00"),
+    "shopware": (
+        "order_date_time;order_customer.customer_number;line_items.product_number;line_items.unit_price",
+        "2025-12-31T14:05:00.000+01:00;20001;0010404;1299.00",
+    ),
+    "magento": ("created_at;customer_id;sku;price", "2025-12-31 14:05:00;20001;0010404;1299.0000"),
+}
+
+
+@pytest.mark.parametrize("export", EXPORTS)
+def test_orders_of_common_shop_systems_need_no_mapping(tmp_path, export):
+    header, row = EXPORTS[export]
+    path = tmp_path / "orders.csv"
+    path.write_text(f"{header}\n{row}\n")
+    data, report = read(path)
+    assert report.ok
+    assert (data.users.ids([0]), data.items.ids([0])) == (["20001"], ["0010404"])
+    assert data.has_timestamps
+    assert sum("taken as" in note for note in report.notes) >= 3
+    assert data.log.get_column("price", default=None) is None or data.log["price"].to_list() == [1299.0]
+
+
+def test_german_product_tables_are_items(tmp_path):
+    path = tmp_path / "artikel.csv"
+    path.write_bytes(
+        "Artikelnr;Bezeichnung;Hersteller;Kategorie;Beschreibung;Preis\n"
+        "007;Tagescreme für trockene Haut;Dr. Müller;Kosmetik > Gesicht;<p>Gut</p>;1.299,50 €\n".encode("cp1252")
+    )
+    items, report = read_items(path)
+    assert report.ok
+    assert items.frame.drop("description").rows() == [
+        ("007", "Tagescreme für trockene Haut", "Dr. Müller", ["Kosmetik", "Gesicht"], 1299.5)
+    ]
+
+
+def test_no_column_is_taken_twice_and_the_exact_name_wins():
+    known = tuple(KINDS["interactions"])
+    assert canonical_names(["user_id", "UserID", "sku", "Artikelnr"], known) == {"sku": "item_id"}
+    assert canonical_names(["CUSTOMER_ID", "customer-id", "item_id"], known) == {"CUSTOMER_ID": "user_id"}
+    assert canonical_names(["item.name", "brand.name"], tuple(KINDS["items"])) == {}
+
+
+@pytest.mark.parametrize(
+    ("header", "proposed"),
+    [
+        ("order,line_item.price,line_item.quantity,line_item.code", "item_id=line_item.code"),
+        ("Mein Artikel,Artikelpreis", "item_id='Mein Artikel'"),
+        ("product_price,product_title", "item_id=product_title"),
+        ("product_price,total", "item_id=HEADER"),
+    ],
+)
+def test_what_is_proposed_for_an_id_is_no_price_and_no_name(tmp_path, header, proposed):
+    path = tmp_path / "orders.csv"
+    path.write_text(f"user_id,{header},value\n" + ",".join("x" * (header.count(",") + 3)) + "\n")
+    with pytest.raises(DataError) as caught:
+        read(path)
+    assert f"--column {proposed}" in str(caught.value).replace("'item_id=Mein Artikel'", "item_id='Mein Artikel'")
