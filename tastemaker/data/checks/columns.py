@@ -69,9 +69,7 @@ STEMS = {
 }
 """Parts of headers under which shops keep the ids."""
 ID_ENDINGS = ("id", "nr", "no", "nummer", "number", "num", "sku", "code", "mail")
-NO_IDS = re.compile(
-    r"price|preis|quantity|qty|menge|anzahl|amount|total|tax|date|datum|time|type|group"
-)
+NO_IDS = re.compile(r"price|preis|quantity|qty|menge|anzahl|amount|total|tax|date|datum|time|type|group")
 NAMES = re.compile(r"name|label|title|bezeichnung")
 """Parts of headers that hold no id, and of those that hold one at best."""
 

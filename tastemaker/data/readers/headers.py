@@ -67,7 +67,9 @@ def header_of(name: str, columns: Sequence[str]) -> str | None:
         ways.append(lambda header: plain(header.rpartition(".")[2]))
     for way in ways:
         there = {way(column): column for column in reversed(columns)}
-        found = next((there[one] for word in words if (one := word if way is str.lower else plain(word)) in there), None)
+        found = next(
+            (there[one] for word in words if (one := word if way is str.lower else plain(word)) in there), None
+        )
         if found is not None:
             return found
     return None

@@ -199,9 +199,7 @@ def words_of(text: str) -> set[str]:
 def _ends(text: str, start: int, longest: int) -> list[int]:
     """Return the word borders after `start` up to `longest` characters on, the farthest first."""
     limit = min(len(text), start + longest)
-    ends = [
-        end for end in range(start + 1, limit + 1) if end == len(text) or _BETWEEN.match(text[end])
-    ]
+    ends = [end for end in range(start + 1, limit + 1) if end == len(text) or _BETWEEN.match(text[end])]
     return ends[::-1]
 
 
