@@ -52,12 +52,18 @@ class Affinity:
         left, right = csr_array(from_power @ self._buyers), csr_array(self._bought @ to_power)
         yield from self._related(histories, left, right, recency=RECENCY)
 
-    def own_part(self, history: Int32, items: Int32) -> Float32:
-        """Return how much of what `mined` gives `items` comes from one shopper who bought them and all the history."""
+    def own_part(self, history: Int32, bought: Int32, items: Int32) -> Float32:
+        """Return how much of what `mined` gives `items` for a history comes from one shopper.
+
+        Args:
+            history: what is asked with; it may hold products that the shopper did not buy.
+            bought: all that the shopper bought.
+            items: some of these.
+        """
         newest = np.array(list(dict.fromkeys(history[::-1].tolist())), dtype=np.int32)  # distinct, newest first
         ages = len(history) - 1 - np.array([np.flatnonzero(history == item)[-1] for item in newest.tolist()])
         popularity = np.maximum(self.popularity, 1).astype(np.float64)
-        from_history = (RECENCY**ages * popularity[newest] ** -ROW_POWER).sum()
+        from_history = (RECENCY**ages * popularity[newest] ** -ROW_POWER)[np.isin(newest, bought)].sum()
         return np.asarray(from_history * popularity[items] ** -COLUMN_POWER, dtype=np.float32)
 
     def bought_with(self, item: int) -> tuple[Int32, Int64]:

@@ -202,7 +202,7 @@ def _retrieved(
         return None  # not even with this shopper's own purchases counted
     own = np.isin(items, bought)
     others = scores.astype(np.float64)
-    others[own] -= affinity.own_part(example.history, items[own])
+    others[own] -= affinity.own_part(example.history, bought, items[own])
     there = (others > 1e-6) & (~own | np.isin(items, example.targets))
     items, others = items[there], others[there]
     offered = items[np.lexsort((items, -others))][:count]
