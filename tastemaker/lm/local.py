@@ -141,8 +141,8 @@ class LocalLM:
         return values
 
     def count_tokens(self, text: str | Prompt) -> int:
-        """Return how many tokens `text` is; a prompt counts with all that the chat template adds."""
-        return self._tokens.count(text)
+        """Return how many tokens `text` is; a prompt counts with its template and the soft prompt before it."""
+        return self._tokens.count(text) + (0 if isinstance(text, str) else len(self.soft_prompt))
 
     def answered(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Iterator[tuple[list[int], list[int]]]:
         """Yield the tokens of each prompt, and those of its answer with the token that ends it; for tuning."""

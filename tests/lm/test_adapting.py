@@ -87,6 +87,7 @@ def test_a_soft_prompt_goes_through_caches_batches_and_writing(lm):
         np.testing.assert_allclose(tuned.loglikelihood([prompt], titles[:1])[0], together, atol=1e-4)
     [answer] = tuned.generate(PROMPTS[:1], max_tokens=5)
     ids = list(tuned._encode(PROMPTS[0], room=5))
+    assert tuned.count_tokens(PROMPTS[0]) == len(ids) == lm.count_tokens(PROMPTS[0]) + 3
     assert ids[:3] == [len(tuned._model.get_input_embeddings().words.weight) + place for place in range(3)]
     written = []
     for _ in range(answer.answer_tokens):
