@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -79,7 +80,7 @@ class Reread:
     """Lets parts of a recommender read other texts; at the end of the `with` they are as they were.
 
     A part that can reread does (`Rereading`); one that can rank another catalogue is given this one as another; one
-    that learnt from texts is fitted anew, with the seed 0.
+    that learnt from texts is fitted anew, with the seed 0, and keeps what it chose on validation.
 
     Args:
         parts: see `reading_parts`.
@@ -123,6 +124,7 @@ class Reread:
                 part.transfer(items)
             elif part.lm is None:
                 part.encoder = copy.deepcopy(part.encoder)  # which learns from texts, and others may share
-                part.fit(Dataset(self._train.users, items, self._train.log), aids=part.aids, seed=0)
+                aids = replace(part.aids, validation=None, keep_choices=True, folder=None)
+                part.fit(Dataset(self._train.users, items, self._train.log), aids=aids, seed=0)
             else:
                 raise ConfigError(f"attack: {part.name} cannot read other product texts once it is fitted")

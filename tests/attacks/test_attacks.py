@@ -23,6 +23,7 @@ from tastemaker.models.collaborative.item_knn import ItemKNN
 from tastemaker.models.collaborative.popular import Popular
 from tastemaker.models.collaborative.transitions import Transitions
 from tastemaker.models.content.text_knn import TextKNN
+from tastemaker.models.ensemble.distilled import Distilled
 from tastemaker.models.llm.listwise import Listwise
 from tastemaker.models.sequential.sasrec import SASRec
 from tastemaker.pipeline import Pipeline, Stage
@@ -230,6 +231,23 @@ class TestRetriever:
         again = Pipeline([Stage(model())]).fit(SHOP)
         ranking, fresh = (one.rank(SHOP.queries(), 10) for one in (pipeline, again))
         assert ranking.items.tobytes() == fresh.items.tobytes(), "as if nothing had happened"
+
+    def test_a_ranker_that_shows_other_shoppers_goes_on_showing_them(self):
+        lm = ScriptedChoiceLM(lambda prompt, letter: -float(ord(letter.strip())))
+        model = Listwise(lm=lm, weight=1.0, candidates=20, orders=1, demonstrations=2)
+        with Reread([model.fit(SHOP)], SHOP) as catalogue:
+            catalogue.read(Entities(SHOP.items.frame.with_columns(pl.lit("moon").alias("title"))))
+            offered = Popular().fit(SHOP).rank(SHOP.queries(), 20)
+            model.rank(SHOP.queries(), 10, candidates=offered)
+        assert all(prompt.user.count("Another shopper") == 2 for prompt in lm.asked)
+        assert all(set(re.findall('"(.*)"', prompt.user)) == {"moon"} for prompt in lm.asked)
+
+    def test_what_is_fitted_anew_keeps_its_choices(self):
+        model = Distilled(members=[TextKNN(encoder=HashEncoder())], encoder=HashEncoder(), questions=40, epochs=5)
+        model.fit(SHOP)._weight = 0.7
+        with Reread([model], SHOP) as catalogue:
+            catalogue.read(Entities(SHOP.items.frame.with_columns(pl.col("title").str.to_uppercase())))
+            assert model.report()["weight"] == 0.7
 
     def test_a_sequence_model_keeps_what_it_learnt(self):
         model = SASRec(encoder=HashEncoder(), inputs="both", dim=8, layers=1, epochs=1).fit(SHOP)

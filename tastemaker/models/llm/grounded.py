@@ -101,10 +101,8 @@ class Grounded(Recommender):
         given = self.config.gamma
         if isinstance(given, float) and given < 0:
             raise ConfigError(f'{self.name}.gamma: {given}: must be at least 0, or "auto"')
-        self._gamma = given if isinstance(given, float) else 0.0
-        self._trials: list[dict[str, float]] = []
         self._counts: Counter[str] = Counter()
-        self._calibration: dict[str, int] = {}
+        self._choose_nothing()
 
     @property
     def calibration_size(self) -> int:
@@ -114,12 +112,20 @@ class Grounded(Recommender):
 
     def learn(self, train: Dataset, *, seed: int, progress: Progress) -> None:
         """Read the products' names, and count what the weights want; the model is frozen."""
+        if not self.aids.keep_choices:
+            self._choose_nothing()
         self._counts.clear()
         names = item_names(train.items)
         vectors = on_grid(self.encoder.fit(names).encode(names, kind="document", progress=progress))
         self._bought = train.popularity.astype(np.float32)
         self._table = transition_table(train.queries(), train.n_items)
         self._take(train.items, vectors)
+
+    def _choose_nothing(self) -> None:
+        given = self.config.gamma
+        self._gamma = given if isinstance(given, float) else 0.0
+        self._trials: list[dict[str, float]] = []
+        self._calibration: dict[str, int] = {}
 
     def score(self, queries: Queries) -> Float32:
         """Return minus the grounded distance of every product from what the model writes, [B, n].
@@ -179,7 +185,9 @@ class Grounded(Recommender):
         if said:
             own = uncached(self.encoder)  # what was written for a shopper is not kept
             vectors[said] = on_grid(own.encode([titles[row] for row in said], kind="document"))
-            if unknown := len(said) - int(vectors.any(axis=1).sum()):
+            read = np.flatnonzero(vectors.any(axis=1))
+            counts["no real product"] += sum(titles[row].casefold() not in self._known for row in read)
+            if unknown := len(said) - len(read):
                 counts["answered"] -= unknown
                 counts["failed: no word that the encoder knows"] += unknown
         return vectors
@@ -213,7 +221,6 @@ class Grounded(Recommender):
         titles = [parse.title(answer.text, max_length=NAME_LENGTH) for answer in answers]
         for text in titles:
             counts["answered" if text else "failed: unreadable"] += 1
-            counts["no real product"] += bool(text) and text.casefold() not in self._known
         return titles
 
     def _grounded(self, queries: Queries, written: Float32, gamma: float) -> Float32:

@@ -87,8 +87,11 @@ class Listwise(LanguageModelRanker):
         window, step = self.config.window, self.config.step
         if step > window:
             raise ConfigError(f"listwise.step: {step}: must not exceed window = {window}, or it skips places")
-        self._prior = np.zeros(self._shown_at_once, dtype=np.float32)
         self._titles = TitleLikelihoods()
+
+    def _choose_nothing(self) -> None:
+        super()._choose_nothing()
+        self._prior = np.zeros(self._shown_at_once, dtype=np.float32)
 
     def _learn(self, train: Dataset, *, further: bool, seed: int, progress: Progress) -> None:
         super()._learn(train, further=further, seed=seed, progress=progress)
@@ -109,14 +112,17 @@ class Listwise(LanguageModelRanker):
     def _answers(
         self, questions: Sequence[Question], *, choosing: bool, counts: Counter[str], progress: Progress
     ) -> list[Float32 | None]:
-        """Ask; the letter prior is learnt where the weight is chosen."""
+        """Ask; the letter prior is learnt where the weight is chosen. Answers are counted by question, not by window."""
         results: list[Float32 | None] = []
+        before = counts["answered"]
         heads = self._learn_prior(questions, counts, progress) if choosing else []
         if heads and max(len(question.candidates) for question in questions) <= self._shown_at_once:
             return [None if answer is None else answer.scores(self._prior) for answer in heads]
         window = self.config.candidates if self.config.mode == "titles" else self._shown_at_once
         for block in progress(blocks(questions), label="asking the language model"):
             results += slide(block, partial(self._scores, counts=counts), window=window, step=self.config.step)
+        if more := counts["answered"] - before - sum(scores is not None for scores in results):
+            counts["answered"] -= more
         return results
 
     def _scores(self, questions: Sequence[Question], *, counts: Counter[str]) -> list[Float32 | None]:

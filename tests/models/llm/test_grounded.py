@@ -15,6 +15,7 @@ from tastemaker.lm.local import LocalLM
 from tastemaker.lm.scripted import GARBLED, ScriptedLM
 from tastemaker.models.llm.grounded import GAMMAS, Grounded
 from tastemaker.pipeline import Pipeline, Stage
+from tastemaker.recommender import Aids
 from tastemaker.testing import HashEncoder, tiny_shop
 from tastemaker.text import parse
 
@@ -41,6 +42,13 @@ def test_a_title_that_the_encoder_cannot_read_is_no_answer():
     assert (model.rank(QUERY, 3).items >= 0).all()
     counts = model.report()["counts"]
     assert (counts["answered"], counts["failed: no word that the encoder knows"]) == (1, 1)
+
+
+def test_what_the_encoder_cannot_read_is_no_answer_without_a_real_product_either():
+    answers = ["qqqq zzzz", "shampoo number 99", "Shampoo number 9"]
+    model = Grounded(encoder=TfidfEncoder(), lm=ScriptedLM(answers), gamma=0.0).fit(SHOP)
+    model.rank(Queries.from_lists([[1, 2]] * 3), 3)
+    assert model.report()["share_without_real_product"] == 0.5
 
 
 def test_a_history_beyond_the_context_loses_its_older_part_and_is_counted():
@@ -120,6 +128,19 @@ def test_gamma_is_chosen_where_popularity_helps():
     again = Grounded(encoder=HashEncoder(), lm=ScriptedLM(), gamma="auto", calibration=size)
     again.attach(SHOP.items, model.arrays())
     assert again.report()["gamma"] == model.report()["gamma"]
+
+
+def test_a_fit_from_scratch_forgets_what_was_chosen():
+    split = leave_one_out(tiny_shop(users=200))
+    lm = ScriptedLM(lambda prompt: "soap")
+    model = Grounded(encoder=HashEncoder(), lm=lm, weighting="popularity", calibration=50).fit(split.train)
+    model.calibrate(split.validation.sample(50), candidates=None)
+    chosen = model.report()["gamma"]
+    assert chosen > 0
+    model.fit(split.refit, aids=Aids(keep_choices=True))
+    assert model.report()["gamma"] == chosen
+    model.fit(split.train)
+    assert (model.report()["gamma"], model.report()["chosen_on_validation"]) == (0.0, [])
 
 
 def test_wrong_use_is_named():

@@ -17,7 +17,9 @@ from tastemaker.models.llm.listwise import Listwise
 from tastemaker.models.parts.llm.choosing import Question, letter_prior
 from tastemaker.models.parts.reranking.reranker import ranks_of
 from tastemaker.pipeline import Pipeline, Stage
+from tastemaker.recommender import Aids
 from tastemaker.testing import checkerboard, tiny_shop
+from tastemaker.text.render import item_names
 
 
 def candidates_of(numbers, size=1):
@@ -96,6 +98,29 @@ def test_the_letter_prior_takes_position_bias_out():
     model._weight = 1.0
     offered = candidates_of([9, 10, 12, 11, 13])  # only 12 is soap
     assert model.rank(QUERY, 5, candidates=offered).items[0, 0] == 12
+
+
+def test_a_fit_from_scratch_forgets_weight_and_letter_prior():
+    """What was chosen on one shop's validation questions says nothing of another's."""
+    split = leave_one_out(tiny_shop(users=200))
+    told = {tuple(q.tolist()): int(t[0]) for q, t in zip(split.validation.queries, split.validation.targets, strict=True)}
+    sample = split.validation.sample(100)
+    offered = Transitions().fit(split.train).rank(sample.queries, 10)
+    asked = [(offered.items[row], told[tuple(query.tolist())]) for row, query in enumerate(sample.queries)]
+    names = item_names(split.train.items)
+    right = {frozenset(names[item] for item in items if item >= 0): names[target] for items, target in asked}
+
+    def knows(prompt, letter):
+        return float(shown(prompt)[letter.strip()] == right.get(frozenset(shown(prompt).values()))) - (letter == "A")
+
+    model = Listwise(lm=ScriptedChoiceLM(knows), candidates=10, calibration=100, profile="none").fit(split.train)
+    model.calibrate(sample, candidates=offered)
+    chosen = model.arrays()
+    assert chosen["weight"] > 0 and chosen["prior"].any()
+    kept = model.fit(split.refit, aids=Aids(keep_choices=True)).arrays()
+    assert all(np.array_equal(kept[name], chosen[name]) for name in ("weight", "chosen", "prior", "counts"))
+    anew, fresh = (one.fit(split.train).arrays() for one in (model, Listwise(candidates=10, profile="none")))
+    assert all(np.array_equal(anew[name], fresh[name]) for name in fresh)
 
 
 def test_weight_stays_zero_for_a_model_without_a_clue_and_it_is_not_asked_again():

@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tastemaker import guards
+from tastemaker import guards, probes
 from tastemaker.data import Dataset, Queries, Ranking
 from tastemaker.data.splits import leave_one_out
+from tastemaker.data.synthetic import behind, synthetic_rows
 from tastemaker.errors import ConfigError, LanguageModelError, LeakError
 from tastemaker.lm.scripted import GARBLED, ScriptedChoiceLM, ScriptedLM
 from tastemaker.models.collaborative.popular import Popular
@@ -176,6 +177,15 @@ def test_a_demonstration_is_the_true_next_purchase_among_others():
         users, items = found.purchases(np.array([number], np.int32))
         log = set(zip(data.log["user"].to_list(), data.log["item"].to_list(), strict=True))
         assert set(zip(users.tolist(), items.tolist(), strict=True)) <= log
+
+
+def test_purchases_that_nobody_made_are_not_demonstrated():
+    data = shop([0, 1, 2], [3, 4, 5])
+    proposed = synthetic_rows(data, np.array([0, 1], np.int32), np.array([9, 9], np.int32), ["by statistics"] * 2)
+    found, real = (
+        Demonstrations.of(train, history=20, choices=4, seed=0).arrays() for train in (behind(data, proposed), data)
+    )
+    assert all(np.array_equal(found[name], real[name]) for name in real)
 
 
 def test_nobody_is_shown_to_herself_nor_an_answer_she_has():
@@ -356,6 +366,22 @@ def test_a_list_longer_than_the_alphabet_is_put_in_order(mode):
     assert ranking.items[0, :5].tolist() == [39, 38, 37, 36, 35]
     assert max(len(shown(prompt)) for prompt in lm.asked) == 10
     assert sorted(ranking.items[0][ranking.items[0] >= 0].tolist()) == list(range(3, 40))
+
+
+def test_answers_are_counted_by_question_and_not_by_window():
+    data = tiny_shop(users=200)
+    split = leave_one_out(data)
+    lm = ScriptedChoiceLM(lambda prompt, letter: -float(ord(letter.strip())))
+    model = Listwise(lm=lm, candidates=30, window=8, step=4, calibration=20, profile="none")
+    pipeline = Pipeline([Stage(Popular(), keep=30), Stage(model)]).fit(split.train)
+    pipeline.calibrate(split.validation)
+    assert model.report()["counts_on_validation"]["answered"] == 20
+    model._weight = 1.0
+    asked = split.test.queries.take(slice(0, 5))
+    pipeline.rank(asked, 5)
+    assert model.report()["counts"]["answered"] == 5
+    [told] = probes.language_models(pipeline, len(asked))
+    assert told["fallback rate"] == 0
 
 
 def test_the_letter_prior_is_learnt_before_windows_slide():

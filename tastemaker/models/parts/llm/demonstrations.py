@@ -57,11 +57,12 @@ class Demonstrations:
         """Make one demonstration of every shopper with two different purchases.
 
         Args:
-            train: what may be shown.
+            train: what may be shown; synthetic interactions are not.
             history: newest items of each history.
             choices: candidates of each demonstration, with the answer.
             seed: of the draw of the other candidates.
         """
+        train = train.real()
         users, items = train.log["user"].to_numpy(), train.log["item"].to_numpy()
         rng = np.random.default_rng(seed)
         histories, offered, places, owners, names = [], [], [], [], []

@@ -77,7 +77,6 @@ class LanguageModelRanker(Reranker):
 
     def __init__(self, *, lm: LanguageModel | None = None, **settings: Any) -> None:  # noqa: ANN401  # see Configurable
         super().__init__(lm=lm, **settings)
-        self._calibration: dict[str, int] = {}
         self._counts: Counter[str] = Counter()
         self._writer: QuestionWriter | None = None
         self._demonstrations: Demonstrations | None = None
@@ -88,6 +87,10 @@ class LanguageModelRanker(Reranker):
                 f"{self.name}.tuning: the model learns to answer at once; set demonstrations = 0 and "
                 "chain_of_thought = false, or leave tuning out"
             )
+
+    def _choose_nothing(self) -> None:
+        super()._choose_nothing()
+        self._calibration: dict[str, int] = {}
 
     @property
     def _lettered_examples(self) -> bool:
@@ -138,8 +141,13 @@ class LanguageModelRanker(Reranker):
         Raises:
             NotFitted: `fit` or `load` comes first.
         """
+        self.reread(items)
+        self._demonstrations = None
+
+    def reread(self, items: Entities) -> None:
+        """Read other texts of the same products, in demonstrations too; see `Rereading`."""
         _ = self.items
-        self._items, self._writer, self._demonstrations = items, None, None
+        self._items, self._writer = items, None
 
     def opinions(
         self, queries: Queries, candidates: Ranking, *, purpose: Purpose, progress: Progress = silent

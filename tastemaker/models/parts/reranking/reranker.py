@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tastemaker.data.dataset import Dataset
     from tastemaker.data.queries import Queries
     from tastemaker.data.splits import Holdout
     from tastemaker.encoders.base import Encoder
     from tastemaker.lm.base import LanguageModel
+    from tastemaker.recommender import Aids
     from tastemaker.types import Bool, Float32, Int32
 
 LEAST_QUESTIONS = 20
@@ -80,6 +82,16 @@ class Reranker(Recommender):
             raise ConfigError(f'{self.name}.weight: {self.config.weight}: must lie between 0 and 1, or be "auto"')
         if self.config.max_rise != "half" and self.config.max_rise < 0:
             raise ConfigError(f'{self.name}.max_rise: {self.config.max_rise}: must be at least 0, or "half"')
+        self._choose_nothing()
+
+    def fit(self, train: Dataset, *, aids: Aids | None = None, seed: int = 0, progress: Progress = silent) -> Self:
+        """Learn from scratch, with nothing chosen yet unless `aids` keep what was; see `Recommender.fit`."""
+        if aids is None or not aids.keep_choices:
+            self._choose_nothing()
+        return super().fit(train, aids=aids, seed=seed, progress=progress)
+
+    def _choose_nothing(self) -> None:
+        """Forget what was chosen on validation."""
         self._weight = self.config.weight if isinstance(self.config.weight, float) else 0.0
         self._trials: list[dict[str, float]] = []
 
