@@ -55,26 +55,28 @@ def language_models(
         since: `counts_of(pipeline)` before that ranking; without it everything since the fit counts.
 
     Returns:
-        For each such stage, in whole numbers: queries "asked", questions "answered", "parse failures" (answers
-        without a single candidate), "other failures" (no answer: errors, limits), and within the answers "out of
-        candidates" and "repeated". "fallback rate" is the share of the queries that kept the retriever's order: the
-        model failed, or was not asked because its weight is 0 or there was nothing to choose.
+        For each such stage, in whole numbers: queries "asked" and "answered", "parse failures" (answers without a
+        single candidate), "other failures" (no answer: errors, limits), and within the answers "out of candidates" and
+        "repeated"; of these four, a query whose list takes several windows may have several. "fallback rate" is the
+        share of the queries that kept the retriever's order: the model failed, or was not asked because its weight is
+        0 or there was nothing to choose.
     """
     found = []
     for number, new in counts_since(pipeline, since or {}).items():
         failed = failures({number: new})
         unreadable = new.get("failed: unreadable", 0)
+        answered = new.get("answered", 0) - new.get("further windows", 0)
         found.append(
             {
                 "stage": number,
                 "model": pipeline.stages[number].recommender.name,
                 "asked": asked,
-                "answered": new.get("answered", 0),
+                "answered": answered,
                 "parse failures": unreadable,
                 "other failures": failed - unreadable,
                 "out of candidates": new.get("invalid letters", 0),
                 "repeated": new.get("repeated letters", 0),
-                "fallback rate": 1 - new.get("answered", 0) / asked if asked else None,
+                "fallback rate": 1 - answered / asked if asked else None,
             }
         )
     return found

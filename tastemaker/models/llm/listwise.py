@@ -112,7 +112,10 @@ class Listwise(LanguageModelRanker):
     def _answers(
         self, questions: Sequence[Question], *, choosing: bool, counts: Counter[str], progress: Progress
     ) -> list[Float32 | None]:
-        """Ask; the letter prior is learnt where the weight is chosen. Answers are counted by question, not by window."""
+        """Ask; the letter prior is learnt where the weight is chosen.
+
+        Every window is counted; "further windows" are the answered ones beyond one a question.
+        """
         results: list[Float32 | None] = []
         before = counts["answered"]
         heads = self._learn_prior(questions, counts, progress) if choosing else []
@@ -122,7 +125,7 @@ class Listwise(LanguageModelRanker):
         for block in progress(blocks(questions), label="asking the language model"):
             results += slide(block, partial(self._scores, counts=counts), window=window, step=self.config.step)
         if more := counts["answered"] - before - sum(scores is not None for scores in results):
-            counts["answered"] -= more
+            counts["further windows"] += more
         return results
 
     def _scores(self, questions: Sequence[Question], *, counts: Counter[str]) -> list[Float32 | None]:
