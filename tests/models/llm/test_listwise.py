@@ -103,7 +103,9 @@ def test_the_letter_prior_takes_position_bias_out():
 def test_a_fit_from_scratch_forgets_weight_and_letter_prior():
     """What was chosen on one shop's validation questions says nothing of another's."""
     split = leave_one_out(tiny_shop(users=200))
-    told = {tuple(q.tolist()): int(t[0]) for q, t in zip(split.validation.queries, split.validation.targets, strict=True)}
+    told = {
+        tuple(q.tolist()): int(t[0]) for q, t in zip(split.validation.queries, split.validation.targets, strict=True)
+    }
     sample = split.validation.sample(100)
     offered = Transitions().fit(split.train).rank(sample.queries, 10)
     asked = [(offered.items[row], told[tuple(query.tolist())]) for row, query in enumerate(sample.queries)]
