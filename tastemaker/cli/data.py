@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import typer
 
 from tastemaker.cli import options
-from tastemaker.cli.loading import named_columns, read_data
+from tastemaker.cli.loading import chosen_rows, named_columns, read_data
 from tastemaker.cli.output import note, print_json, print_table
 from tastemaker.data import readers
 from tastemaker.data.checks.problems import counted
 from tastemaker.data.describe import describe as describe_data
 from tastemaker.data.example import SHOPPERS, write_example
 from tastemaker.data.fetching import fetch as fetching
-from tastemaker.data.filters import of_events
+from tastemaker.data.filters import of_events, without_copies
 from tastemaker.data.join import join as join_shops
 from tastemaker.data.writers.canonical import Notation, risky_cells_of, write
 from tastemaker.data.writers.gorse import write_gorse
@@ -56,6 +56,12 @@ def convert(
     items: str | None = options.ITEMS,
     items_format: str | None = options.ITEMS_FORMAT,
     column: list[str] | None = options.COLUMN,
+    only: list[str] | None = options.ONLY,
+    without: list[str] | None = options.WITHOUT,
+    guests: str | None = options.GUESTS,
+    once: bool = typer.Option(
+        False, "--once", help="Count what a shopper bought twice at the same time as one interaction."
+    ),
     event: list[str] | None = typer.Option(
         None, "--event", metavar="TYPE", help="Keep interactions of this event_type, e.g. purchase; may be repeated."
     ),
@@ -70,11 +76,17 @@ def convert(
     json: bool = options.JSON,
 ) -> None:
     """Read any known format, with the products of a feed if you like, and write the canonical folder."""
-    columns = named_columns(column)
-    data, _ = read_data(source, format=format, max_bad=max_bad, items=items, items_format=items_format, columns=columns)
+    columns, rows = named_columns(column), chosen_rows(only, without, guests)
+    data, _ = read_data(
+        source, format=format, max_bad=max_bad, items=items, items_format=items_format, columns=columns, rows=rows
+    )
     if event:
         kept = of_events(data, event)
         note(f"note: of {counted(len(data), 'interaction')}, {len(kept):,} are {' or '.join(event)}")
+        data = kept
+    if once:
+        kept = without_copies(data)
+        note(f"note: {counted(len(data) - len(kept), 'interaction')} left out: same user, item and time as another")
         data = kept
     if to == GORSE:
         write_gorse(data, target, overwrite=overwrite)
@@ -134,17 +146,22 @@ def validate(
     items: str | None = options.ITEMS,
     items_format: str | None = options.ITEMS_FORMAT,
     column: list[str] | None = options.COLUMN,
+    only: list[str] | None = options.ONLY,
+    without: list[str] | None = options.WITHOUT,
+    guests: str | None = options.GUESTS,
     format: str | None = options.FORMAT,
     json: bool = options.JSON,
 ) -> None:
     """List every bad row with file, line, column, value, rule and hint; exit 2 if there are any."""
+    columns, rows = named_columns(column), chosen_rows(only, without, guests)
     report = readers.validate(
-        source, format=format, items=items, items_format=items_format, columns=named_columns(column), progress=bar
+        source, format=format, items=items, items_format=items_format, columns=columns, rows=rows, progress=bar
     )
     if texts:
         bad = report.bad_rows
         if items is None and "interactions" in report.rows:
-            _note_suspicious(readers.read(source, format=format, max_bad=bad, progress=bar)[0].items)
+            shop, _ = readers.read(source, format=format, columns=columns, rows=rows, max_bad=bad, progress=bar)
+            _note_suspicious(shop.items)
         else:
             feed, of_feed = (source, format) if items is None else (items, items_format)
             _note_suspicious(readers.read_items(feed, format=of_feed, max_bad=bad, progress=bar)[0])
@@ -227,7 +244,7 @@ def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         if isinstance(value, dict):
             rows += _flat(value, f"{prefix}{key}.")
         else:
-            rows.append((f"{prefix}{key}", value))
+            rows.append((f"{prefix}{key}", ", ".join(map(str, value)) or None if isinstance(value, list) else value))
     return rows
 
 

@@ -11,6 +11,8 @@ from tastemaker import artifact, config, registry, saved
 from tastemaker.cli.output import note
 from tastemaker.data import readers
 from tastemaker.data.checks.columns import KINDS
+from tastemaker.data.readers.canonical import QUANTITY
+from tastemaker.data.readers.orders import ALL, Rows
 from tastemaker.data.splits import SPLITS
 from tastemaker.errors import ArtifactError, ConfigError, did_you_mean
 from tastemaker.progress import bar
@@ -33,6 +35,7 @@ def read_data(
     items: str | None = None,
     items_format: str | None = None,
     columns: Mapping[str, str] | None = None,
+    rows: Rows = ALL,
 ) -> tuple[Dataset, dict[str, Any]]:
     """Read data, say on stderr what was noticed and left out, and return that as facts for results too."""
     data, report = readers.read(
@@ -41,6 +44,7 @@ def read_data(
         items=items,
         items_format=items_format,
         columns=columns,
+        rows=rows,
         max_bad=max_bad,
         progress=bar,
     )
@@ -64,13 +68,30 @@ def named_columns(pairs: list[str] | None) -> dict[str, str]:
     named: dict[str, str] = {}
     for pair in pairs or ():
         name, given, header = pair.partition("=")
-        if name not in KINDS["interactions"] or not given or not header:
-            known = ", ".join(KINDS["interactions"])
+        if name not in (*KINDS["interactions"], QUANTITY) or not given or not header:
+            known = ", ".join((*KINDS["interactions"], QUANTITY))
             raise ConfigError(f"--column {pair}: write NAME=HEADER, such as user_id=Email, with a name of: {known}")
         if name in named:
             raise ConfigError(f"--column {pair}: {name} is {named[name]!r} already")
         named[name] = header
     return named
+
+
+def chosen_rows(only: list[str] | None, without: list[str] | None, guests: str | None) -> Rows:
+    """Return which rows of an order log count, from "Status=Versendet" and the like.
+
+    Raises:
+        ConfigError: one has no "=", or no header in front of it.
+    """
+    return Rows(only=_pairs("--only", only), without=_pairs("--without", without), guests=guests)
+
+
+def _pairs(option: str, pairs: list[str] | None) -> tuple[tuple[str, str], ...]:
+    split = [pair.partition("=") for pair in pairs or ()]
+    for header, given, value in split:
+        if not header or not given:
+            raise ConfigError(f"{option} {header}{given}{value}: write HEADER=VALUE, such as Status=Test")
+    return tuple((header, value) for header, _, value in split)
 
 
 def check_out(out: Path) -> None:

@@ -13,5 +13,23 @@ ITEMS_FORMAT = typer.Option(None, "--items-format", help="Format of FEED; found 
 COLUMN = typer.Option(
     None, "--column", metavar="NAME=HEADER", help="Which column of the order log is which, e.g. user_id=Email."
 )
+ONLY = typer.Option(
+    None,
+    "--only",
+    metavar="HEADER=VALUE",
+    help="Keep rows of the order log where this column holds VALUE, e.g. Status=Versendet; of one column several.",
+)
+WITHOUT = typer.Option(
+    None,
+    "--without",
+    metavar="HEADER=VALUE",
+    help="Leave rows of the order log out where this column holds VALUE, e.g. Status=Test; nothing behind = means empty.",
+)
+GUESTS = typer.Option(
+    None,
+    "--guests",
+    metavar="HEADER",
+    help="Where no shopper is named, each value of this column is one, e.g. the order's number.",
+)
 SEED = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
 DATA = typer.Option(..., "--data", metavar="DIR", help="Folder or file with interactions and items.")

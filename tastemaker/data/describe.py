@@ -22,6 +22,7 @@ def describe(data: Dataset) -> dict[str, Any]:
     Shares are between 0 and 1. `density` counts each user-item pair once. `cold_items` have no interaction.
     `popularity` tells how unequal the items' interactions are: the share that falls on the most popular 1 % of the
     catalogue (at least one item), and the Gini coefficient over the catalogue, 0 = all alike, towards 1 = all on one.
+    `activity` is the share that falls on the busiest 1 % of the users (at least one).
     """
     log = data.log
     pairs = log.select(pl.struct("user", "item").n_unique()).item() if len(data) else 0
@@ -34,6 +35,7 @@ def describe(data: Dataset) -> dict[str, Any]:
         "density": _share(pairs, data.n_users * data.n_items),
         "repeats": _share(len(data) - pairs, len(data)),
         "history_length": _quantiles(lengths[lengths > 0]),
+        "activity": {"top_1_percent": _top_share(lengths.astype(np.float32), 0.01)},
         "users_without_interactions": int((lengths == 0).sum()),
         "cold_items": int((data.popularity == 0).sum()),
         "item_interactions": _quantiles(data.popularity[data.popularity > 0]),
@@ -68,7 +70,7 @@ def _share(part: int, whole: int) -> float:
 def _quantiles(counts: Int64 | Float32) -> dict[str, float]:
     if not len(counts):
         return {}
-    found = {name: float(np.quantile(counts, at, method="lower")) for name, at in QUANTILES.items()}
+    found = {name: int(np.quantile(counts, at, method="lower")) for name, at in QUANTILES.items()}
     return {**found, "mean": float(np.mean(counts, dtype=np.float64))}
 
 

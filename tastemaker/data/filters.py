@@ -43,6 +43,14 @@ def without_repeats(data: Dataset) -> Dataset:
     return data.with_log(data.log.unique(["user", "item"], keep="first", maintain_order=True))
 
 
+def without_copies(data: Dataset) -> Dataset:
+    """Keep the first of the interactions of one user with one item at one time; without times all are kept."""
+    if not data.log["timestamp"].count():
+        return data
+    copies = pl.col("timestamp").is_not_null() & ~pl.struct("user", "item", "timestamp").is_first_distinct()
+    return data.with_log(data.log.filter(~copies))
+
+
 def of_events(data: Dataset, types: Collection[str]) -> Dataset:
     """Keep the interactions whose event_type is one of `types`; users and items stay.
 

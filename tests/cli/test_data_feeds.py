@@ -101,3 +101,20 @@ def test_formulas_are_made_harmless_and_said(tastemaker, tmp_path, raw):
     assert outcome.code == 0
     assert ("2 cells that a spreadsheet would run" in outcome.err) is not raw
     assert ("u,=1+1" in (tmp_path / "out" / "interactions.csv").read_text()) is raw
+
+
+def test_rows_of_an_order_log_may_be_chosen(tastemaker, tmp_path):
+    log = tmp_path / "export.csv"
+    log.write_text(
+        "Bestellnr;Kundennr;Artikelnr;Datum;Status\n"
+        "1;u;007;05.01.2024;ok\n1;u;007;05.01.2024;ok\n2;;007;05.01.2024;ok\n3;t;007;05.01.2024;Test\n"
+    )
+    words = ("--without", "Status=Test", "--guests", "Bestellnr")
+    outcome = tastemaker("data", "convert", log, tmp_path / "out", *words, "--once", "--json")
+    assert (outcome.json()["interactions"], outcome.json()["users"]) == (2, 2)
+    assert "1 interaction left out: same user, item and time" in outcome.err
+    assert tastemaker("data", "validate", log, *words).code == 0
+    assert tastemaker("data", "validate", log, "--texts", *words).code == 0
+    outcome = tastemaker("data", "validate", log, "--without", "Status")
+    assert outcome.code == 2
+    assert "write HEADER=VALUE, such as Status=Test" in outcome.err

@@ -30,6 +30,8 @@ def test_a_hand_worked_shop():
     assert found["history_length"] == {"min": 1, "p25": 1, "median": 1, "p75": 1, "p95": 1, "max": 3, "mean": 2}
     assert (found["users_without_interactions"], found["cold_items"]) == (1, 1)
     assert found["popularity"] == {"top_1_percent": 0.75, "gini": pytest.approx(0.5)}
+    assert found["activity"] == {"top_1_percent": 0.75}
+    assert all(isinstance(found["history_length"][name], int) for name in ("min", "median", "max"))
     share = {name: round(value, 3) for name, value in found["items_with"].items()}
     assert share == {"title": 0.333, "brand": 0, "categories": 0.333, "description": 0, "price": 0.667}
     assert (found["timestamps"], found["values"]) == (0.75, 1.0)

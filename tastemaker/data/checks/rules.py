@@ -60,13 +60,19 @@ ID_RULES = (
     contains("bidi-character", BIDI_PATTERN, "remove characters that change the reading direction"),
     contains("invisible-character", INVISIBLE_PATTERN, "remove characters that nobody can see"),
 )
+NO_SHOPPER = Rule(
+    "empty-id",
+    "every row needs an id; of guests' orders tastemaker data convert takes --guests ORDER_NUMBER or --without user_id=",
+    ID_RULES[0].bad,
+)
 DUPLICATE = Rule(
     "duplicate-id", "the first row of an id counts; merge or remove the others", lambda c: ~c.is_first_distinct()
 )
+NEGATIVE_HINT = "shift the scale, or leave returns out: tastemaker data convert takes --column quantity=HEADER"
 NUMBER_RULES = (
     Rule("not-a-number", "write a plain number such as 12.5", lambda c: ~is_blank(c) & as_number(c).is_null()),
     Rule("not-finite", "NaN and infinity are no amounts; leave the field empty", lambda c: ~as_number(c).is_finite()),
-    Rule("negative", "shift the scale, or leave returns and corrections out", lambda c: as_number(c) < 0),
+    Rule("negative", NEGATIVE_HINT, lambda c: as_number(c) < 0),
     Rule("too-large", f"the largest number is {LARGEST:.3g}", lambda c: as_number(c) > LARGEST),
 )
 POSITION_RULES = (

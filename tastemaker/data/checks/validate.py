@@ -15,6 +15,7 @@ from tastemaker.data.checks.rules import (
     DUPLICATE,
     ID_RULES,
     MISSING_TIMESTAMP,
+    NO_SHOPPER,
     NOT_CATEGORIES,
     NUMBER_RULES,
     ORDINARY_PATTERN,
@@ -34,6 +35,15 @@ from tastemaker.data.dataset import RESERVED, free_names
 if TYPE_CHECKING:
     from tastemaker.data.readers.table import Table, Tables
 
+GUESTS = (
+    *("null", "none", "nan", "n/a", "na", "\\n", "-", "0", "guest", "gast", "anonymous", "anonym", "unknown"),
+    *("unbekannt", "undefined"),
+)
+"""Ids, in lower case, that exports give to those who have none."""
+GUEST_BYTES = max(map(len, GUESTS))
+GUEST_LEAST = 20
+GUEST_TIMES = 5
+"""Interactions that such an id has at least, in all and as many times the mean of all users, before it is named."""
 YEAR = 365 * 24 * 60 * 60
 
 
@@ -114,9 +124,9 @@ def _checked_entities(table: Table, kind: str) -> Table:
 
 def _log_rules(log: Table, entities: dict[str, Table]) -> dict[str, tuple[Rule, ...]]:
     """Return the rules of the interactions' id and time columns."""
-    rules: dict[str, tuple[Rule, ...]] = {"user_id": ID_RULES, "item_id": ID_RULES}
+    rules: dict[str, tuple[Rule, ...]] = {"user_id": (NO_SHOPPER, *ID_RULES[1:]), "item_id": ID_RULES}
     for kind, table in entities.items():
-        rules[f"{kind}_id"] = (*ID_RULES, _unknown(kind, table))
+        rules[f"{kind}_id"] = (*rules[f"{kind}_id"], _unknown(kind, table))
     if "position" in log.frame.columns:
         rules["position"] = POSITION_RULES
     if SECONDS in log.frame.columns:
@@ -218,9 +228,26 @@ def _finish_log(log: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
         repeats = log.height - log.select(pl.struct(same).n_unique()).item()
     else:
         repeats = 0
+    notes += _guest_notes(log)
     if repeats:
         notes.append(f"same user, item and time as another: {counted(repeats, 'interaction')}; kept")
     return log
+
+
+def _guest_notes(log: pl.DataFrame) -> list[str]:
+    """Name the users who look like everybody without an account."""
+    if not log.height:
+        return []
+    counts = log.group_by("user_id").len("count")
+    words = counts.filter(pl.col("user_id").str.len_bytes() <= GUEST_BYTES)
+    words = words.filter(pl.col("user_id").str.to_lowercase().is_in(GUESTS))
+    most, least = counts["count"].max(), max(GUEST_LEAST, GUEST_TIMES * log.height / counts.height)
+    return [
+        f"user {user!r} has {count:,} of {counted(log.height, 'interaction')}: everybody without an account is no "
+        "shopper; tastemaker data convert leaves them out with --without HEADER=" + user
+        for user, count in words.sort("count", "user_id", descending=[True, False]).iter_rows()
+        if count >= least and (user != "0" or count == most)
+    ]
 
 
 def _time_notes(log: pl.DataFrame) -> list[str]:

@@ -18,6 +18,7 @@ from tastemaker.data.entities import Entities
 from tastemaker.data.readers import amazon, canonical, complete_journey, ga4, gorse, metarank, movielens, recbole
 from tastemaker.data.readers.catalogue import combine
 from tastemaker.data.readers.feeds import merchant, shopify, woocommerce
+from tastemaker.data.readers.orders import ALL, Rows
 from tastemaker.data.readers.text import SNIFF, read_bytes, refuse_page
 from tastemaker.errors import DataError, did_you_mean
 from tastemaker.progress import silent
@@ -51,6 +52,7 @@ def read(
     items: str | Path | None = None,
     items_format: str | None = None,
     columns: Mapping[str, str] | None = None,
+    rows: Rows = ALL,
     max_bad: int = 0,
     progress: Progress = silent,
 ) -> tuple[Dataset, Report]:
@@ -61,7 +63,9 @@ def read(
         format: one of `FORMATS`; told by content without it.
         items: a product feed or any other source of products, in place of what `source` says of its items.
         items_format: one of `FORMATS`; told by content without it.
-        columns: canonical name -> header of the interactions of a canonical source, for headers that are not known.
+        columns: canonical name, or "quantity" -> header of the interactions of a canonical source, for headers that are
+            not known.
+        rows: which interactions of a canonical source count.
         max_bad: bad rows that may be left out; one more stops.
         progress: shows which file is read.
 
@@ -72,7 +76,7 @@ def read(
         DataError: more than `max_bad` bad rows, no good interaction, or a source that cannot be read at all.
         MissingExtra: the source is in a package that is not installed, or needs one.
     """
-    checked = _check(source, format, progress, items=items, items_format=items_format, columns=columns)
+    checked = _check(source, format, progress, items=items, items_format=items_format, columns=columns, rows=rows)
     report, log = checked.report, checked.interactions
     if log is None:
         raise DataError(
@@ -115,6 +119,7 @@ def validate(
     items: str | Path | None = None,
     items_format: str | None = None,
     columns: Mapping[str, str] | None = None,
+    rows: Rows = ALL,
     progress: Progress = silent,
 ) -> Report:
     """Check shop data, or products alone, and report every bad row; for the arguments see `read`.
@@ -125,7 +130,7 @@ def validate(
         DataError: the source cannot be read at all: no such path, no needed column, no rows.
         MissingExtra: the source is in a package that is not installed, or needs one.
     """
-    return _check(source, format, progress, items=items, items_format=items_format, columns=columns).report
+    return _check(source, format, progress, items=items, items_format=items_format, columns=columns, rows=rows).report
 
 
 def detect(source: str | Path) -> str:
@@ -203,21 +208,23 @@ def _check(
     items: str | Path | None,
     items_format: str | None,
     columns: Mapping[str, str] | None,
+    rows: Rows,
 ) -> Checked:
     if items is None and items_format is not None:
         raise DataError("a format of the products is named, but no products; name them too (--items)")
     name = canonical.NAME if format is None and columns else _name(source, format)
-    if columns and name != canonical.NAME:
-        raise DataError(f"{source}: columns are named only for the format {canonical.NAME}; {name} knows its own")
-    if columns:
-        tables = canonical.load(Path(source), progress, columns=columns)
+    if (columns or rows) and name != canonical.NAME:
+        what = "columns are named" if columns else "rows are chosen by columns"
+        raise DataError(f"{source}: {what} only for the format {canonical.NAME}; {name} knows its own")
+    if name == canonical.NAME:
+        tables = canonical.load(Path(source), progress, columns=columns, rows=rows)
     else:
         tables = _said(FORMATS[name].load(Path(source), progress), source, name, told=format is None)
     if items is not None:
         name_of_items, products = _load_items(items, items_format, progress)
         tables, name = combine(tables, products), f"{name} with items from {name_of_items}"
     checked = check(tables, source=str(source), format=name)
-    options = _options(format, items, items_format, columns)
+    options = (*_options(format, items, items_format, columns), *_row_options(rows))
     return checked._replace(report=replace(checked.report, options=options))
 
 
@@ -228,6 +235,13 @@ def _options(
     named = {"--format": format, "--items": items, "--items-format": items_format}
     words = [word for name, value in named.items() if value is not None for word in (name, str(value))]
     return (*words, *(word for name, header in (columns or {}).items() for word in ("--column", f"{name}={header}")))
+
+
+def _row_options(rows: Rows) -> tuple[str, ...]:
+    """Return a choice of rows as words of the command line."""
+    pairs = [("--only", *pair) for pair in rows.only] + [("--without", *pair) for pair in rows.without]
+    words = [word for option, header, value in pairs for word in (option, f"{header}={value}")]
+    return (*words, *(("--guests", rows.guests) if rows.guests else ()))
 
 
 def _load_items(source: str | Path, format: str | None, progress: Progress) -> tuple[str, Tables]:

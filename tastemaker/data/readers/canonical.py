@@ -16,6 +16,7 @@ import polars as pl
 
 from tastemaker.data.checks.columns import AMOUNT, ID, KINDS, with_keys
 from tastemaker.data.dataset import free_names
+from tastemaker.data.readers import orders
 from tastemaker.data.readers.delimited import SEPARATORS, read_delimited
 from tastemaker.data.readers.headers import ALIASES, ORDINARY, canonical_names, plain
 from tastemaker.data.readers.json_lines import no_ids, read_json_lines
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tastemaker.progress import Progress
 
 NAME = "canonical"
+QUANTITY = "quantity"
 ROLES = ("interactions", "items", "users")
 SCHEMA_FILE = "schema.json"
 SCHEMA_MARK = "tastemaker"  # a key that only our own schema.json has; its value is the version of the layout
@@ -70,26 +72,29 @@ def role_of(path: Path) -> str:
     return role if suffix and role in ROLES and path.is_file() else ""
 
 
-def load(source: Path, progress: Progress, *, columns: Mapping[str, str] | None = None) -> Tables:
+def load(
+    source: Path, progress: Progress, *, columns: Mapping[str, str] | None = None, rows: orders.Rows = orders.ALL
+) -> Tables:
     """Read the folder or file.
 
     Args:
         source: the folder or file.
         progress: shows which file is read.
-        columns: canonical name -> header in the interactions, where it goes by a name that is not known.
+        columns: canonical name, or "quantity" -> header in the interactions, where it goes by a name that is not known.
+        rows: which interactions count.
 
     Raises:
         DataError: no interactions, two files for one role, or a file that cannot be read.
     """
     if source.is_file():
-        return Tables(_load("interactions", source, Schema(), columns))
+        return Tables(_load("interactions", source, Schema(), columns, rows))
     files = {role: path for role in ROLES if (path := _find(source, role))}
     if "interactions" not in files:
         found = ", ".join(sorted(path.name for path in source.iterdir())) or "nothing"
         raise DataError(f"{source}: no interactions.{{{','.join(s[1:] for s in SUFFIXES)}}}; found: {found}")
     schema = _schema(source / SCHEMA_FILE)
     tables = {
-        role: _load(role, path, schema, columns if role == "interactions" else None)
+        role: _load(role, path, schema, columns if role == "interactions" else None, rows)
         for role, path in progress(files.items(), label="reading files")
     }
     return Tables(tables["interactions"], tables.get("items"), tables.get("users"), notes=schema.notes)
@@ -148,12 +153,16 @@ def is_schema(path: Path) -> bool:
     return isinstance(content, dict) and SCHEMA_MARK in content
 
 
-def _load(role: str, path: Path, schema: Schema, named: Mapping[str, str] | None = None) -> Table:
+def _load(
+    role: str, path: Path, schema: Schema, named: Mapping[str, str] | None = None, rows: orders.Rows = orders.ALL
+) -> Table:
     known = tuple(KINDS[role])
     table = read_table(path, ids=lambda columns: _ids(columns, role))
     if schema.neutralised and table_suffix(path) in SEPARATORS:
         table = table.with_frame(restored(table.frame))
-    table = _renamed(table, named or {})
+    named = dict(named or {})
+    quantity = named.pop(QUANTITY, None)
+    table = _renamed(table, named)
     columns = table.frame.columns
     taken = canonical_names(columns, known)
     keys = {old: new for old, new in taken.items() if KINDS[role][new] is ID}
@@ -164,6 +173,9 @@ def _load(role: str, path: Path, schema: Schema, named: Mapping[str, str] | None
         beside = [old for old in columns if plain(old) in words and old not in KINDS[role] and old not in taken]
         notes += [f"{path}: column '{old}' is kept under its own name; {name} is another column" for old in beside]
     table = table.with_frame(table.frame.rename(taken), *notes)
+    if role == "interactions":
+        names = {**taken, **{header: name for name, header in named.items()}}
+        table = orders.chosen(table, rows, names, quantity=quantity)
     for name in (name for name, kind in KINDS[role].items() if kind is AMOUNT and name in table.frame.columns):
         amounts, said = plain_amounts(table.frame[name], table.lines, file=table.file)
         table = table.with_frame(table.frame.with_columns(amounts), *([said] if said else []))

@@ -69,3 +69,10 @@ def test_what_is_proposed_for_an_id_is_no_price_and_no_name(tmp_path, header, pr
     with pytest.raises(DataError) as caught:
         read(path)
     assert f"--column {proposed}" in str(caught.value).replace("'item_id=Mein Artikel'", "item_id='Mein Artikel'")
+
+
+def test_a_table_of_products_alone_is_sent_to_its_option(tmp_path):
+    path = tmp_path / "artikel.csv"
+    path.write_text("Artikelnr;Bezeichnung\n007;Hammer\n")
+    with pytest.raises(DataError, match="a table of products stands behind --items"):
+        read(path)

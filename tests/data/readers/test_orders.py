@@ -1,0 +1,122 @@
+"""Rows of an order log that are no interactions: returns, tests, cancelled orders, guests, copies."""
+
+from __future__ import annotations
+
+import pytest
+
+from tastemaker.data.filters import without_copies
+from tastemaker.data.readers import read, validate
+from tastemaker.data.readers.orders import Rows
+from tastemaker.errors import DataError
+
+LOG = """Bestellnr;Bestelldatum;Kundennr;Artikelnr;Menge;Status
+1;01.12.2025;anna;007;1;Versendet
+1;01.12.2025;anna;008;2,00;Versendet
+2;02.12.2025;;007;1;Versendet
+2;02.12.2025;;009;1;Versendet
+3;02.12.2025;NULL;009;1;Versendet
+4;03.12.2025;99999;007;1;Test
+5;04.12.2025;anna;009;1;Storniert
+6;09.12.2025;anna;008;-2;Retoure
+7;10.12.2025;ben;007;1;
+"""
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "orders.csv"
+    path.write_text(LOG)
+    return path
+
+
+def rows_of(data):
+    """Shopper and product of each interaction."""
+    return sorted(zip(data.users.ids(data.log["user"]), data.items.ids(data.log["item"]), strict=True))
+
+
+def test_returns_are_no_purchases_and_are_counted(log):
+    data, report = read(log, max_bad=2)
+    assert rows_of(data) == sorted(
+        [("anna", "007"), ("anna", "008"), ("NULL", "009"), ("99999", "007"), ("anna", "009"), ("ben", "007")]
+    )
+    assert f"{log}: 1 return left out (Menge is below 0); what was bought before stays" in report.notes
+    assert report.kinds() == ["2 user_id: empty-id"]
+    assert "--guests" in next(report.problems).hint
+
+
+def test_the_quantity_may_be_named(log):
+    log.write_text(LOG.replace("Menge", "Wie viele"))
+    assert len(read(log, max_bad=2)[0]) == 7
+    data, report = read(log, columns={"quantity": "Wie viele"}, max_bad=2)
+    assert len(data) == 6
+    assert "Wie viele" in data.log.columns
+    assert report.options == ("--column", "quantity=Wie viele")
+
+
+def test_rows_are_chosen_by_a_column_under_its_own_or_its_canonical_name(log):
+    rows = Rows(without=(("Kundennr", ""), ("user_id", "NULL"), ("Kundennr", "99999"), ("Status", "Storniert")))
+    data, report = read(log, rows=rows)
+    assert report.ok
+    assert rows_of(data) == [("anna", "007"), ("anna", "008"), ("ben", "007")]
+    assert f"{log}: 2 rows left out: Kundennr is empty" in report.notes
+    assert f"{log}: 1 row left out: user_id is 'NULL'" in report.notes
+    only = Rows(only=(("Status", "Versendet"), ("Status", "")), without=(("Kundennr", ""),))
+    data, report = read(log, rows=only)
+    assert rows_of(data) == sorted([("anna", "007"), ("anna", "008"), ("NULL", "009"), ("ben", "007")])
+    assert f"{log}: 3 rows left out: Status is not 'Versendet' or empty" in report.notes
+    assert report.command() == (
+        f"tastemaker data validate {log} --only Status=Versendet --only Status= --without Kundennr="
+    )
+    assert validate(log, rows=only).ok
+
+
+def test_each_order_of_a_guest_is_a_shopper(log):
+    data, report = read(log, rows=Rows(guests="Bestellnr", only=(("Status", "Versendet"),)))
+    assert report.ok
+    assert rows_of(data) == sorted(
+        [("anna", "007"), ("anna", "008"), ("guest-2", "007"), ("guest-2", "009"), ("guest-3", "009")]
+    )
+    assert f"{log}: 3 rows of guests: 2 shoppers, one for each Bestellnr" in report.notes
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (Rows(only=(("Statsu", "Test"),)), "no column 'Statsu'; did you mean 'Status'"),
+        (
+            Rows(only=(("Status", "versendet"),)),
+            "no row is left: Status is not 'versendet' in all of them; there: 'Versendet', ",
+        ),
+        (Rows(guests="Nummer"), "no column 'Nummer'"),
+    ],
+)
+def test_what_cannot_be_chosen_is_said(log, rows, message):
+    with pytest.raises(DataError, match=message):
+        read(log, rows=rows)
+
+
+def test_rows_are_chosen_in_order_logs_only(tmp_path):
+    path = tmp_path / "x.inter"
+    path.write_text("user_id:token\titem_id:token\n1\t2\n")
+    with pytest.raises(DataError, match="rows are chosen by columns only for the format canonical; recbole"):
+        read(path, rows=Rows(without=(("user_id", "1"),)))
+
+
+def test_an_id_that_stands_for_everybody_is_named(tmp_path):
+    path = tmp_path / "orders.csv"
+    rows = [f"u{n},i{n % 7}" for n in range(300)] + [f"NULL,i{n % 7}" for n in range(60)]
+    path.write_text("user_id,item_id\n" + "\n".join(rows))
+    (words,) = [note for note in read(path)[1].notes if "NULL" in note]
+    assert words.startswith("user 'NULL' has 60 of 360 interactions: everybody without an account is no shopper")
+    path.write_text("user_id,item_id\n" + "\n".join(rows).replace("NULL", "Nuller"))
+    assert read(path)[1].notes == ()
+
+
+def test_copies_are_alike_in_shopper_product_and_time(log):
+    log.write_text(LOG + "1;01.12.2025;anna;007;1;Versendet\n8;05.12.2025;anna;007;1;Versendet\n")
+    data, _ = read(log, max_bad=2)
+    kept = without_copies(data)
+    assert (len(data), len(kept)) == (8, 7)
+    assert rows_of(kept).count(("anna", "007")) == 2
+    log.write_text("user_id,item_id\nu,i\nu,i\n")
+    assert len(without_copies(read(log)[0])) == 2
