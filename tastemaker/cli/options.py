@@ -23,7 +23,7 @@ WITHOUT = typer.Option(
     None,
     "--without",
     metavar="HEADER=VALUE",
-    help="Leave rows of the order log out where this column holds VALUE, e.g. Status=Test; nothing behind = means empty.",
+    help="Leave rows of the order log out where this column holds VALUE, e.g. Status=Test, or nothing: Customer=.",
 )
 GUESTS = typer.Option(
     None,

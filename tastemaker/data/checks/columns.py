@@ -133,7 +133,7 @@ def with_keys(table: Table, role: str) -> Table:
         known = [shlex.quote(f"{key}={guesses.get(key, 'HEADER')}") for key in missing]
         options = " ".join(f"--column {one}" for one in known)
         cure = f"tastemaker data convert takes {options}" + ("" if guesses else "; is there a header line?")
-        cure += "; a table of products stands behind --items" if missing == ["user_id"] and "item_id" in columns else ""
+        cure += "; a table of products stands behind --items" if not guesses and "item_id" in columns else ""
     else:
         cure = "; ".join(f"is '{header}' the {key}? rename it" for key, header in guesses.items())
         cure = cure or "is there a header line?"
