@@ -99,7 +99,7 @@ def test_bad_rows_stop_and_max_bad_goes_on(tastemaker, refused, tmp_path):
     assert "log.csv:62" in refused("evaluate", "popular", "--data", tmp_path / "log.csv")
     outcome = tastemaker("evaluate", "popular", "--data", tmp_path / "log.csv", "--max-bad", 1, "--json")
     assert outcome.code == 0
-    assert "left out: 1 interaction (bad rows: 1)" in outcome.err
+    assert "left out: 1 interaction (bad rows: 1: 1 item_id: empty-id)" in outcome.err
     assert outcome.json()["data"]["left_out"] == {"interactions": 1}
 
 
