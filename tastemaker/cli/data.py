@@ -172,8 +172,8 @@ def validate(
     else:
         problems = list(report.problems)
         if problems:
-            columns = ["file", "line", "column", "value", "rule", "hint"]
-            print_table(columns, [[getattr(one, column) for column in columns] for one in problems[:SHOWN]])
+            shown = ["file", "line", "column", "value", "rule", "hint"]
+            print_table(shown, [[getattr(one, name) for name in shown] for one in problems[:SHOWN]])
         typer.echo(counted(report.bad_rows, "bad row") if problems else "no bad rows")
         if len(problems) > SHOWN:
             note(f"{len(problems) - SHOWN:,} more; all of them with --json; in all: {', '.join(report.kinds())}")

@@ -73,7 +73,7 @@ def chosen(table: Table, rows: Rows, names: Mapping[str, str], *, quantity: str 
 
 
 def _column(table: Table, names: Mapping[str, str], header: str) -> pl.Series:
-    column = table.frame.get_column(names.get(header, header), default=None)
+    column: pl.Series | None = table.frame.get_column(names.get(header, header), default=None)
     if column is None:
         known = [*names, *table.frame.columns]
         raise DataError(
