@@ -16,7 +16,7 @@ demo: weights  ## run the main job on packaged retail data
 
 test: install  ## run all tests; those that need weights skip where the weights cannot be had
 	-$(BIN)/tastemaker weights get
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
 check: install  ## format, lint and types
 	scripts/check
