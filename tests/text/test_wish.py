@@ -37,6 +37,80 @@ def fits(wish, items=ITEMS):
     return "".join(items.ids(np.flatnonzero(Vocabulary(items).allowed(wish.filters))))
 
 
+GERMAN = Entities(
+    pl.DataFrame(
+        [
+            ("a", "Shampoo für trockenes Haar", "Dr. Müller", ["Haarpflege", "Shampoo"], 12.0),
+            ("b", "Shampoo sanft", "Blütenrein", ["Haarpflege", "Shampoo"], 19.99),
+            ("c", "Schraubenzieher", "Bögner", ["Handwerkzeug"], 20.0),
+            ("d", "Zange", "Stahl+Groß", ["Handwerkzeug"], 45.5),
+            ("e", "Eau de Toilette", "Blütenrein", ["Düfte"], 5.0),
+        ],
+        schema=["id", "title", "brand", "categories", "price"],
+        orient="row",
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "filters", "words", "left"),
+    [
+        ("Shampoo unter 20 Euro", "price up to 19.99 EUR; category Shampoo", "Shampoo", "ab"),
+        ("unter 10,50 €", "price up to 10.49 EUR", "", "e"),
+        ("bis zu 20, für trockenes Haar", "price up to 20", "für trockenes Haar", "abce"),
+        ("höchstens 1.299,00 €", "price up to 1299 EUR", "", "abcde"),
+        ("nicht mehr als 15", "price up to 15", "", "ae"),
+        ("zwischen 10 und 20", "price 10 to 20", "", "abc"),
+        ("von 10 bis 20 Euro", "price 10 to 20 EUR", "", "abc"),
+        ("mindestens 20", "price from 20", "", "cd"),
+        ("ab 20 Euro", "price from 20 EUR", "", "cd"),
+        ("über 20", "price from 20.01", "", "d"),
+        ("teurer als 20", "price from 20.01", "", "d"),
+        ("etwa 20", "price 16 to 24", "", "bc"),
+        ("Preis bis 6", "price up to 6", "", "e"),
+        ("Schraubenzieher, nicht von Bögner", "not brand Bögner", "Schraubenzieher", "abde"),
+        ("Zange ohne Handwerkzeug", "not category Handwerkzeug", "Zange", "abe"),
+        ("nichts von Bögner oder Dr. Müller", "not brand Bögner or Dr. Müller", "", "bde"),
+        ("weder Bögner noch Stahl+Groß", "not brand Bögner or Stahl+Groß", "", "abe"),
+        ("alles außer Bögner", "not brand Bögner", "", "abde"),
+        ("Shampoo, Bögner mag ich nicht", "not brand Bögner; category Shampoo", "Shampoo", "ab"),
+        ("Bögner und Blütenrein mag ich nicht", "not brand Bögner or Blütenrein", "", "ad"),
+        ("Bögner bitte nicht", "not brand Bögner", "", "abde"),
+        ("ich suche ein Shampoo von Blütenrein", "brand Blütenrein; category Shampoo", None, "b"),
+        ("nur Handwerkzeug", "category Handwerkzeug", "nur Handwerkzeug", "cd"),
+        ("etwas aus der Kategorie Düfte", "category Düfte", None, "e"),
+    ],
+)
+def test_german_wishes(text, filters, words, left):
+    wish = read(text, GERMAN)
+    assert wish.filters.in_words() == filters
+    assert words is None or wish.words == words
+    assert fits(wish, GERMAN) == left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Schrauben unter 20 mm",
+        "ab 18 Jahren",
+        "ab 20",
+        "um 8",
+        "bis 50 ml",
+        "Bohrer 5 bis 10",
+        "über Nacht",
+        "5 und 10",
+    ],
+)
+def test_german_amounts_that_are_no_prices(text):
+    assert read(text, GERMAN).filters.empty
+
+
+def test_what_a_german_wish_rules_out_is_not_looked_for():
+    wish = read("Shampoo ohne Parfüm", GERMAN)
+    assert wish.words == "Shampoo"
+    assert any("'Parfüm'" in note for note in wish.notes)
+
+
 @pytest.mark.parametrize(
     ("text", "filters", "words", "left"),
     [

@@ -4,7 +4,7 @@ A filter names only what the catalogue has: its brands, its categories, its pric
 the words, which go to models that read wishes. `wish_rules` and `wish_lm` read wishes; `vocabulary` applies filters.
 
 Amounts are compared with the catalogue's prices as they stand: nothing is converted. A product without a price fits no
-price. Numbers are read in digits, as English words around them say; wishes in other languages stay words.
+price. Numbers are read in digits, as English and German words around them say; wishes in other languages stay words.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CURRENCIES = {
     "USD": ("$", "usd", "dollar", "dollars", "bucks", "us$"),
     "GBP": ("£", "gbp", "pound", "pounds", "quid"),
     "JPY": ("¥", "jpy", "yen"),
-    "CHF": ("chf", "francs"),
+    "CHF": ("chf", "francs", "franken"),
     "CNY": ("cny", "rmb", "yuan"),
     "INR": ("₹", "inr", "rupees"),
     "SEK": ("sek", "kronor"),

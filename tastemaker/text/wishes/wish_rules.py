@@ -4,7 +4,7 @@
 more) are prices, unless a unit of measure follows the number. "not from Acme", "no perfume", "anything but Bolt or
 Cosy" exclude. "by Acme", "only Acme" and a name that is no ordinary word of the catalogue include; so does a category
 that the wish is for ("shampoo for dry hair", but not "shampoo bottles"), or that "in" or "category" marks. Everything
-else is kept as words.
+else is kept as words. The same is read in German: "unter 20 Euro", "bis 20", "nicht von Acme", "ohne Parfüm".
 "Under 20" is at most 19.99: prices have two decimals.
 """
 
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from tastemaker.text.wishes import phrases
 from tastemaker.text.wishes.vocabulary import Vocabulary
-from tastemaker.text.wishes.wish import CURRENCIES, Filters, Wish, currency_of, said_words
+from tastemaker.text.wishes.wish import Filters, Wish, currency_of, said_words
 
 if TYPE_CHECKING:
     from tastemaker.data.entities import Entities
@@ -29,70 +30,6 @@ AROUND = 0.2
 LARGEST = 1e9
 """Amounts beyond are no prices."""
 
-_SIGN = "|".join(sorted((re.escape(word) for words in CURRENCIES.values() for word in words), key=len, reverse=True))
-_AMOUNT = rf"(?:(?P<sign{{0}}>{_SIGN})\s?)?(?P<amount{{0}}>\d[\d.,]*\d|\d)(?:\s?(?P<unit{{0}}>{_SIGN})(?![^\W\d_]))?"
-_ONE, _TWO = (_AMOUNT.replace("{0}", number) for number in ("1", "2"))
-_UNITS = (
-    r"(?!\s?(?:%|percent|ml|cl|l|liters?|litres?|mg|g|grams?|kg|kilos?|oz|ounces?|lbs?|cm|mm|m|meters?|metres?|km|inch(?:es)?|in\b|ft"
-    r"|feet|watts?|w|volts?|v|mah|gb|tb|mb|hz|hours?|hrs?|h|min(?:utes?)?|days?|weeks?|months?|years?|yrs?|degrees?|°|x"
-    r"|pieces?|pcs|packs?|count|people|persons?|spf|stars?)(?![^\W\d_]))"
-)
-_END = rf"(?![\d]|[.,]\d){_UNITS}"
-_UNDER = r"under|below|less than|cheaper than|lower than|beneath|<(?!=)"
-_UP_TO = (
-    r"up to|at most|no more than|not more than|not over|not above|max(?:imum)?(?: of)?\.?|within|<=|≤|not exceeding"
-    r"|budget(?: of| is)?:?"
-)
-_OVER = r"over|above|more than|dearer than|pricier than|higher than|>(?!=)"
-_FROM = (
-    r"at least|no less than|not less than|not under|not below|min(?:imum)?(?: of)?\.?|starting (?:at|from)|from|>=|≥"
-)
-_AROUND = r"around|about|roughly|approximately|circa|~"
-_FLAGS = re.IGNORECASE
-_BEFORE = r"(?<![^\W\d_])"
-_PRICE = r"(?:(?:the )?price[sd]?(?: is| range)?:? )?"
-_BETWEEN = re.compile(
-    rf"{_BEFORE}{_PRICE}(?:(?P<word>between|from)\s+)?{_ONE}\s*(?P<join>and|to|-|–|—)\s*{_TWO}{_END}", _FLAGS
-)
-_BOUND = re.compile(
-    rf"{_BEFORE}{_PRICE}(?:for )?(?:(?P<up_to>{_UP_TO})|(?P<under>{_UNDER})|(?P<from>{_FROM})|(?P<over>{_OVER})"
-    rf"|(?P<around>{_AROUND}))\s*{_ONE}{_END}",
-    _FLAGS,
-)
-
-_NEGATION = re.compile(
-    r"(?:\b(?:no|not|without|except(?: for)?|excluding|exclude|avoid|never|nothing|(?:any|every)thing but|other than"
-    r"|(?:(?:i|we) )?(?:don['’]?t|do not) (?:want|like|need)|(?:(?:i|we) )?hate|but not|nor)"
-    r"(?:\s+(?:any|a|an|the|more|for|from|by|of|in|made|brand|category|products?|things?|items?|anything))*\s*)$",
-    _FLAGS,
-)
-_AND = re.compile(r"^\s*(?:,|or|and|nor|,\s*(?:or|and|nor)|/|&)\s*(?:from |by |any )?$", _FLAGS)
-_BRAND_CUE = re.compile(
-    r"\b(?:from|by|only|brand(?: is|:)?|made by|prefer(?:ably)?|must be)(?:\s+(?:the|brand|a|an))*\s*$", _FLAGS
-)
-_AFTER_BRAND = re.compile(r"^\s*(?:brand|only)\b", _FLAGS)
-_CATEGORY_CUE = re.compile(r"\b(?:in|only|category(?: is|:)?|department|section)(?:\s+(?:the|category))*\s*$", _FLAGS)
-_AFTER_CATEGORY = re.compile(r"^\s*(?:category|department|section|only)\b", _FLAGS)
-_OPENING = re.compile(
-    r"^\W*(?:(?:hi|hello|please)\W+)?(?:(?:i|we)(?:['’]m| am|['’]re| are)? )?"
-    r"(?:(?:want|need|looking for|look for|find me|find|show me|give me|would like|search(?:ing)? for)\s+)?"
-    r"(?:(?:a|an|some|the|new|good|nice|my|me)\s+)*$",
-    _FLAGS,
-)
-_PHRASE_ENDS = re.compile(
-    r"\W*$|\s*[,.;:!?()]|\s+(?:for|with|without|by|from|in|under|below|over|above|between|around|about|up|at|less|more"
-    r"|not|no|but|and|or|that|which|to|of|as|like|made|suitable|cheaper|please|only|except|max(?:imum)?|min(?:imum)?)\b",
-    _FLAGS,
-)
-"""What stands behind a noun that is not part of a longer one."""
-_UNKNOWN_NEGATION = re.compile(
-    r"\b(?:no|not|without|except|avoid)\s+(?!more|less|over|under|too|so|very|only|just)(?:(?:from|by|any|the|an?)\s+)*"
-    r"([^\W\d_][\w'’-]*)",
-    _FLAGS,
-)
-_EDGES = re.compile(
-    r"^(?:[\s,;.:!&/-]|\b(?:and|but|or|with|please)\b)+|(?:[\s,;:&/-]|\b(?:and|but|or|for|with|from|by|in)\b)+$", _FLAGS
-)
 _SPAN = "\x00"
 """Stands where something was taken out."""
 
@@ -124,8 +61,8 @@ class _Draft:
 
     def words(self) -> str:
         """Return what remains."""
-        parts = [_EDGES.sub("", part) for part in re.split(rf"{_SPAN}+", self.left())]
-        return re.sub(r"\s+", " ", _EDGES.sub("", " ".join(part for part in parts if part))).strip()
+        parts = [phrases.EDGES.sub("", part) for part in re.split(rf"{_SPAN}+", self.left())]
+        return re.sub(r"\s+", " ", phrases.EDGES.sub("", " ".join(part for part in parts if part))).strip()
 
 
 class RuleReader:
@@ -154,19 +91,21 @@ class RuleReader:
 
     def _prices(self, draft: _Draft) -> None:
         found: list[tuple[int, int, float | None, float | None, str | None]] = []
-        for match in _BETWEEN.finditer(draft.text):
+        for match in phrases.BETWEEN.finditer(draft.text):
             low, high = _number(match["amount1"]), _number(match["amount2"])
             code = _code(match, "1") or _code(match, "2")
-            marked = match["word"] or code or "price" in match[0].lower()
-            between = (match["word"] or "").lower() == "between"
-            if low is None or high is None or not marked or (between != (match["join"].lower() == "and") and not code):
+            marked = match["word"] or code or re.search("price|preis", match[0].lower())
+            word, join = (match["word"] or "").lower(), match["join"].lower()
+            fits = join in phrases.PAIRS[word] if word in phrases.PAIRS else join not in ("and", "und")
+            if low is None or high is None or not marked or not (fits or code):
                 continue
             found.append((*match.span(), min(low, high), max(low, high), code))
-        for match in _BOUND.finditer(draft.text):
+        for match in phrases.BOUND.finditer(draft.text):
             if any(start < match.end() and match.start() < end for start, end, *_ in found):
                 continue
             amount, code = _number(match["amount1"]), _code(match, "1")
-            if amount is None or (match["from"] and match["from"].lower() == "from" and not code):
+            word = (match["from"] or match["around"] or "").lower()
+            if amount is None or (word in phrases.UNSURE and not code):
                 continue
             low, high = _bounds(match, amount)
             found.append((*match.span(), low, high, code))
@@ -191,26 +130,33 @@ class RuleReader:
 
     def _names(self, draft: _Draft) -> None:
         before: tuple[Mention, bool] | None = None
-        for mention in self.vocabulary.mentions(draft.text):
+        mentions = self.vocabulary.mentions(draft.text)
+        for mention, behind in zip(mentions, _ruled_out_behind(draft.text, mentions), strict=True):
             if any(start < mention.end and mention.start < end for start, end in draft.taken):
                 continue
             head, tail = draft.text[: mention.start], draft.text[mention.end :]
-            negated = _NEGATION.search(head)
-            carried = before is not None and bool(_AND.search(draft.text[before[0].end : mention.start]))
+            negated = phrases.NEGATION.search(head)
+            carried = before is not None and bool(phrases.AND.search(draft.text[before[0].end : mention.start]))
             wanted = before[1] if before is not None and carried and not negated else not negated
+            wanted = wanted and behind < mention.end
             if not wanted:
                 draft.names["not_brands" if mention.kind == "brand" else "not_categories"].append(mention.name)
-                start = negated.start() if negated else before[0].end if before else mention.start
-                draft.take(start, mention.end)
+                start = negated.start() if negated else before[0].end if before and carried else mention.start
+                draft.take(start, max(mention.end, behind))
             elif mention.kind == "brand":
-                cue = _BRAND_CUE.search(head) or _AFTER_BRAND.search(tail) or carried
+                cue = phrases.BRAND_CUE.search(head) or phrases.AFTER_BRAND.search(tail) or carried
                 if cue or self.vocabulary.is_distinct(mention.name):
                     draft.names["brands"].append(mention.name)
                 else:
                     wanted = False  # an ordinary word begins no list
                     before = None
                     continue
-            elif _CATEGORY_CUE.search(head) or _AFTER_CATEGORY.search(tail) or carried or _is_the_wish(head, tail):
+            elif (
+                phrases.CATEGORY_CUE.search(head)
+                or phrases.AFTER_CATEGORY.search(tail)
+                or carried
+                or _is_the_wish(head, tail)
+            ):
                 draft.names["categories"].append(mention.name)
             else:
                 before = None
@@ -219,15 +165,33 @@ class RuleReader:
 
     def _unknown(self, draft: _Draft) -> None:
         """Take out what a wish rules out that is no brand and no category: as words it would be looked for."""
-        for match in _UNKNOWN_NEGATION.finditer(draft.left()):
+        for match in phrases.UNKNOWN_NEGATION.finditer(draft.left()):
             note = f"no brand or category is called {match[1]!r}: it rules nothing out, and is not looked for"
             draft.notes += [] if note in draft.notes else [note]
             draft.take(*match.span())
 
 
+def _ruled_out_behind(text: str, mentions: list[Mention]) -> list[int]:
+    """Return for each mention the end of the words behind it, or behind its list, that rule it out, 0 where none do."""
+    ends: list[int] = []
+    after: tuple[Mention, int] | None = None
+    for mention in reversed(mentions):
+        found = phrases.NEGATED_AFTER.search(text[mention.end :])
+        listed = after is not None and after[1] and after[0].kind == mention.kind
+        if found:
+            end = mention.end + found.end()
+        elif after is not None and listed and phrases.AND.search(text[mention.end : after[0].start]):
+            end = mention.end
+        else:
+            end = 0
+        ends.append(end)
+        after = (mention, end)
+    return ends[::-1]
+
+
 def _is_the_wish(head: str, tail: str) -> bool:
     """Say whether a category is what is wished for: nothing but an opening before it, and no noun behind it."""
-    return bool(_OPENING.fullmatch(head)) and bool(_PHRASE_ENDS.match(tail))
+    return bool(phrases.OPENING.fullmatch(head)) and bool(phrases.PHRASE_ENDS.match(tail))
 
 
 def _bounds(match: re.Match[str], amount: float) -> tuple[float | None, float | None]:
