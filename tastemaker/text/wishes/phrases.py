@@ -66,8 +66,8 @@ NEGATION = re.compile(
     FLAGS,
 )
 NEGATED_AFTER = re.compile(
-    r"^\s*(?:(?:mag|will|möchte|brauche|mögen|wollen|möchten|brauchen) (?:ich|wir) (?:\w+ )?nicht|(?:bitte|lieber) nicht"
-    r"|(?:kommt|kommen) nicht in ?frage|ist ausgeschlossen)\b|^\s*nicht\s*(?:$|[.,;!?])",
+    r"^\s*(?:(?:mag|will|möchte|brauche|mögen|wollen|möchten|brauchen) (?:ich|wir) (?:\w+ )?nicht"
+    r"|(?:bitte|lieber) nicht|(?:kommt|kommen) nicht in ?frage|ist ausgeschlossen)\b|^\s*nicht\s*(?:$|[.,;!?])",
     FLAGS,
 )
 """What rules a name out from behind, as German does."""
