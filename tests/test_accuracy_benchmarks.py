@@ -106,7 +106,7 @@ def test_the_survey_says_what_a_re_ranker_that_was_switched_off_was_worth(transf
     row = {"seeds": 1, "test_queries": 5, "metrics": METRICS}
     row["reports"] = [{}, {"weight": weight, "chosen_on_validation": tried}]
     monkeypatch.setattr(results, "_cited", lambda one: row)
-    told = "switched off: alone 0.0300 NDCG@10 on validation shoppers, its retriever 0.0500"
+    told = "switched off: at full weight 0.0300 NDCG@10 on validation shoppers, its retriever 0.0500"
     assert (told in results.survey()) == said
 
 

@@ -191,13 +191,15 @@ def _more_seeds(row: dict[str, Any]) -> str:
 
 
 def _switched_off(row: dict[str, Any] | None) -> str:
-    """Say of a re-ranker that validation switched off what it was worth alone; nothing of any other row."""
+    """Say of a re-ranker that validation switched off what it was worth at full weight; nothing of any other row.
+
+    That is its own order within its bound on rising, which keeps it nearer to the retriever's than its own order is.
+    """
     for report in (row or {}).get("reports", []):
         tried = {one["weight"]: one["ndcg@10"] for one in report.get("chosen_on_validation", [])}
         if report.get("weight") == 0.0 and 1.0 in tried:
-            return (
-                f"; switched off: alone {tried[1.0]:.4f} NDCG@10 on validation shoppers, its retriever {tried[0.0]:.4f}"
-            )
+            told = f"at full weight {tried[1.0]:.4f} NDCG@10 on validation shoppers, its retriever {tried[0.0]:.4f}"
+            return f"; switched off: {told}"
     return ""
 
 

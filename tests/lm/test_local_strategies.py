@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
-from tastemaker.data import Queries, Ranking
+from tastemaker.data import Dataset, Queries, Ranking
+from tastemaker.data.entities import Entities
+from tastemaker.lm.local import LocalLM
 from tastemaker.models.llm.listwise import Listwise
 from tastemaker.testing import tiny_shop
 
@@ -48,6 +51,25 @@ def test_examples_and_history_give_way_until_the_prompt_fits(lm, mode):
     assert max(counting.lengths) < lm.context
 
 
+@pytest.mark.parametrize("mode", ["generate", "titles"])
+def test_a_long_answer_finds_room_too(make_model, mode):
+    """Twenty-six letters, or a title of eighty letters of three bytes each, are more than the least room."""
+    data, numbers = tiny_shop(), np.arange(10, 36, dtype=np.int32)
+    titles = pl.col("title").str.replace("^.* ", "") + "\u8336" * 70
+    data = Dataset(data.users, Entities(data.items.frame.with_columns(titles)), data.log)
+    settings = {"mode": mode, "candidates": 26, "listed": 26, "profile": "none", "orders": 1, "weight": 1.0}
+    for context in (32_768, None):
+        if context is None:  # all but a little of what prompt and answer take
+            context = asked.lengths[0] + (70 if mode == "generate" else 100)
+        asked = Counting(LocalLM(str(make_model(context=context))))
+        model = Listwise(lm=asked, **settings).fit(data)
+        offered = Ranking(numbers[None], -numbers.astype(np.float32)[None])
+        model.rank(Queries.from_lists([[1, 2, 3, 4]]), 26, candidates=offered)
+        counts = model.report()["counts"]
+        assert "failed: LanguageModelError" not in counts
+    assert counts["shortened to the context"] == 1
+
+
 def test_a_question_that_cannot_be_shortened_enough_is_a_counted_failure(lm):
     many = Ranking(np.arange(10, 36, dtype=np.int32)[None], -np.arange(26, dtype=np.float32)[None])
     model = Listwise(lm=lm, weight=1.0, candidates=26).fit(tiny_shop())
@@ -57,7 +79,7 @@ def test_a_question_that_cannot_be_shortened_enough_is_a_counted_failure(lm):
     windowed = Listwise(lm=lm, weight=1.0, candidates=26, window=3, step=2, profile="none", template="plain")
     ranking = windowed.fit(tiny_shop()).rank(Queries.from_lists([[1]]), 26, candidates=many)
     assert sorted(ranking.items[0].tolist()) == list(range(10, 36))
-    assert windowed.report()["counts"] == {"answered": 13}
+    assert windowed.report()["counts"] == {"answered": 13, "further windows": 12}
 
 
 def test_what_a_random_model_thinks_is_survived(lm):

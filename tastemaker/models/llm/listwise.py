@@ -28,11 +28,20 @@ import numpy as np
 from pydantic import Field
 
 from tastemaker.errors import ConfigError
-from tastemaker.models.parts.llm.choosing import Answer, TitleLikelihoods, ask_likelihoods, ask_lists, letter_prior
+from tastemaker.lm.base import LikelihoodModel
+from tastemaker.models.parts.llm.choosing import (
+    LETTER_TOKENS,
+    Answer,
+    TitleLikelihoods,
+    ask_likelihoods,
+    ask_lists,
+    letter_prior,
+)
 from tastemaker.models.parts.llm.llm_ranking import LanguageModelRanker, RankingConfig, blocks
 from tastemaker.models.parts.llm.windows import slide
 from tastemaker.models.parts.reranking.reranker import LEAST_QUESTIONS
-from tastemaker.text.prompting.prompts import LETTERS
+from tastemaker.text.clean import clean
+from tastemaker.text.prompting.prompts import LETTERS, NAME_LENGTH
 from tastemaker.text.prompting.wordings import template_of
 
 if TYPE_CHECKING:
@@ -156,6 +165,15 @@ class Listwise(LanguageModelRanker):
             return question.title_prompt()
         order = np.argsort([-len(name) for name in question.candidates], kind="stable")[: self._shown_at_once]
         return question.prompt(order, count=self.config.listed if self.config.mode == "generate" else None)
+
+    def _answer_tokens(self, question: Question) -> int:
+        """Return how many tokens a letter, a list of letters, or the longest title may take."""
+        if self.config.mode == "generate":
+            return LETTER_TOKENS * self.config.listed
+        if self.config.mode == "titles" and isinstance(self.lm, LikelihoodModel):
+            titles = [clean(name, max_length=NAME_LENGTH) for name in question.candidates]
+            return self.lm.count_tokens(f" {max(titles, key=lambda title: len(title.encode()))}")
+        return 1
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the letter prior, and all that every such ranker keeps."""

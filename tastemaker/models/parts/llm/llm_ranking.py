@@ -17,6 +17,7 @@ from tastemaker.models.parts.llm.choosing import Tally
 from tastemaker.models.parts.llm.llm_tuning import RankerTuner, RankerTuning
 from tastemaker.models.parts.llm.questions import (
     NOTHING_WENT_WRONG,
+    ROOM,
     AskingConfig,
     QuestionWriter,
     demonstrated,
@@ -163,7 +164,10 @@ class LanguageModelRanker(Reranker):
         rows = [row for row, items in enumerate(shown) if len(items) > 1]
         choosing = purpose == "choice"
         questions = self._written().write(queries.take(rows), [shown[row] for row in rows], choosing=choosing)
-        questions = [shortened(question, self.lm, self._longest, counts) for question in questions]
+        questions = [
+            shortened(question, self.lm, self._longest, counts, room=max(ROOM, self._answer_tokens(question)))
+            for question in questions
+        ]
         given = self._answers(questions, choosing=choosing, counts=counts, progress=progress)
         if choosing:
             self._calibration = dict(counts)
@@ -197,6 +201,10 @@ class LanguageModelRanker(Reranker):
     @abstractmethod
     def _longest(self, question: Question) -> Prompt:
         """Return the longest prompt that a question becomes."""
+
+    def _answer_tokens(self, question: Question) -> int:
+        """Return how many tokens an answer may take."""
+        return 1
 
     @property
     @abstractmethod

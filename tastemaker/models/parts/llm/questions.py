@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tastemaker.types import Int32
 
 ROOM = 64
-"""Tokens of the context that prompts leave for an answer or a title."""
+"""Tokens of the context that prompts leave for an answer or a title, at least."""
 NOTHING_WENT_WRONG = dict.fromkeys(
     ("profiles_unreadable", "profiles_failed", "intents_unreadable", "intents_failed"), 0
 )
@@ -171,9 +171,14 @@ def prompts_beside(config: AskingConfig, *, lettered: bool) -> list[str]:
 
 
 def shortened(
-    question: Question, lm: LanguageModel | None, prompt: Callable[[Question], Prompt], counts: Counter[str]
+    question: Question,
+    lm: LanguageModel | None,
+    prompt: Callable[[Question], Prompt],
+    counts: Counter[str],
+    *,
+    room: int = ROOM,
 ) -> Question:
-    """Return a question whose prompt, the longest that `prompt` makes of it, leaves room for the answer.
+    """Return a question whose prompt, the longest that `prompt` makes of it, leaves `room` tokens for the answer.
 
     Demonstrations go first, the least similar one to begin with, then the older half of the history, again and again;
     the newest purchase, the candidates and the wish stay. Each question that was shortened is counted. A model that
@@ -183,7 +188,7 @@ def shortened(
     if not isinstance(lm, LikelihoodModel):
         return question
     whole = question
-    while lm.count_tokens(prompt(question)) + ROOM > lm.context:
+    while lm.count_tokens(prompt(question)) + room > lm.context:
         if question.examples:
             question = replace(question, examples=question.examples[1:])
         elif len(question.history) > 1:
