@@ -37,7 +37,8 @@ def verdict(report: dict[str, Any], *, model: str = "No language model") -> str:
         whole = next(trial for trial in trials if trial["weight"] == 1.0)
         return (
             f"{model} was switched off: on validation no weight helped by more than 2.8 standard errors. "
-            f"At full weight it changed NDCG@10 by {whole['gain']:+.4f} (standard error {whole['standard_error']:.4f}); "
+            f"At full weight it changed NDCG@10 by {whole['gain']:+.4f} "
+            f"(standard error {whole['standard_error']:.4f}); "
             f"the best weight, {best['weight']}, by {best['gain']:+.4f} (standard error {best['standard_error']:.4f})."
         )
     return (
