@@ -88,7 +88,8 @@ history masked, fitted on train only, ties in file order, {seeds}.
 The models are small on purpose, so the figures tell methods apart on one machine; they are no verdict on large models.
 A re-ranker that does not help validation shoppers by
 2.8 standard errors is switched off, and its row is then that of its retriever; beside it stands what its own order was
-worth on validation, no product rising by more than half of the candidates ("at full weight"). `DIR` is a folder of data, `*.toml` files are in
+worth on validation, no product rising by more than half of the candidates ("at full weight"). `DIR` is a folder of
+data, `*.toml` files are in
 `benchmarks/accuracy/configs`. More of each row, with costs and tests: [Benchmarks](benchmarks.md)."""
 
 

@@ -27,9 +27,9 @@ WEIGHTS = tuple(round(step / 10, 1) for step in range(11))
 CERTAINTY = 2.8
 """Standard errors by which a weight must help on validation before the model takes part at all.
 
-The chance that any of ten useless weights passes is then at most 10 x 0.0026 (one-sided normal, Bonferroni), for a model
-that these questions had no part in. Where they also ended its training (`TrainedReranker`), the best of E judged epochs
-is tried, and the bound is E times as high.
+The chance that any of ten useless weights passes is then at most 10 x 0.0026 (one-sided normal, Bonferroni), for a
+model that these questions had no part in. Where they also ended its training (`TrainedReranker`), the best of E judged
+epochs is tried, and the bound is E times as high.
 """
 CHOSEN_AT = 10
 """List length of the NDCG by which the weight is chosen."""
