@@ -244,7 +244,7 @@ def _print_results(found: Results) -> None:
                 _interval(gap.absolute) if gap else None,
                 _percent(gap.relative) if gap else None,
                 row.p_adjusted,
-                f"{gap.anytime[0]:.4f} .. {gap.anytime[1]:.4f}" if gap else None,
+                _bounds(*gap.anytime) if gap else None,
             ]
         )
     columns = [
@@ -282,7 +282,11 @@ def _print_replay(found: Replayed, reward: str) -> None:
 
 
 def _interval(one: Estimate) -> str | None:
-    return f"{one.low:.4f} .. {one.high:.4f}" if one.low == one.low else None
+    return _bounds(one.low, one.high)
+
+
+def _bounds(low: float, high: float) -> str | None:
+    return f"{low:.4f} .. {high:.4f}" if low == low and high == high else None
 
 
 def _percent(one: Estimate) -> str | None:

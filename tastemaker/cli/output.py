@@ -81,7 +81,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401  # any table value
-    if value is None:
+    if value is None or value != value:  # nothing, or a figure that is undefined
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

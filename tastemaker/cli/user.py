@@ -51,4 +51,6 @@ def delete(
         ["erased at", *receipt.counts, "files"],
         [[when(receipt.erased_at), *(str(count) for count in receipt.counts.values()), receipt.pages]],
     )
+    if not any(receipt.counts.values()):
+        note("note: nothing was stored of this id; is it written as in the events?")
     note(f"receipt {receipt.digest}")

@@ -52,6 +52,11 @@ class Metrics:
         self._events = Counter(
             "tastemaker_events", "Events by what became of them.", ["status"], registry=self.registry
         )
+        self._strange = Counter(
+            "tastemaker_events_of_missing_products",
+            "Events of products that the catalogue did not have when they came.",
+            registry=self.registry,
+        )
         self._ahead = Counter(
             "tastemaker_precomputed",
             "Lists that could be made ahead, by whether they were: hit, stale, missing.",
@@ -121,8 +126,9 @@ class Metrics:
         """Forget which products a shop showed, as it is closed."""
         self._shown.pop(tenant, None)
 
-    def events(self, statuses: Sequence[str]) -> None:
-        """Count events by what became of them."""
+    def events(self, statuses: Sequence[str], *, missing: int = 0) -> None:
+        """Count events by what became of them, and those of products that the catalogue does not have."""
+        self._strange.inc(missing)
         for status, count in Counts(statuses).items():
             self._events.labels(status).inc(count)
 

@@ -123,10 +123,11 @@ class EventOut(BaseModel):
 
 
 class EventsOut(BaseModel):
-    """What became of each event, in the order given."""
+    """What became of each event, in the order given, and which products of theirs the catalogue does not have."""
 
     request_id: str
     accepted: int
+    missing_ids: list[str]
     results: list[EventOut]
 
 

@@ -104,6 +104,21 @@ def test_results(tastemaker, folder):
     assert later.json()["counts"]["lists"] <= found["counts"]["lists"]
 
 
+def test_results_of_single_shoppers_say_nothing_that_is_not_known(tastemaker, tmp_path):
+    users = [next(f"u{n}" for n in range(99) if assign(HOME, f"u{n}") == name) for name in ("old", "new")]
+    rows = [
+        {"request_id": user, "timestamp": 1, "user_id": user, "experiment": "home", "variant": name, "item_ids": ["a"]}
+        for user, name in zip(users, ("old", "new"), strict=True)
+    ]
+    (tmp_path / "impressions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "events.jsonl").write_text("")
+    (tmp_path / "experiments.toml").write_text(DOCUMENT)
+    outcome = tastemaker("experiment", "results", "home", "--log", tmp_path)
+    assert outcome.code == 0
+    assert "shoppers who bought" in outcome.out
+    assert "nan" not in outcome.out
+
+
 def test_replay(tastemaker, folder):
     words = ("experiment", "replay", "--log", folder, "--targets", folder / "targets.jsonl", "--reward", "purchase")
     found = tastemaker(*words, "--json").json()

@@ -92,6 +92,10 @@ def test_a_shopper_is_exported_and_erased(tastemaker, filled, tmp_path):
     assert b"anna0" in everything
     shown = tastemaker("user", "delete", "anna0")
     assert "receipt " in shown.err
+    assert "nothing was stored" not in shown.err
+    unknown = tastemaker("user", "delete", "anna77")
+    assert "nothing was stored of this id" in unknown.err
+    assert "anna77" not in unknown.out + unknown.err
 
 
 def test_products_are_hidden_and_shown(tastemaker, refused, filled):

@@ -66,6 +66,18 @@ def test_events_know_what_became_of_each(serve, folder, store):
     assert [one.event_id for one in store.history("default", "u")] == ["a", "b", "c"]
 
 
+def test_events_of_products_that_nobody_sells_are_named_and_counted(serve, folder, store):
+    client = serve(folder, store=store)
+    _, answer = send(client, event("u", "i001"), event("u", "i001.2"), event("u", "i001.2"), event("u", "SKU-7"))
+    assert (answer["accepted"], answer["missing_ids"]) == (4, ["i001.2", "SKU-7"])
+    assert "tastemaker_events_of_missing_products_total 3.0" in client.get("/metrics").text
+    _, answer = send(client, event("u", "i002"), {"user_id": "u"}, event("u", "x", event_id="x"), validate_only=True)
+    assert answer["missing_ids"] == ["x"]
+    assert send(client, event("u", "i002"))[1]["missing_ids"] == []
+    client.put("/v1/items/SKU-7", json={"title": "New"})
+    assert "SKU-7" in [one.item_id for one in store.history("default", "u")]
+
+
 def test_a_thumb_down_takes_the_product_from_the_next_list(serve, folder, store):
     client = serve(folder, store=store)
     first = listed(client, user_id="u001")

@@ -19,9 +19,11 @@ from tastemaker.serve.schemas_data import EVENTS, EventBody, EventsBody, EventsO
 if TYPE_CHECKING:
     from tastemaker.serve.front import Caller
     from tastemaker.serve.service import Service
+    from tastemaker.serve.shops import Shop
     from tastemaker.store.records import Event
 
 router = APIRouter(tags=["events"], responses=PROBLEMS)
+HEARD = ("accepted", "valid")
 _WHOLE = TypeAdapter(EventsBody)
 _ID: TypeAdapter[str | None] = TypeAdapter(Id | None)
 
@@ -37,7 +39,8 @@ async def events(body: EventsBody, request: Request) -> Response:
     """Store events.
 
     When the answer comes they are on disk, and the next list of their shoppers knows of them. `event_id` makes sending
-    again safe. An event that does not fit is "invalid" in its place, and the others are stored.
+    again safe. An event that does not fit is "invalid" in its place, and the others are stored. `missing_ids` names the
+    products that the catalogue does not have: such events are stored, and count once the product is there.
     """
     content = await _store(service_of(request), caller_of(request), list(body.events), body.validate_only)
     return Response(content, 202, media_type="application/json")
@@ -112,7 +115,8 @@ async def _store(
     statuses: list[str] = ["valid"] * len(kept)
     if not only and shop.events is not None:
         statuses = list(await shop.events.put(kept))
-    service.metrics.events(statuses)
+    missing = _missing(shop, [event for event, status in zip(kept, statuses, strict=True) if status in HEARD])
+    service.metrics.events(statuses, missing=len(missing))
     told = iter(zip(kept, statuses, strict=True))
     results: list[dict[str, Any]] = []
     for row in rows:
@@ -122,4 +126,11 @@ async def _store(
         else:
             results.append({"event_id": row.event_id, "status": "invalid", "error": row.error})
     accepted = statuses.count("accepted")
-    return as_json({"request_id": caller.request_id, "accepted": accepted, "results": results})
+    ids = list(dict.fromkeys(missing))
+    return as_json({"request_id": caller.request_id, "accepted": accepted, "missing_ids": ids, "results": results})
+
+
+def _missing(shop: Shop, events: list[Event]) -> list[str]:
+    """Return the product of each event whose product the catalogue does not have now."""
+    view = shop.engine.views.now
+    return [] if view is None else view.shelf.numbers([event.item_id for event in events])[1]
