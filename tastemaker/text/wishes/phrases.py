@@ -72,7 +72,8 @@ NEGATED_AFTER = re.compile(
 )
 """What rules a name out from behind, as German does."""
 AND = re.compile(
-    r"^\s*(?:,|or|and|nor|,\s*(?:or|and|nor)|/|&|oder|und|noch|sowie)\s*(?:from |by |any |von |vom |aus )?$", FLAGS
+    r"^\s*(?:,|or|and|nor|,\s*(?:or|and|nor)|/|&|oder|und|noch|sowie)\s*(?:(?P<maker>from |by |von |vom |aus )|any )?$",
+    FLAGS,
 )
 BRAND_CUE = re.compile(
     r"\b(?:from|by|only|brand(?: is|:)?|made by|prefer(?:ably)?|must be|von|vom|nur|marke(?: ist|:)?|hersteller:?)"

@@ -136,7 +136,7 @@ class RuleReader:
                 continue
             head, tail = draft.text[: mention.start], draft.text[mention.end :]
             negated = phrases.NEGATION.search(head)
-            carried = before is not None and bool(phrases.AND.search(draft.text[before[0].end : mention.start]))
+            carried = before is not None and _goes_on(before[0], mention, draft.text)
             wanted = before[1] if before is not None and carried and not negated else not negated
             wanted = wanted and behind < mention.end
             if not wanted:
@@ -169,6 +169,12 @@ class RuleReader:
             note = f"no brand or category is called {match[1]!r}: it rules nothing out, and is not looked for"
             draft.notes += [] if note in draft.notes else [note]
             draft.take(*match.span())
+
+
+def _goes_on(before: Mention, mention: Mention, text: str) -> bool:
+    """Say whether a name stands in a list with the one before: "not Acme or Bolt", but not "no perfume, from Acme"."""
+    listed = phrases.AND.search(text[before.end : mention.start])
+    return listed is not None and (before.kind == mention.kind or not listed["maker"])
 
 
 def _ruled_out_behind(text: str, mentions: list[Mention]) -> list[int]:
