@@ -178,6 +178,8 @@ def test_another_unit_and_compact_dates_are_problems(shop):
         (["31.02.2026", "1.13.2026", "1.2.2026"], [None, None, "2026-02-01"]),
         (["31.12.2025", "2026-01-01", "2026-01-02"], [None, "2026-01-01", "2026-01-02"]),  # most are ISO
         (["31.12.2025", "30.12.2025", "2026-01-02"], ["2025-12-31", "2025-12-30", None]),
+        (["31.12.25", "01.02.2026", "1.2.26 8:05"], ["2025-12-31", "2026-02-01", "2026-02-01"]),  # as spreadsheets do
+        (["12/31/25", "1/2/26", "1/3/26"], [None] * 3),
     ],
 )
 def test_calendar_dates_are_read_where_the_column_says_which_is_the_day(values, days):
@@ -187,7 +189,9 @@ def test_calendar_dates_are_read_where_the_column_says_which_is_the_day(values, 
 
 
 def test_the_clock_of_a_calendar_date():
-    seconds = to_seconds(pl.Series(["31.12.2025", "01.02.2026 8:05", "3.2.2026, 23:59:58", "1.1.2026 25:00"])).seconds
+    seconds = to_seconds(
+        pl.Series(["31.12.2025", "01.02.2026 8:05", "3.2.2026, 23:59:58 Uhr", "1.1.2026 25:00"])
+    ).seconds
     clocks = [None if one is None else dt.datetime.fromtimestamp(one, dt.UTC).time().isoformat() for one in seconds]
     assert clocks == ["00:00:00", "08:05:00", "23:59:58", None]
 

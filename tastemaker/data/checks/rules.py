@@ -91,7 +91,7 @@ POSITION_RULES = (
 TIMESTAMP_RULES = (
     Rule(
         "bad-timestamp",
-        "write unix seconds, or ISO 8601 such as 2017-01-31 throughout",
+        "write unix seconds, ISO 8601 such as 2017-01-31, or 31.01.2017, one of them throughout",
         lambda c: ~is_blank(c) & pl.col(SECONDS).is_null(),
     ),
     Rule("other-unit", "write every time in the same unit, best in seconds", lambda _: pl.col(OTHER_UNIT)),

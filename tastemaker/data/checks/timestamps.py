@@ -21,8 +21,8 @@ ISO_8601 = (
 )
 
 CALENDAR = (
-    r"^(?P<first>\d{1,2})(?P<mark>[./])(?P<second>\d{1,2})[./](?P<year>\d{4})"
-    r"(?:,? (?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<seconds>\d{2}))?)?$"
+    r"^(?P<first>\d{1,2})(?P<mark>[./])(?P<second>\d{1,2})[./](?P<year>\d{4}|\d{2})"
+    r"(?:,? (?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<seconds>\d{2}))?(?: Uhr)?)?$"
 )
 
 
@@ -46,7 +46,7 @@ def to_seconds(column: pl.Series) -> Times:
     Fractions of a second are cut off; a time without an offset is UTC. Where most numbers are like 20170131, they
     are dates and not seconds: none is read. Dates such as 31.01.2026 or 1/31/2026 are read where most of the column
     is so: with points the day stands first, with slashes the column tells by a day beyond 12, and without one, or with
-    one on either side, none is read.
+    one on either side, none is read. With points a year may have two digits, and is one from 2000 on.
     """
     if isinstance(column.dtype, pl.Datetime):
         return _plain(column.dt.epoch("s"), "dates with time")
@@ -101,13 +101,16 @@ def _from_calendar(parts: pl.DataFrame, name: str) -> Times:
     month_first = not day_first and beyond == [False, True]
     if not day_first and not month_first and beyond != [True, False]:
         return _plain(pl.Series(name, [None] * len(whole), dtype=pl.Int64), "")
+    short = whole["year"] < 100
+    year = pl.when(short & (pl.col("mark") == ".")).then(pl.col("year") + 2000).when(~short).then("year")
     month, day = ("first", "second") if month_first else ("second", "first")
     clock = (pl.col(part).cast(pl.String).str.zfill(2) for part in (month, day))
     hours = (pl.col(part).fill_null(0).cast(pl.String).str.zfill(2) for part in ("hour", "minute", "seconds"))
-    texts = whole.select(pl.format("{}-{}-{} {}:{}:{}", "year", *clock, *hours)).to_series()
+    texts = whole.select(pl.format("{}-{}-{} {}:{}:{}", year, *clock, *hours)).to_series()
     moments = texts.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).dt.epoch("s")
     order = "month first" if month_first else "day first"
-    return _plain(moments.alias(name), f"dates with the {order}, UTC")
+    years = ", years of two digits taken for 20.." if short.any() and moments.count() else ""
+    return _plain(moments.alias(name), f"dates with the {order}{years}, UTC")
 
 
 def _from_iso(text: pl.Series) -> pl.Series:

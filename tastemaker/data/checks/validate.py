@@ -44,6 +44,7 @@ GUEST_BYTES = max(map(len, GUESTS))
 GUEST_LEAST = 20
 GUEST_TIMES = 5
 """Interactions that such an id has at least, in all and as many times the mean of all users, before it is named."""
+ROUNDED = r"^\d([.,]\d+)?E\+\d+$"
 YEAR = 365 * 24 * 60 * 60
 
 
@@ -160,7 +161,7 @@ def _apply(table: Table, role: str, rules: dict[str, tuple[Rule, ...]]) -> Table
             problems.append(
                 problem_table(lines, values, file=table.file, column=column, rule=rule.name, hint=rule.hint)
             )
-    return table.with_problems(*problems).with_frame(frame, *_ordinary_marks(table))
+    return table.with_problems(*problems).with_frame(frame, *_ordinary_marks(table), *_odd_ids(table))
 
 
 def _ordinary_marks(table: Table) -> list[str]:
@@ -176,6 +177,24 @@ def _ordinary_marks(table: Table) -> list[str]:
         for name, count in zip(texts, counts, strict=True)
         if count
     ]
+
+
+def _odd_ids(table: Table) -> list[str]:
+    """Count the ids that an export has probably changed."""
+    notes = []
+    for name in ("user_id", "item_id"):
+        if table.frame.schema.get(name) != pl.String:
+            continue
+        ids = table.frame[name]
+        blanks = int((ids.str.starts_with(" ") | ids.str.ends_with(" ")).sum())
+        if blanks:
+            words = "begin or end with a blank; kept as written, so 'a ' is not 'a'"
+            notes.append(f"{table.file}: column '{name}': {counted(blanks, 'id')} {words}")
+        rounded = int(ids.filter(ids.str.contains("E+", literal=True)).str.contains(ROUNDED).sum())
+        if rounded:
+            words = "look like long numbers that a spreadsheet has rounded; export the column as text"
+            notes.append(f"{table.file}: column '{name}': {counted(rounded, 'id')} {words}")
+    return notes
 
 
 def _good(table: Table, role: str) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from tastemaker.data.readers import amazon, canonical, complete_journey, ga4, go
 from tastemaker.data.readers.catalogue import combine
 from tastemaker.data.readers.feeds import merchant, shopify, woocommerce
 from tastemaker.data.readers.orders import ALL, Rows
+from tastemaker.data.readers.table import SUFFIXES, table_suffix
 from tastemaker.data.readers.text import SNIFF, read_bytes, refuse_page
 from tastemaker.errors import DataError, did_you_mean
 from tastemaker.progress import silent
@@ -151,7 +152,8 @@ def detect(source: str | Path) -> str:
     if path.is_dir():
         found = ", ".join(names[:10]) or "nothing"
         raise DataError(f"{source}: no known format ({', '.join(FORMATS)}); the folder holds: {found}")
-    raise DataError(f"{source}: no known format; name one of {', '.join(FORMATS)} with format (--format)")
+    table = "" if table_suffix(path) else f"; or is it a table? Then let its name end in {', '.join(SUFFIXES)}"
+    raise DataError(f"{source}: no known format; name one of {', '.join(FORMATS)} with format (--format){table}")
 
 
 def refuse_among_data(folder: Path) -> None:

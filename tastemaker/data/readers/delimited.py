@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,9 @@ def read_delimited(
     text = decode(data, file=file, encoding=encoding)
     del data
     data, notes = text.data, list(text.notes)
+    named = re.match(rb"sep=([,;\t|])\r?\n", data) if columns is None else None
+    if named:  # a spreadsheet's own word on the separator
+        separator, data = named[1].decode(), b"\n" + data[named.end() :]
     if len(separator) > 1:
         data, separator = data.replace(separator.encode(), UNIT.encode()), UNIT
     separator = _separator(data, separator, file, notes) if columns is None and quoted else separator
@@ -79,7 +83,7 @@ def read_delimited(
         raise DataError(f"{file}: the file has a header and no rows")
     good = is_row & ~ragged
     inner = records.widths[: np.flatnonzero(is_row)[-1]] if is_row.any() else records.widths[:0]
-    skipped = int((inner == 0).sum()) - len(text.broken) - len(bad)
+    skipped = int((inner == 0).sum()) - len(text.broken) - len(bad) - bool(named)
     if skipped > 0:
         notes.append(f"{file}: {counted(skipped, 'blank line')} skipped")
     try:

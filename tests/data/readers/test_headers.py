@@ -76,3 +76,30 @@ def test_a_table_of_products_alone_is_sent_to_its_option(tmp_path):
     path.write_text("Artikelnr;Bezeichnung\n007;Hammer\n")
     with pytest.raises(DataError, match="a table of products stands behind --items"):
         read(path)
+
+
+def test_the_first_line_of_a_spreadsheet_that_names_its_separator(tmp_path):
+    path = tmp_path / "orders.csv"
+    path.write_text("sep=;\nKundennr;Artikelnr\n1;007\n;008\n")
+    data, report = read(path, max_bad=1)
+    assert data.items.ids([0]) == ["007"]
+    assert [problem.line for problem in report.problems] == [4]
+    assert not any("blank" in note for note in report.notes)
+
+
+def test_ids_that_an_export_changed_are_said(tmp_path):
+    path = tmp_path / "orders.csv"
+    path.write_text("user_id;item_id\nu ;4,01E+12\nu;4.02E+12\nu;E+1\n")
+    data, report = read(path)
+    assert len(data) == 3
+    assert f"{path}: column 'user_id': 1 id begin or end" in "".join(report.notes)
+    assert f"{path}: column 'item_id': 2 ids look like long numbers that a spreadsheet has rounded" in "".join(
+        report.notes
+    )
+
+
+def test_a_table_under_another_suffix_is_told_its_name(tmp_path):
+    path = tmp_path / "orders.txt"
+    path.write_text("Kundennr;Artikelnr\n1;007\n")
+    with pytest.raises(DataError, match=r"no known format; .*let its name end in \.parquet, \.csv"):
+        read(path)
