@@ -55,6 +55,7 @@ def convert(
     target: Path = typer.Argument(metavar="DEST", help="New folder: interactions, items and users."),
     items: str | None = options.ITEMS,
     items_format: str | None = options.ITEMS_FORMAT,
+    items_column: list[str] | None = options.ITEMS_COLUMN,
     column: list[str] | None = options.COLUMN,
     only: list[str] | None = options.ONLY,
     without: list[str] | None = options.WITHOUT,
@@ -78,7 +79,14 @@ def convert(
     """Read any known format, with the products of a feed if you like, and write the canonical folder."""
     columns, rows = named_columns(column), chosen_rows(only, without, guests)
     data, _ = read_data(
-        source, format=format, max_bad=max_bad, items=items, items_format=items_format, columns=columns, rows=rows
+        source,
+        format=format,
+        max_bad=max_bad,
+        items=items,
+        items_format=items_format,
+        items_columns=named_columns(items_column, of_items=True),
+        columns=columns,
+        rows=rows,
     )
     if event:
         kept = of_events(data, event)
@@ -145,6 +153,7 @@ def validate(
     ),
     items: str | None = options.ITEMS,
     items_format: str | None = options.ITEMS_FORMAT,
+    items_column: list[str] | None = options.ITEMS_COLUMN,
     column: list[str] | None = options.COLUMN,
     only: list[str] | None = options.ONLY,
     without: list[str] | None = options.WITHOUT,
@@ -155,7 +164,14 @@ def validate(
     """List every bad row with file, line, column, value, rule and hint; exit 2 if there are any."""
     columns, rows = named_columns(column), chosen_rows(only, without, guests)
     report = readers.validate(
-        source, format=format, items=items, items_format=items_format, columns=columns, rows=rows, progress=bar
+        source,
+        format=format,
+        items=items,
+        items_format=items_format,
+        items_columns=named_columns(items_column, of_items=True),
+        columns=columns,
+        rows=rows,
+        progress=bar,
     )
     if texts:
         bad = report.bad_rows

@@ -11,7 +11,7 @@ from tastemaker import artifact, config, registry, saved
 from tastemaker.cli.output import note
 from tastemaker.data import readers
 from tastemaker.data.checks.columns import KINDS
-from tastemaker.data.readers.canonical import QUANTITY
+from tastemaker.data.readers.canonical import GROUP, QUANTITY
 from tastemaker.data.readers.orders import ALL, Rows
 from tastemaker.data.splits import SPLITS
 from tastemaker.errors import ArtifactError, ConfigError, did_you_mean
@@ -34,6 +34,7 @@ def read_data(
     max_bad: int,
     items: str | None = None,
     items_format: str | None = None,
+    items_columns: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     rows: Rows = ALL,
 ) -> tuple[Dataset, dict[str, Any]]:
@@ -43,6 +44,7 @@ def read_data(
         format=format,
         items=items,
         items_format=items_format,
+        items_columns=items_columns,
         columns=columns,
         rows=rows,
         max_bad=max_bad,
@@ -59,20 +61,22 @@ def read_data(
     return data, facts
 
 
-def named_columns(pairs: list[str] | None) -> dict[str, str]:
-    """Return canonical name -> header from "user_id=Email".
+def named_columns(pairs: list[str] | None, *, of_items: bool = False) -> dict[str, str]:
+    """Return canonical name -> header of the order log, or of the products, from "user_id=Email" and the like.
 
     Raises:
         ConfigError: no such column can be named, or one is named twice.
     """
     named: dict[str, str] = {}
+    option, example = ("--items-column", "title=Titel") if of_items else ("--column", "user_id=Email")
+    names = (*KINDS["items"], GROUP) if of_items else (*KINDS["interactions"], QUANTITY)
     for pair in pairs or ():
         name, given, header = pair.partition("=")
-        if name not in (*KINDS["interactions"], QUANTITY) or not given or not header:
-            known = ", ".join((*KINDS["interactions"], QUANTITY))
-            raise ConfigError(f"--column {pair}: write NAME=HEADER, such as user_id=Email, with a name of: {known}")
+        if name not in names or not given or not header:
+            known = ", ".join(names)
+            raise ConfigError(f"{option} {pair}: write NAME=HEADER, such as {example}, with a name of: {known}")
         if name in named:
-            raise ConfigError(f"--column {pair}: {name} is {named[name]!r} already")
+            raise ConfigError(f"{option} {pair}: {name} is {named[name]!r} already")
         named[name] = header
     return named
 

@@ -10,6 +10,12 @@ FORMAT = typer.Option(None, "--format", help="Format of the data; found out from
 MAX_BAD = typer.Option(0, "--max-bad", min=0, help="Go on with at most this many bad rows, leaving them out.")
 ITEMS = typer.Option(None, "--items", metavar="FEED", help="Product feed or other source of the items.")
 ITEMS_FORMAT = typer.Option(None, "--items-format", help="Format of FEED; found out from the content by default.")
+ITEMS_COLUMN = typer.Option(
+    None,
+    "--items-column",
+    metavar="NAME=HEADER",
+    help="Which column of a table of products is which, e.g. title=Titel; item_group_id=HEADER rolls variants up.",
+)
 COLUMN = typer.Option(
     None, "--column", metavar="NAME=HEADER", help="Which column of the order log is which, e.g. user_id=Email."
 )

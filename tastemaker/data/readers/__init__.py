@@ -52,6 +52,7 @@ def read(
     format: str | None = None,
     items: str | Path | None = None,
     items_format: str | None = None,
+    items_columns: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     rows: Rows = ALL,
     max_bad: int = 0,
@@ -64,6 +65,7 @@ def read(
         format: one of `FORMATS`; told by content without it.
         items: a product feed or any other source of products, in place of what `source` says of its items.
         items_format: one of `FORMATS`; told by content without it.
+        items_columns: canonical name, or "item_group_id" (of what product a row is a variant) -> header of `items`.
         columns: canonical name, or "quantity" -> header of the interactions of a canonical source, for headers that are
             not known.
         rows: which interactions of a canonical source count.
@@ -77,7 +79,16 @@ def read(
         DataError: more than `max_bad` bad rows, no good interaction, or a source that cannot be read at all.
         MissingExtra: the source is in a package that is not installed, or needs one.
     """
-    checked = _check(source, format, progress, items=items, items_format=items_format, columns=columns, rows=rows)
+    checked = _check(
+        source,
+        format,
+        progress,
+        items=items,
+        items_format=items_format,
+        named=items_columns,
+        columns=columns,
+        rows=rows,
+    )
     report, log = checked.report, checked.interactions
     if log is None:
         raise DataError(
@@ -119,6 +130,7 @@ def validate(
     format: str | None = None,
     items: str | Path | None = None,
     items_format: str | None = None,
+    items_columns: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     rows: Rows = ALL,
     progress: Progress = silent,
@@ -131,7 +143,16 @@ def validate(
         DataError: the source cannot be read at all: no such path, no needed column, no rows.
         MissingExtra: the source is in a package that is not installed, or needs one.
     """
-    return _check(source, format, progress, items=items, items_format=items_format, columns=columns, rows=rows).report
+    return _check(
+        source,
+        format,
+        progress,
+        items=items,
+        items_format=items_format,
+        named=items_columns,
+        columns=columns,
+        rows=rows,
+    ).report
 
 
 def detect(source: str | Path) -> str:
@@ -209,11 +230,13 @@ def _check(
     *,
     items: str | Path | None,
     items_format: str | None,
+    named: Mapping[str, str] | None,
     columns: Mapping[str, str] | None,
     rows: Rows,
 ) -> Checked:
-    if items is None and items_format is not None:
-        raise DataError("a format of the products is named, but no products; name them too (--items)")
+    if items is None and (items_format is not None or named):
+        what = "a format" if items_format is not None else "a column"
+        raise DataError(f"{what} of the products is named, but no products; name them too (--items)")
     name = canonical.NAME if format is None and columns else _name(source, format)
     if (columns or rows) and name != canonical.NAME:
         what = "columns are named" if columns else "rows are chosen by columns"
@@ -223,20 +246,26 @@ def _check(
     else:
         tables = _said(FORMATS[name].load(Path(source), progress), source, name, told=format is None)
     if items is not None:
-        name_of_items, products = _load_items(items, items_format, progress)
+        name_of_items, products = _load_items(items, items_format, progress, columns=named)
         tables, name = combine(tables, products), f"{name} with items from {name_of_items}"
     checked = check(tables, source=str(source), format=name)
-    options = (*_options(format, items, items_format, columns), *_row_options(rows))
+    options = (*_options(format, items, items_format, named, columns), *_row_options(rows))
     return checked._replace(report=replace(checked.report, options=options))
 
 
 def _options(
-    format: str | None, items: str | Path | None, items_format: str | None, columns: Mapping[str, str] | None
+    format: str | None,
+    items: str | Path | None,
+    items_format: str | None,
+    items_columns: Mapping[str, str] | None,
+    columns: Mapping[str, str] | None,
 ) -> tuple[str, ...]:
     """Return the same choices as words of the command line."""
     named = {"--format": format, "--items": items, "--items-format": items_format}
     words = [word for name, value in named.items() if value is not None for word in (name, str(value))]
-    return (*words, *(word for name, header in (columns or {}).items() for word in ("--column", f"{name}={header}")))
+    for option, headers in (("--items-column", items_columns), ("--column", columns)):
+        words += [word for name, header in (headers or {}).items() for word in (option, f"{name}={header}")]
+    return tuple(words)
 
 
 def _row_options(rows: Rows) -> tuple[str, ...]:
@@ -246,11 +275,19 @@ def _row_options(rows: Rows) -> tuple[str, ...]:
     return (*words, *(("--guests", rows.guests) if rows.guests else ()))
 
 
-def _load_items(source: str | Path, format: str | None, progress: Progress) -> tuple[str, Tables]:
+def _load_items(
+    source: str | Path, format: str | None, progress: Progress, *, columns: Mapping[str, str] | None = None
+) -> tuple[str, Tables]:
     name = _name(source, format)
     module = FORMATS[name]
-    loader = module.load_items if hasattr(module, "load_items") else module.load
-    tables: Tables = loader(Path(source), progress)
+    if columns and name != canonical.NAME:
+        raise DataError(f"{source}: columns are named only for the format {canonical.NAME}; {name} knows its own")
+    tables: Tables
+    if name == canonical.NAME:
+        tables = canonical.load_items(Path(source), progress, columns=columns)
+    else:
+        loader = module.load_items if hasattr(module, "load_items") else module.load
+        tables = loader(Path(source), progress)
     if tables.items is None:
         raise DataError(f"{source}: describes no products ({name})")
     return name, _said(tables, source, name, told=format is None)

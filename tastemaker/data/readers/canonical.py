@@ -9,6 +9,7 @@ Names of files may be in upper or lower case too.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,7 @@ from tastemaker.data.checks.columns import AMOUNT, ID, KINDS, with_keys
 from tastemaker.data.dataset import free_names
 from tastemaker.data.readers import orders
 from tastemaker.data.readers.delimited import SEPARATORS, read_delimited
+from tastemaker.data.readers.feeds.variants import rolled_up
 from tastemaker.data.readers.headers import ALIASES, ORDINARY, canonical_names, plain
 from tastemaker.data.readers.json_lines import no_ids, read_json_lines
 from tastemaker.data.readers.prices import plain_amounts
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 NAME = "canonical"
 QUANTITY = "quantity"
+GROUP = "item_group_id"
 ROLES = ("interactions", "items", "users")
 SCHEMA_FILE = "schema.json"
 SCHEMA_MARK = "tastemaker"  # a key that only our own schema.json has; its value is the version of the layout
@@ -100,8 +103,14 @@ def load(
     return Tables(tables["interactions"], tables.get("items"), tables.get("users"), notes=schema.notes)
 
 
-def load_items(source: Path, progress: Progress) -> Tables:
+def load_items(source: Path, progress: Progress, *, columns: Mapping[str, str] | None = None) -> Tables:
     """Read a table of items alone, or the one in a folder.
+
+    Args:
+        source: the file or folder.
+        progress: shows which file is read.
+        columns: canonical name -> header, where it goes by a name that is not known. Rows with one "item_group_id",
+            which names the product of a variant, become one item.
 
     Raises:
         DataError: no items, or a file that cannot be read.
@@ -114,7 +123,12 @@ def load_items(source: Path, progress: Progress) -> Tables:
         if file is None:
             raise DataError(f"{path}: no items.{{{','.join(s[1:] for s in SUFFIXES)}}}")
         path = file
-    return Tables(None, _load("items", path, schema), partial=("items",), notes=schema.notes)
+    named = dict(columns or {})
+    group = named.pop(GROUP, None)
+    table = _load("items", path, schema, named)
+    if group is None:
+        return Tables(None, table, partial=("items",), notes=schema.notes)
+    return replace(rolled_up(with_keys(table, "items"), named.get("item_id", "item_id"), group), notes=schema.notes)
 
 
 def _find(folder: Path, role: str) -> Path | None:

@@ -120,3 +120,35 @@ def test_copies_are_alike_in_shopper_product_and_time(log):
     assert rows_of(kept).count(("anna", "007")) == 2
     log.write_text("user_id,item_id\nu,i\nu,i\n")
     assert len(without_copies(read(log)[0])) == 2
+
+
+PRODUCTS = """Artikelnr;Vaterartikel;Titel des Artikels;Preis;EAN
+007-L;007;Hemd L;12,50;1
+007-S;007;Hemd S;9,90;2
+007;;Hemd;1.000,00;
+008;;Hose;19,00;3
+"""
+
+
+def test_variants_of_a_shops_own_table_are_rolled_up_where_their_column_is_named(tmp_path):
+    log, products = tmp_path / "orders.csv", tmp_path / "artikel.csv"
+    log.write_text("Kundennr;Artikelnr\nanna;007-S\nanna;007\nben;007-L\nben;008\nben;009\n")
+    products.write_text(PRODUCTS)
+    named = {"title": "Titel des Artikels", "item_group_id": "Vaterartikel"}
+    data, report = read(log, items=products, items_columns=named)
+    assert report.ok
+    assert rows_of(data) == [("anna", "007"), ("anna", "007"), ("ben", "007"), ("ben", "008"), ("ben", "009")]
+    assert data.items.frame.select("id", "title", "price").rows() == [
+        ("007", "Hemd", 9.9),
+        ("008", "Hose", 19.0),
+        ("009", None, None),
+    ]
+    assert any("2 by its own id, 2 by id of a variant" in note for note in report.notes)
+    assert any("rolled up 3 rows to 1 product" in note for note in report.notes)
+    assert report.options[:4] == ("--items", str(products), "--items-column", "title=Titel des Artikels")
+    apart, _ = read(log, items=products)
+    assert len(apart.items) == 5
+    with pytest.raises(DataError, match="no column 'Vater'; found: "):
+        read(log, items=products, items_columns={"item_group_id": "Vater"})
+    with pytest.raises(DataError, match="a column of the products is named, but no products"):
+        read(log, items_columns=named)

@@ -78,6 +78,30 @@ def as_tables(table: Table, given: Sequence[str], names: pl.DataFrame) -> Tables
     return Tables(None, roll_up(table, given), partial=("items",), aliases=names)
 
 
+def rolled_up(table: Table, header: str, group: str) -> Tables:
+    """Return the products of a table in which some rows are variants of others.
+
+    Args:
+        table: rows with an item_id, and prices as people write them.
+        header: what the file calls the item_id.
+        group: column with the id of the product that a row is a variant of; empty in rows of products.
+
+    Raises:
+        DataError: no such column.
+    """
+    given = table.frame.columns
+    if group not in given:
+        raise DataError(f"{table.file}: no column '{group}'; found: {', '.join(given)}")
+    table = without_repeats(table, "item_id", header=header)
+    table = with_prices(table, "price") if "price" in given else table
+    parent = pl.col(group).cast(pl.String).str.strip_chars().replace("", None)
+    frame = table.frame.with_columns(pl.coalesce(parent, "item_id").alias("item_id"), pl.col("item_id").alias("\0own"))
+    order = frame.select(parent.is_not_null()).to_series().arg_sort(nulls_last=True)  # a product's own row says most
+    table = type(table)(table.file, frame[order], table.lines[order], table.problems, table.notes)
+    names = aliases(table, {"\0own": "id of a variant"})
+    return as_tables(table.with_frame(table.frame.drop("\0own", group)), given, names)
+
+
 def is_any(*conditions: pl.Expr) -> pl.Expr:
     """Say whether one of some conditions holds; what is not known does not."""
     return pl.any_horizontal(condition.fill_null(value=False) for condition in conditions)
