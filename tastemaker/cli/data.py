@@ -17,6 +17,7 @@ from tastemaker.data.example import SHOPPERS, write_example
 from tastemaker.data.fetching import fetch as fetching
 from tastemaker.data.filters import of_events, without_copies
 from tastemaker.data.join import join as join_shops
+from tastemaker.data.join import merge
 from tastemaker.data.writers.canonical import Notation, risky_cells_of, write
 from tastemaker.data.writers.gorse import write_gorse
 from tastemaker.errors import ConfigError, did_you_mean
@@ -112,6 +113,9 @@ def convert(
 def join(
     sources: list[str] = typer.Argument(metavar="NAME=SRC...", help="Shops to put side by side, each with a name."),
     target: Path = typer.Option(..., "--out", metavar="DEST", help="New folder: interactions, items and users."),
+    one_shop: bool = typer.Option(
+        False, "--one-shop", help="They are logs of one shop: ids stay, and equal ones are the same shopper or product."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what stands at DEST."),
     max_bad: int = options.MAX_BAD,
     json: bool = options.JSON,
@@ -125,7 +129,9 @@ def join(
         if name in shops:
             raise ConfigError(f"{source}: a shop called {name!r} is there already; give each its own name")
         shops[name] = read_data(place, format=None, max_bad=max_bad)[0]
-    _write(join_shops(shops), target, "parquet", gzip=False, overwrite=overwrite, json=json)
+    _write(
+        merge(shops) if one_shop else join_shops(shops), target, "parquet", gzip=False, overwrite=overwrite, json=json
+    )
 
 
 @app.command()

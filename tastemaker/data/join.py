@@ -8,6 +8,7 @@ import polars as pl
 
 from tastemaker.data.dataset import Dataset
 from tastemaker.data.entities import Entities
+from tastemaker.data.writers.canonical import to_frames
 from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,6 +44,35 @@ def join(shops: Mapping[str, Dataset]) -> Dataset:
         logs.append(shop.log.with_columns(*moved))
         first_user, first_item = first_user + shop.n_users, first_item + shop.n_items
     return Dataset(users, items, _stacked(logs, shops, "interactions"))
+
+
+def merge(logs: Mapping[str, Dataset]) -> Dataset:
+    """Return several logs of one shop as one: equal ids are the same user and item, and times order the histories.
+
+    What the first log that has a record of a user or an item says of it counts, column by column.
+
+    Args:
+        logs: name, for messages -> data.
+
+    Raises:
+        DataError: fewer than two logs, one without times, or a column of one name and two types.
+    """
+    if len(logs) < 2:
+        raise DataError(f"join: {len(logs)} log; needs at least two")
+    for name, data in logs.items():
+        if len(data) and not data.has_timestamps:
+            raise DataError(
+                f"join: {name} has interactions without a time; their order with those of others is not known"
+            )
+    frames = [to_frames(data) for data in logs.values()]
+    log = _stacked([one["interactions"].drop("position") for one in frames], logs, "interactions")
+    records = {
+        kind: _stacked([one[kind] for one in frames], logs, kind)
+        .group_by(key, maintain_order=True)
+        .agg(pl.all().drop_nulls().first())
+        for kind, key in (("items", "item_id"), ("users", "user_id"))
+    }
+    return Dataset.from_frames(log, records["items"], records["users"])
 
 
 def shop_names(frame: pl.DataFrame) -> list[str | None]:

@@ -7,7 +7,7 @@ import pytest
 
 from tastemaker.data import readers
 from tastemaker.data.dataset import Dataset
-from tastemaker.data.join import join
+from tastemaker.data.join import join, merge
 from tastemaker.data.writers.canonical import write
 from tastemaker.errors import DataError
 
@@ -56,3 +56,27 @@ def test_shops_joined_twice_are_refused():
     both = join({"toys": shop({"1": "ba"}), "food": shop({"1": "abc"})})
     with pytest.raises(DataError, match="already; join the shops themselves"):
         join({"both": both, "more": shop({"1": "a"})})
+
+
+def log_of(rows: list[tuple[str, str, int]], items: dict[str, list] | None = None) -> Dataset:
+    log = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
+    return Dataset.from_frames(log, None if items is None else pl.DataFrame(items))
+
+
+def test_logs_of_one_shop_become_one_in_the_order_of_time():
+    orders = log_of([("anna", "a", 10), ("anna", "b", 30)], {"item_id": ["a", "b", "cold"], "title": ["A", None, "C"]})
+    events = log_of(
+        [("ben", "x", 5), ("anna", "x", 20)], {"item_id": ["x", "b"], "title": ["X", "B"], "brand": ["n"] * 2}
+    )
+    both = merge({"orders": orders, "events": events})
+    assert both.users.frame["id"].to_list() == ["anna", "ben"]
+    assert both.items.frame.rows() == [("a", "A", None), ("b", "B", "n"), ("cold", "C", None), ("x", "X", "n")]
+    assert both.items.ids(both.log["item"]) == ["a", "x", "b", "x"]
+
+
+def test_logs_that_cannot_be_put_in_order_are_refused():
+    timeless = shop({"1": "ab"})
+    with pytest.raises(DataError, match="second has interactions without a time"):
+        merge({"first": log_of([("1", "a", 1)]), "second": timeless})
+    with pytest.raises(DataError, match="1 log; needs at least two"):
+        merge({"first": timeless})

@@ -15,21 +15,11 @@ import polars as pl
 import pytest
 
 from tastemaker.data.entities import Entities
+from tastemaker.data.event_types import AGAINST, LOOKS, NEUTRAL, plain
 from tastemaker.serve.engine.retrieval import Question
 from tastemaker.serve.engine.room import EACH, Room
 from tastemaker.serve.engine.shelf import Change, Shelf
-from tastemaker.serve.engine.shoppers import (
-    AGAINST,
-    LONGEST,
-    LOOKS,
-    MOST,
-    MOST_LOOKS,
-    NEUTRAL,
-    Record,
-    Shopper,
-    Shoppers,
-    plain,
-)
+from tastemaker.serve.engine.shoppers import LONGEST, MOST, MOST_LOOKS, Record, Shopper, Shoppers
 from tastemaker.serve.engine.workers import Workers
 from tastemaker.store.records import Event
 

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING
 from tastemaker.data.checks.validate import check
 from tastemaker.data.dataset import Dataset, free_names
 from tastemaker.data.entities import Entities
-from tastemaker.data.readers import amazon, canonical, complete_journey, ga4, gorse, metarank, movielens, recbole
+from tastemaker.data.readers import (
+    amazon,
+    canonical,
+    complete_journey,
+    ga4,
+    gorse,
+    metarank,
+    movielens,
+    recbole,
+    store_export,
+)
 from tastemaker.data.readers.catalogue import combine
 from tastemaker.data.readers.feeds import merchant, shopify, woocommerce
 from tastemaker.data.readers.orders import ALL, Rows
@@ -40,7 +50,19 @@ PATTERN = re.compile(r"[*?\[]")
 FORMATS: dict[str, ModuleType] = {
     module.NAME: module
     for module in (
-        *(complete_journey, movielens, recbole, ga4, gorse, metarank, shopify, woocommerce, merchant, amazon),
+        *(
+            complete_journey,
+            movielens,
+            recbole,
+            ga4,
+            gorse,
+            store_export,
+            metarank,
+            shopify,
+            woocommerce,
+            merchant,
+            amazon,
+        ),
         canonical,
     )
 }

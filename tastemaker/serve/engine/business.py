@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tastemaker.data.event_types import AGAINST, plain
 from tastemaker.rules import CatalogueColumns, Context, compile_rules
 from tastemaker.rules import Shopper as RuleShopper
 from tastemaker.rules.arranging import Orders, arrange
 from tastemaker.rules.asking import LATELY
 from tastemaker.rules.schema import Diversity
-from tastemaker.serve.engine.shoppers import AGAINST, MINOR, plain
+from tastemaker.serve.engine.shoppers import MINOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from tastemaker.data.event_types import AGAINST, LOOKS, NEUTRAL, plain
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -37,13 +39,8 @@ MOST_LOOKS = 2_000
 """Looks, and events that say nothing, of one shopper that are kept."""
 TOLD = 16
 """Characters of attributes, as JSON, that weigh as much as an interaction: what is nested takes most for each."""
-AGAINST = frozenset({"dislike", "thumbs_down", "hide", "not_interested", "return"})
-"""Events by which a shopper says that a product is not wanted."""
-NEUTRAL = frozenset({"impression", "remove_from_cart"})
-"""Events that say nothing about taste."""
-LOOKS = frozenset({"view", "view_item", "detail_page_view", "click", "select_item"})
-"""Events by which a shopper looked and no more: they keep a product away while it is among the newest `LONGEST`."""
 MINOR = NEUTRAL | LOOKS
+"""Events that keep a product away only while it is among the newest `LONGEST`, or never."""
 EMPTY = np.empty(0, dtype=np.int32)
 
 
@@ -315,11 +312,6 @@ class Shoppers:
     def _gave(self, shoppers: int, weight: int) -> None:
         self.weight -= weight
         self._room.change(-shoppers, -weight)
-
-
-def plain(event_type: str) -> str:
-    """Return the one form of an event type's name."""
-    return event_type.lower().replace("-", "_")
 
 
 def _shopper_of(past: Past, user_id: str) -> Shopper:
