@@ -93,6 +93,10 @@ class Pipeline(Recommender):
         """Say whether any stage does."""
         return any(stage.recommender.heeds_wish() for stage in self.stages)
 
+    def wish_share(self) -> float:
+        """Return that of the stage with most."""
+        return max(stage.recommender.wish_share() for stage in self.stages)
+
     @property
     def stops_early(self) -> bool:  # type: ignore[override]  # of its parts
         """Whether validation questions end the training of any part."""

@@ -184,6 +184,10 @@ class Recommender(Configurable, ABC):
         """Say whether a wish in words can change the lists of this very model as it is fitted."""
         return self.reads_wish
 
+    def wish_share(self) -> float:
+        """Return how much of a score comes from parts that a wish in words can change, from 0 to 1."""
+        return float(self.heeds_wish())
+
     def report(self) -> dict[str, Any]:
         """Return what this model has to say beside its lists: choices made, answers that failed. JSON values."""
         return {}

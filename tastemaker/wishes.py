@@ -46,6 +46,10 @@ class Understood:
         return {**self.wish.to_dict(), "products_that_fit": self.fitting}
 
 
+HEEDED = 0.5
+"""Share of a score, see `Recommender.wish_share`, from which a wish in words decides what is listed."""
+
+
 class WishReader:
     """Reads wishes for one pipeline.
 
@@ -56,7 +60,7 @@ class WishReader:
 
     def __init__(self, pipeline: Pipeline, *, lm: LanguageModel | None = None) -> None:
         self.vocabulary = Vocabulary(pipeline.items)
-        self._heeded = pipeline.heeds_wish()
+        self._share = pipeline.wish_share()
         self._by_model = None if lm is None else LanguageModelReader(pipeline.items, lm, vocabulary=self.vocabulary)
         self._by_rules = RuleReader(pipeline.items, vocabulary=self.vocabulary)
         self._kept: OrderedDict[Filters, Bool] = OrderedDict()
@@ -89,8 +93,11 @@ class WishReader:
         remarks += [f"wish: {line}" for line in wish.notes]
         if (strange := self.strange(wish.words)) is not None:
             remarks.append(strange)
-        if wish.words and not self._heeded:
+        if wish.words and not self._share:
             remarks.append("no stage of this model reads a wish, so its words change nothing; try a text_knn stage")
+        elif wish.words and self._share < HEEDED:
+            words = f"count for {self._share:.0%} beside what was bought; a text_knn stage alone goes by them"
+            remarks.append(f"wish: its words {words}")
         return Understood(wish, allowed, fitting, tuple(remarks))
 
     def strange(self, words: str, *, more: frozenset[str] = frozenset()) -> str | None:

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from shops import fitted
 
 from tastemaker import saved
 from tastemaker.data.queries import Queries
@@ -92,6 +93,26 @@ def test_words_of_a_wish_that_no_stage_reads_are_answered_by_texts(serve, folder
     unread = "wish: its words change nothing with the strategy 'fast'; 'text' reads them"
     answer, _ = asked("u001", "soap", strategy="fast")
     assert (answer["strategy"], answer["notes"]) == ("fast", [unread])
+
+
+def test_a_wish_that_a_blend_hardly_hears_is_answered_by_texts(serve, tmp_path):
+    blend = {"model": "blend", "member": [{"model": "transitions"}, {"model": "text_knn"}]}
+    folder = fitted(blend, folder=tmp_path / "blend")
+
+    client = serve(folder)
+    engine = client.service.shops["default"].engine
+
+    def share(weights):
+        """Return what the blend answers with these weights, by its own choice and as told to be fast."""
+        engine.views.now.live.pipeline.stages[0].recommender._weights = np.array(weights)
+        body = {"user_id": "u001", "n": 3, "wish": "soap", "budget_ms": 5000}
+        return [client.post("/v1/recommend", json={**body, "strategy": one}).json() for one in ("auto", "fast")]
+
+    auto, fast = share([0.9, 0.1])
+    assert (auto["strategy"], auto["notes"]) == ("text", [])
+    assert fast["notes"] == ["wish: its words count for 10% with the strategy 'fast'; 'text' reads them"]
+    auto, fast = share([0.4, 0.6])
+    assert (auto["strategy"], auto["notes"], fast["notes"]) == ("fast", [], [])
 
 
 def test_stages_that_read_a_wish_are_left_to_answer_it(serve, text_folder):

@@ -97,6 +97,20 @@ class Blend(Recommender):
         """Whether any member uses a wish in words."""
         return any(member.heeds_wish() for member in self.members)
 
+    def heeds_wish(self) -> bool:
+        """Say whether a member with a say uses a wish; trees hear all members."""
+        heard = self.members if self._trees is not None else self.voices
+        return any(member.heeds_wish() for member in heard)
+
+    def wish_share(self) -> float:
+        """Return the share of the weights that members which use a wish have.
+
+        Weights and trees are learnt on questions without a wish: a small share is no opinion on what a wish is worth.
+        """
+        shares = np.array([member.wish_share() for member in self.members])
+        total = float(self._weights.sum())
+        return float(self._weights @ shares) / total if total else 0.0
+
     @property
     def ranks_cold_items(self) -> bool:  # type: ignore[override]  # of its members
         """Whether any member can rank a product that nobody has bought."""

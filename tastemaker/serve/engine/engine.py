@@ -29,6 +29,7 @@ from tastemaker.serve.engine.retrieval import Found, Question
 from tastemaker.serve.engine.shoppers import Shoppers
 from tastemaker.serve.engine.views import Views
 from tastemaker.serve.engine.workers import Busy, OutOfTime
+from tastemaker.wishes import HEEDED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -231,16 +232,16 @@ class Engine:
             few = len(asked.history) + len(asked.later) <= most
             later = state == "stale" or (state == "missing" and self._ranks_ahead)
             strategy = "full" if live.asking and few and not later else "fast"
-            if asked.words and not live.heeds_wish(strategy) and asked.words_known and asked.ask.offered is None:
+            weak = live.wish_share(strategy) < HEEDED
+            if asked.words and weak and asked.words_known and asked.ask.offered is None:
                 strategy = "text" if asked.profile is not None and asked.profile.known else strategy
         if strategy == "text" and (asked.profile is None or not asked.profile.known):
             if asked.view.texts is None:
                 asked.answer.degraded.append("texts: not indexed yet, or there are none")
             strategy = "retriever"
-        if asked.words and strategy not in ("text", "popular") and not live.heeds_wish(strategy):
-            asked.answer.notes.append(
-                f"wish: its words change nothing with the strategy '{strategy}'; 'text' reads them"
-            )
+        if asked.words and strategy not in ("text", "popular") and (share := live.wish_share(strategy)) < HEEDED:
+            what = f"count for {share:.0%}" if share else "change nothing"
+            asked.answer.notes.append(f"wish: its words {what} with the strategy '{strategy}'; 'text' reads them")
         asked.answer.strategy = strategy
         return strategy
 

@@ -103,10 +103,11 @@ class Live:
         """Candidates that the first stage passes on."""
         return self.pipeline.stages[0].keep
 
-    def heeds_wish(self, strategy: str) -> bool:
-        """Say whether a stage that answers for a strategy uses the words of a wish."""
+    def wish_share(self, strategy: str) -> float:
+        """Return the largest share that a wish has in a stage that answers for a strategy: `Recommender.wish_share`."""
         stages = {"full": [0, *self.later, *self.asking], "fast": [0, *self.later], "retriever": [0]}
-        return any(self.pipeline.stages[number].recommender.heeds_wish() for number in stages.get(strategy, []))
+        numbers = stages.get(strategy, [])
+        return max((self.pipeline.stages[number].recommender.wish_share() for number in numbers), default=0.0)
 
     @cached_property
     def explainer(self) -> Explainer:

@@ -228,6 +228,13 @@ def test_a_blend_can_what_its_members_can():
     plain = Blend(members=[model("transitions"), model("item_knn")])
     reading = Blend(members=[model("transitions"), model("text_knn")])
     assert not plain.heeds_wish() and reading.heeds_wish()
+    assert (plain.wish_share(), reading.wish_share()) == (0.0, 0.5)
+    reading._weights = np.array([0.9, 0.1])
+    assert reading.heeds_wish()
+    assert reading.wish_share() == pytest.approx(0.1)
+    reading._weights = np.array([1.0, 0.0])
+    assert not reading.heeds_wish(), "a member without a weight has no say"
+    assert (reading.wish_share(), Pipeline([Stage(reading), Stage(model("text_knn"))]).wish_share()) == (0.0, 1.0)
     assert not plain.ranks_cold_items and reading.ranks_cold_items
     assert not plain.answers_empty_history
     assert Blend(members=[model("popular"), model("item_knn")]).answers_empty_history
