@@ -198,6 +198,8 @@ def test_evaluate_tells_of_the_tuning(long_folder):
 def test_settings_that_do_not_go_together():
     with pytest.raises(ConfigError, match="demonstrations = 0"):
         Listwise(tuning={}, demonstrations=2)
+    with pytest.raises(ConfigError, match='profile = "statistics"'):
+        Listwise(tuning={}, profile="lm")
     with pytest.raises(ConfigError, match="unknown key"):
         Listwise(tuning={"rnak": 3})
 

@@ -82,11 +82,17 @@ class LanguageModelRanker(Reranker):
         self._writer: QuestionWriter | None = None
         self._demonstrations: Demonstrations | None = None
         self._tuner = RankerTuner(self.config.tuning, model=self.name, tasks=self.tasks)
-        shows_more = self.config.demonstrations or self.config.chain_of_thought
-        if self.config.tuning is not None and shows_more:
+        if self.config.tuning is None:
+            return
+        if self.config.demonstrations or self.config.chain_of_thought:
             raise ConfigError(
                 f"{self.name}.tuning: the model learns to answer at once; set demonstrations = 0 and "
                 "chain_of_thought = false, or leave tuning out"
+            )
+        if self.config.profile == "lm":
+            raise ConfigError(
+                f"{self.name}.tuning: the tuned model would write other profiles than those it was tuned on; set "
+                'profile = "statistics" or "none", or leave tuning out'
             )
 
     def _choose_nothing(self) -> None:
