@@ -314,9 +314,10 @@ def made_with(row: dict[str, Any]) -> str:
 
 def _bound(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return what a perfect re-ranker of the 50 candidates of `transitions` would reach, where that was measured."""
-    retrievers = [row for row in rows if row["model"] == "transitions" and row["masked"]]
-    found = [row["metrics"]["recall@50"]["value"] for row in retrievers if "recall@50" in row["metrics"]]
-    return [f"A perfect re-ranker of 50 candidates of `transitions` would have {one:.4f} for both." for one in found]
+    measured = [row for row in rows if row["model"] == "transitions" and "recall@50" in row["metrics"]]
+    found = [f"{row['metrics']['recall@50']['value']:.4f} {_history(row)}" for row in measured]
+    start = "A perfect re-ranker of 50 candidates of `transitions` would have, as recall@10 and as NDCG@10, "
+    return [f"{start}{' and '.join(found)}."] if found else []
 
 
 def _costs(rows: Sequence[dict[str, Any]]) -> list[str]:
