@@ -36,8 +36,26 @@ if TYPE_CHECKING:
 
 FULL, SOFT = "FULL", "PROMPT_TUNING"
 """Peft types that are treated apart; the first one is not PEFT's."""
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "README.md"
 """Files of PEFT's folders."""
+CARD_TEXT = """\
+---
+base_model: {base}
+library_name: peft
+---
+
+Tuned by tastemaker on {part}{name}. `BASE` is that model's folder or hub name, `FOLDER` is this folder:
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+base = AutoModelForCausalLM.from_pretrained(BASE{first})
+model = PeftModel.from_pretrained(base, FOLDER)
+```
+"""
+LAYERS = "first_layers"
+"""Key of a configuration, and no one of PEFT's: how many layers of the base model were kept, where not all were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +146,9 @@ def trainee(lm: LocalLM, config: AdapterConfig, *, seed: int) -> LocalLM:
 
 def trained(lm: LocalLM) -> Adapter:
     """Return what a `trainee` has learnt."""
-    facts = {"base_model_name_or_path": lm.config.model, "revision": lm.config.revision}
+    facts: dict[str, Any] = {"base_model_name_or_path": lm.config.model, "revision": lm.config.revision}
+    if lm.config.layers is not None:
+        facts[LAYERS] = lm.config.layers
     parameters = {name: value for name, value in lm._model.named_parameters() if value.requires_grad}
     if lm._peft is not None:
         config = {**lm._peft.peft_config["default"].to_dict(), **facts, "inference_mode": True}
@@ -193,7 +213,7 @@ def untuned(lm: LocalLM) -> LocalLM:
 def export(adapter: Adapter, folder: Path) -> Path:
     """Write an adapter as a folder of PEFT's, whole or not at all, and return it.
 
-    `peft.PeftModel.from_pretrained(base, folder)` loads it.
+    `peft.PeftModel.from_pretrained(base, folder)` loads it; how to load `base` stands in the folder's README.md.
 
     Raises:
         ConfigError: the folder is there already, or whole weights were trained, which are no adapter.
@@ -203,9 +223,22 @@ def export(adapter: Adapter, folder: Path) -> Path:
     if adapter.config["peft_type"] == FULL:
         raise ConfigError("the weights themselves were tuned; there is no adapter to write")
     with draft(folder) as new:
-        (new / CONFIG).write_text(json.dumps(adapter.config, indent=2, sort_keys=True) + "\n")
+        (new / CONFIG).write_text(json.dumps(_of_peft(adapter), indent=2, sort_keys=True) + "\n")
+        (new / CARD).write_text(_card(adapter), encoding="utf-8")
         save_file({name: np.ascontiguousarray(value) for name, value in adapter.tensors.items()}, new / WEIGHTS)
     return folder
+
+
+def _of_peft(adapter: Adapter) -> dict[str, Any]:
+    return {key: value for key, value in adapter.config.items() if key != LAYERS}
+
+
+def _card(adapter: Adapter) -> str:
+    """Return what a folder of PEFT's says of itself: of which model it is a part, and how both are loaded."""
+    name, layers = adapter.config["base_model_name_or_path"], adapter.config.get(LAYERS)
+    part = f"the first {layers} layers of " if layers else ""
+    first = f", num_hidden_layers={layers}" if layers else ""
+    return CARD_TEXT.format(base=json.dumps(name), name=name, part=part, first=first)
 
 
 def _copy(lm: LocalLM) -> LocalLM:
@@ -228,7 +261,7 @@ def _with_peft(model: Any, config: peft.PeftConfig) -> Any:  # noqa: ANN401  # t
 
 def _config_of(adapter: Adapter) -> peft.PeftConfig:
     make: Any = peft.PeftConfig.from_peft_type
-    config: peft.PeftConfig = make(**{**adapter.config, "base_model_name_or_path": None})  # it may lie elsewhere now
+    config: peft.PeftConfig = make(**{**_of_peft(adapter), "base_model_name_or_path": None})  # it may lie elsewhere now
     return config
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import numpy as np
-import peft
 import pytest
 import torch
-import transformers
 
 from tastemaker.errors import ArtifactError, ConfigError
 from tastemaker.lm.adapting import Adapter, adapted, export, trained, trainee, untuned
@@ -60,14 +59,18 @@ def test_arrays_give_equal_bits(lm, method):
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize("method", ["lora", "ia3", "soft_prompt"])
-@pytest.mark.parametrize("kind", ["Llama", "Qwen2"])
-def test_plain_peft_loads_what_is_exported(make_model, tmp_path, method, kind):
+@pytest.mark.parametrize(("kind", "layers"), [("Llama", None), ("Qwen2", None), ("Llama", 1)])
+def test_plain_peft_loads_what_is_exported_as_its_card_says(make_model, tmp_path, method, kind, layers):
     base = make_model(kind)
-    lm = LocalLM(str(base))
+    lm = LocalLM(str(base), layers=layers)
     _, adapter = disturbed(lm, method=method)
     folder = export(adapter, tmp_path / "adapter")
-    assert {file.name for file in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
-    model = peft.PeftModel.from_pretrained(transformers.AutoModelForCausalLM.from_pretrained(base), str(folder)).eval()
+    assert {file.name for file in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
+    card = (folder / "README.md").read_text()
+    assert json.dumps(str(base)) in card
+    said = {"BASE": base, "FOLDER": str(folder)}
+    exec(card.split("```")[1].removeprefix("python\n"), said)  # what a reader of the card would do
+    model = said["model"].eval()
     tuned = adapted(lm, adapter)
     values = tuned.next_token(PROMPTS, ["A", "B"])
     for row, prompt in zip(values, PROMPTS, strict=True):
