@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker import registry
-from tastemaker.errors import ConfigError
+from tastemaker.errors import ConfigError, did_you_mean
 
 BESIDE = {"search": "what to try", "augment": "what to write"}
 """Tables that are no part of the pipeline, and what they hold."""
@@ -112,7 +112,7 @@ def _load(source: str) -> dict[str, Any]:
         return settings
     if source in registry.names():
         return {"stage": [{"model": source}]}
-    raise ConfigError(f"{source}: no such file, and no model of that name; models: {', '.join(registry.names())}")
+    raise ConfigError(f"{source}: no such file, and no model of that name{did_you_mean(source, registry.names())}")
 
 
 def _is_file(path: Path) -> bool:

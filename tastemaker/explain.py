@@ -23,6 +23,7 @@ from tastemaker.pipeline import Pipeline
 from tastemaker.text.clean import clean
 from tastemaker.text.profile import ProfileWriter
 from tastemaker.text.prompting.prompts import NAME_LENGTH, PHRASE, quoted
+from tastemaker.text.reason_words import Language, worded
 from tastemaker.text.render import ItemNames
 
 if TYPE_CHECKING:
@@ -123,19 +124,23 @@ class Explainer:
         _ = self._attributes
         self._profiles.prepare()
 
-    def explain(self, queries: Queries, ranking: Ranking) -> list[list[Reason]]:
+    def explain(self, queries: Queries, ranking: Ranking, *, language: Language = "en") -> list[list[Reason]]:
         """Return a reason for each listed item of each query, in list order."""
         wishes = queries.texts or ("",) * len(queries)
         return [
-            [self.reason(queries.history(row), int(item), wish=wishes[row]) for item in ranking.items[row] if item >= 0]
+            [
+                self.reason(queries.history(row), int(item), wish=wishes[row], language=language)
+                for item in ranking.items[row]
+                if item >= 0
+            ]
             for row in range(len(queries))
         ]
 
-    def reason(self, history: Int32, item: int, *, wish: str = "") -> Reason:
-        """Return the reason for one item."""
+    def reason(self, history: Int32, item: int, *, wish: str = "", language: Language = "en") -> Reason:
+        """Return the reason for one item; a language model phrases it in English alone, as only that can be checked."""
         evidence = self.evidence(history, item, wish=wish)
-        text = self._sentence(evidence)
-        if self._lm is not None and any(one.kind != "popularity" for one in evidence):
+        text = worded(evidence, ranker=self._ranker, language=language)
+        if language == "en" and self._lm is not None and any(one.kind != "popularity" for one in evidence):
             phrased = self._phrase(self._lm, item, evidence)
             if phrased is not None:
                 return Reason(phrased, evidence, self._lm.name)
@@ -214,29 +219,9 @@ class Explainer:
             return []
         return [Evidence("popularity", None, "popular", f"{self._purchases[item]:.0f}", 1.0, "popular")]
 
-    def _sentence(self, evidence: Sequence[Evidence]) -> str:
-        """Put evidence into a sentence by template."""
-        parts = []
-        cited = [one for one in evidence if one.kind == "history"]
-        if cited:
-            names = dict.fromkeys(quoted(one.name) for one in cited)  # two products may have one name
-            parts.append(f"{cited[0].value} {' and '.join(names)}")
-        for one in evidence:
-            if one.kind == "attribute":
-                value = clean(one.value, max_length=NAME_LENGTH)
-                parts.append(f"the same {_SINGULAR.get(one.name, one.name)} as before: {value}")
-            elif one.kind == "popularity":
-                parts.append(f"popular with other shoppers: bought {one.value} times")
-        for kind, words in (("profile", "fits what you buy"), ("wish", "fits your wish")):
-            named = [one.name for one in evidence if one.kind == kind]
-            if named:
-                parts.append(f"{words}: {', '.join(named)}")
-        sentence = "; ".join(parts) or f"chosen by {self._ranker}; no single purchase or attribute explains it"
-        return f"{sentence[0].upper()}{sentence[1:]}."
-
     def _phrase(self, lm: LanguageModel, item: int, evidence: Sequence[Evidence]) -> str | None:
         """Let the model write the sentence; None when it fails or cites what is not in the evidence."""
-        facts = "\n".join(f"- {self._sentence([one])}" for one in evidence)
+        facts = "\n".join(f"- {worded([one], ranker=self._ranker)}" for one in evidence)
         prompt = PHRASE.fill(product=quoted(self._names[item]), facts=facts)
         try:
             [answer] = lm.generate([prompt], max_tokens=PHRASE_TOKENS, stop=("\n",))
@@ -257,7 +242,7 @@ class Explainer:
         for it. What the product is said to be by must be a brand of the facts: a category is no maker.
         """
         names = [self._names[item], *(one.name for one in evidence)]
-        facts = " ".join((*names, *(one.value for one in evidence), self._sentence(evidence))).lower()
+        facts = " ".join((*names, *(one.value for one in evidence), worded(evidence, ranker=self._ranker))).lower()
         allowed = {clean(name, max_length=NAME_LENGTH).replace('"', "'").lower().strip(AROUND) for name in names}
         lowered = sentence.lower()
         if not sentence:
@@ -304,8 +289,6 @@ BUYERS = ("the same", "shoppers", "customers", "those")
 
 AROUND = " .,"
 """What may stand around a quoted name, inside its quotes."""
-
-_SINGULAR = {"categories": "category"}
 
 
 def _makers(parts: Sequence[str]) -> list[str]:

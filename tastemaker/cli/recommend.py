@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import polars as pl
 import typer
 
 from tastemaker import saved
@@ -15,10 +16,12 @@ from tastemaker.cli.output import as_json, note, print_table, write_text
 from tastemaker.cli.protocol import MOVE_OPTION, check_device
 from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import only
+from tastemaker.data.writers.formulas import neutralised
 from tastemaker.errors import ConfigError, DataError, TastemakerError
 from tastemaker.evaluate import BLOCK
 from tastemaker.explain import Explainer
 from tastemaker.progress import bar
+from tastemaker.text.reason_words import Language
 from tastemaker.text.render import item_names
 from tastemaker.wishes import WishReader, language_model_of, why_short
 
@@ -53,8 +56,13 @@ def recommend(
     phrase: bool = typer.Option(
         False, "--phrase", help="Let the model's language model phrase the reasons; what it invents is dropped."
     ),
+    language: Language = typer.Option(
+        "en", "--language", help="Language of the reasons that are not phrased: en or de."
+    ),
     seen: bool = typer.Option(False, "--seen", help="Allow products that the shopper has already."),
-    out: Path | None = typer.Option(None, "--out", metavar="FILE", help="Write JSON lines to a file."),
+    out: Path | None = typer.Option(
+        None, "--out", metavar="FILE", help="Write JSON lines to a file, or a table if its name ends in .csv."
+    ),
     device: str | None = MOVE_OPTION,
     json: bool = options.JSON,
 ) -> None:
@@ -76,10 +84,19 @@ def recommend(
         queries = Queries(queries.offsets, queries.items, (understood.wish.words,) * len(queries), queries.users)
         said, allowed = understood.to_dict(), understood.allowed
     answers = _answers(
-        loaded, queries, ids, k=k, seen=seen, explain=explain or phrase, phrase=phrase, allowed=allowed, wish=said
+        loaded,
+        queries,
+        ids,
+        k=k,
+        seen=seen,
+        explain=explain or phrase,
+        phrase=phrase,
+        language=language,
+        allowed=allowed,
+        wish=said,
     )
     if out is not None:
-        write_text(out, "".join(f"{as_json(answer, indent=None)}\n" for answer in answers))
+        write_text(out, _as_csv(answers) if out.suffix.lower() == ".csv" else _as_lines(answers))
         note(f"wrote {len(queries)} lists to {out}")
     elif json or everybody:
         for answer in answers:
@@ -130,6 +147,7 @@ def _answers(
     seen: bool,
     explain: bool,
     phrase: bool,
+    language: Language,
     allowed: Bool | None = None,
     wish: dict[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
@@ -142,7 +160,7 @@ def _answers(
         block = queries.take(rows)
         offered = None if allowed is None else only(allowed, len(block))
         ranking = pipeline.rank(block, k, candidates=offered, seen=seen)
-        reasons = explainer.explain(block, ranking) if explainer else None
+        reasons = explainer.explain(block, ranking, language=language) if explainer else None
         for row, user_id in enumerate(ids[rows]):
             real = ranking.items[row] >= 0
             answer: dict[str, Any] = {
@@ -158,6 +176,21 @@ def _answers(
             if reasons is not None:
                 answer["reasons"] = [reason.to_dict() for reason in reasons[row]]
             yield answer
+
+
+def _as_lines(answers: Iterator[dict[str, Any]]) -> str:
+    return "".join(f"{as_json(answer, indent=None)}\n" for answer in answers)
+
+
+def _as_csv(answers: Iterator[dict[str, Any]]) -> str:
+    """Return one line a listed product; cells that a spreadsheet would run are made harmless."""
+    rows: list[tuple[str | None, int, str, float, str]] = []
+    for answer in answers:
+        reasons = [reason["text"] for reason in answer.get("reasons", [])] or [""] * len(answer["item_ids"])
+        listed = zip(answer["item_ids"], answer["scores"], reasons, strict=True)
+        rows += [(answer["user_id"], place, *row) for place, row in enumerate(listed, 1)]
+    types = {"user_id": pl.String, "rank": pl.Int64, "item_id": pl.String, "score": pl.Float64, "reason": pl.String}
+    return neutralised(pl.DataFrame(rows, schema=types, orient="row")).write_csv()
 
 
 def _print_list(loaded: SavedModel, answer: dict[str, Any]) -> None:

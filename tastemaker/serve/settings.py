@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 
 from tastemaker.configurable import Config, parse_config
 from tastemaker.errors import ConfigError
+from tastemaker.text.reason_words import Language
 
 PREFIX = "TASTEMAKER_SERVE_"
 MIB = 2**20
@@ -31,6 +32,8 @@ class Settings(Config):
         most_budget_ms: time that a request may ask for at most.
         reserve_ms: part of the budget that is kept back for putting the answer together.
         n: length of a list where the request names none.
+        reasons_language: of the reasons, "en" or "de"; names stay as the shop has them. A language model phrases in
+            English, so in another language the template's sentence stands.
         strategy: what answers where the request names nothing: see `docs/serving.md`.
         language_model_history: longest history for which "auto" asks a language model; it helps where little is known.
         language_model_calls: calls under way at a time.
@@ -75,6 +78,7 @@ class Settings(Config):
     most_budget_ms: int = Field(default=10_000, ge=10, le=60_000)
     reserve_ms: int = Field(default=20, ge=0, le=1000)
     n: int = Field(default=10, ge=1, le=100)
+    reasons_language: Language = "en"
     strategy: Literal["auto", "full", "fast", "retriever", "text", "popular"] = "auto"
     language_model_history: int = Field(default=100, ge=0)
     language_model_calls: int = Field(default=4, ge=1, le=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 
@@ -84,6 +85,27 @@ def test_a_wish_without_a_stage_that_reads_it_is_said(tastemaker, model):
     outcome = tastemaker("recommend", model, "--history", "i001", "--wish", "soap", "--json")
     assert outcome.code == 0
     assert "no stage of this model reads a wish" in outcome.err
+
+
+def test_lists_are_written_as_a_table(tastemaker, model, tmp_path):
+    lines = tastemaker("recommend", model, "--all", "-k", 2, "--explain").lines()
+    tastemaker("recommend", model, "--all", "-k", 2, "--explain", "--out", tmp_path / "lists.csv")
+    with (tmp_path / "lists.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["user_id"], row["item_id"], row["reason"]) for row in rows] == [
+        (line["user_id"], item, reason["text"])
+        for line in lines
+        for item, reason in zip(line["item_ids"], line["reasons"], strict=True)
+    ]
+    assert [row["rank"] for row in rows[:2]] == ["1", "2"]
+
+
+def test_reasons_in_german(tastemaker, model):
+    words = ("recommend", model, "--history", "i001", "-k", 1, "--explain", "--json")
+    [english], [german] = (tastemaker(*words, "--language", one).json()["reasons"] for one in ("en", "de"))
+    assert english["evidence"] == german["evidence"]
+    assert "gekauft" in german["text"].lower()
+    assert tastemaker(*words, "--language", "fr").code == 2
 
 
 def test_a_wish_filters_whatever_the_model(tastemaker, model):

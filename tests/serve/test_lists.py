@@ -115,6 +115,16 @@ def test_a_wish_that_a_blend_hardly_hears_is_answered_by_texts(serve, tmp_path):
     assert (auto["strategy"], auto["notes"], fast["notes"]) == ("fast", [], [])
 
 
+def test_reasons_in_the_shops_language(serve, folder, store):
+    client = serve(folder, store=store, reasons_language="de")
+    client.put("/v1/items/near", json={"title": client.get("/v1/items/i004").json()["title"]})
+    body = {"user_id": "u001", "n": 10, "explain": True, "budget_ms": 5000}
+    reasons = [item["reason"] for item in client.post("/v1/recommend", json=body).json()["items"] if item["reason"]]
+    assert reasons
+    assert not any("shoppers" in reason["text"] for reason in reasons)
+    assert any("gekauft" in reason["text"].lower() for reason in reasons)
+
+
 def test_stages_that_read_a_wish_are_left_to_answer_it(serve, text_folder):
     answer = (
         serve(text_folder).post("/v1/recommend", json={"user_id": "u001", "wish": "soap", "budget_ms": 5000}).json()

@@ -350,7 +350,8 @@ class Engine:
         """Give reasons, if there is time."""
         began = time.perf_counter()
         try:
-            given = await self._explaining.run(lambda: explaining.reasons(asked), within=asked.left())
+            language = self.settings.reasons_language
+            given = await self._explaining.run(lambda: explaining.reasons(asked, language), within=asked.left())
         except (TimeoutError, Busy):
             asked.answer.notes.append("reasons were left out: no time")
         except Exception as error:  # a list without reasons is better than none

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from tastemaker.explain import Reason
     from tastemaker.serve.engine.asked import Asked
     from tastemaker.serve.engine.asks import Listed
+    from tastemaker.text.reason_words import Language
 
 CITED = 20
 """Newest products of the history that the reason for a new product may cite."""
 
 
-def reasons(asked: Asked) -> list[dict[str, Any] | None]:
+def reasons(asked: Asked, language: Language = "en") -> list[dict[str, Any] | None]:
     """Return the reason for each product of the answer's list, in its order; None where nothing is known of it."""
     view = asked.view
     size = view.live.size
@@ -26,18 +27,20 @@ def reasons(asked: Asked) -> list[dict[str, Any] | None]:
         if one.number < size:
             texts = view.texts if one.source == "text" else None
             explainer = view.live.explainer if texts is None else texts.explainer
-            reason = explainer.reason(asked.history, one.number, wish=asked.words)
-            kept = None if asked.made is None else asked.made.reasons.get(view.shelf.id_of(one.number))
+            reason = explainer.reason(asked.history, one.number, wish=asked.words, language=language)
+            kept = (
+                None if asked.made is None or language != "en" else asked.made.reasons.get(view.shelf.id_of(one.number))
+            )
             found[one.number] = ahead.phrased(reason, kept, explainer, one.number)
     new = [one for one in asked.answer.items if one.number >= size]
     if new:
-        found |= _of_new(asked, new)
+        found |= _of_new(asked, new, language)
     return [
         found[one.number].to_dict() | {"grounded": True} if one.number in found else None for one in asked.answer.items
     ]
 
 
-def _of_new(asked: Asked, listed: list[Listed]) -> dict[int, Reason]:
+def _of_new(asked: Asked, listed: list[Listed], language: Language) -> dict[int, Reason]:
     """Return reasons for products that the model does not know, from a small catalogue of them and the history."""
     view = asked.view
     history = [*asked.history.tolist(), *asked.later][-CITED:]
@@ -52,4 +55,4 @@ def _of_new(asked: Asked, listed: list[Listed]) -> dict[int, Reason]:
         known = number < view.live.size
         vectors[place] = view.texts.model.vectors[number] if known else view.new.vectors_of([number])[0]
     explainer = view.texts.explainer_of(view.shelf, numbers, vectors)
-    return {one.number: explainer.reason(cited, row[one.number], wish=asked.words) for one in listed}
+    return {one.number: explainer.reason(cited, row[one.number], wish=asked.words, language=language) for one in listed}
