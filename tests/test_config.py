@@ -106,5 +106,10 @@ def test_mistakes_are_named(tmp_path, text, overrides, message):
 
 
 def test_no_such_file_lists_the_models():
-    with pytest.raises(ConfigError, match=r"no such file, and no model of that name; models: .*transitions"):
+    with pytest.raises(ConfigError, match=r"no such file, and no model of that name; known: .*transitions"):
         config.read("nowhere.toml")
+
+
+def test_a_model_s_name_is_proposed():
+    with pytest.raises(ConfigError, match=r"transitons: no such file, .* that name; did you mean 'transitions'"):
+        config.read("transitons")
