@@ -249,7 +249,8 @@ def _finish_log(log: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
         repeats = 0
     notes += _guest_notes(log)
     if repeats:
-        notes.append(f"same user, item and time as another: {counted(repeats, 'interaction')}; kept")
+        words = f"{counted(repeats, 'interaction')}; kept (tastemaker data convert --once keeps the first)"
+        notes.append(f"same user, item and time as another: {words}")
     return log
 
 

@@ -19,7 +19,7 @@ from tastemaker.data.checks.columns import AMOUNT, ID, KINDS, with_keys
 from tastemaker.data.dataset import free_names
 from tastemaker.data.readers import orders
 from tastemaker.data.readers.delimited import SEPARATORS, read_delimited
-from tastemaker.data.readers.feeds.variants import rolled_up
+from tastemaker.data.readers.feeds.variants import rolled_up, without_markup
 from tastemaker.data.readers.headers import ALIASES, ORDINARY, canonical_names, plain
 from tastemaker.data.readers.json_lines import no_ids, read_json_lines
 from tastemaker.data.readers.prices import plain_amounts
@@ -126,6 +126,8 @@ def load_items(source: Path, progress: Progress, *, columns: Mapping[str, str] |
     named = dict(columns or {})
     group = named.pop(GROUP, None)
     table = _load("items", path, schema, named)
+    if not source.is_dir():
+        table = without_markup(table, "title", "description")
     if group is None:
         return Tables(None, table, partial=("items",), notes=schema.notes)
     return replace(rolled_up(with_keys(table, "items"), named.get("item_id", "item_id"), group), notes=schema.notes)

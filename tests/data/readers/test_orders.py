@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tastemaker.data.filters import without_copies
-from tastemaker.data.readers import read, validate
+from tastemaker.data.readers import read, read_items, validate
 from tastemaker.data.readers.orders import Rows
 from tastemaker.errors import DataError
 
@@ -152,3 +152,20 @@ def test_variants_of_a_shops_own_table_are_rolled_up_where_their_column_is_named
         read(log, items=products, items_columns={"item_group_id": "Vater"})
     with pytest.raises(DataError, match="a column of the products is named, but no products"):
         read(log, items_columns=named)
+
+
+def test_texts_of_a_shops_own_table_lose_their_markup(tmp_path):
+    products = tmp_path / "artikel.csv"
+    products.write_text(
+        "Artikelnr;Bezeichnung;Beschreibung\n"
+        '1;"M&uuml;ller <b>Zange</b>";"<p>F&uuml;r Sie</p><script>x()</script>"\n'
+        "2;Rohr 5 < 6 & mehr;R&D  a <3 b\n3;;\n",
+        encoding="utf-8",
+    )
+    items, report = read_items(products)
+    assert items.frame.select("title", "description").rows() == [
+        ("Müller Zange", "Für Sie"),
+        ("Rohr 5 < 6 & mehr", "R&D  a <3 b"),
+        (None, None),
+    ]
+    assert f"{products}: column 'description': markup or entities removed in 1 row" in report.notes

@@ -34,6 +34,7 @@ STOCK_WORDS = {
     "backordered": "backorder",
     "onbackorder": "backorder",
 }
+MARKUP = r"</?[A-Za-z][^<>]*>|&(?:[A-Za-z]{2,8}|#\d{2,6}|#x[0-9A-Fa-f]{2,5});"
 LOWEST = ("price", "sale_price", "compare_at_price")
 
 
@@ -164,6 +165,21 @@ def with_texts(table: Table, *columns: str) -> Table:
             )
         texts.append(new.set(new == "", None))
     return table.with_frame(table.frame.with_columns(texts), *notes)
+
+
+def without_markup(table: Table, *columns: str) -> Table:
+    """Turn the HTML in some texts of a shop's own table into what a browser shows; all other texts stay as they are."""
+    frame, notes = table.frame, []
+    for column in columns:
+        if frame.schema.get(column) != pl.String:
+            continue
+        marked = frame[column].str.contains(MARKUP).fill_null(value=False)
+        if marked.any():
+            shown = [page_text(text) if is_html else text for text, is_html in zip(frame[column], marked, strict=True)]
+            frame = frame.with_columns(pl.Series(column, shown, dtype=pl.String))
+            count = counted(int(marked.sum()), "row")
+            notes.append(f"{table.file}: column '{column}': markup or entities removed in {count}")
+    return table.with_frame(frame, *notes)
 
 
 def stock_words(column: pl.Expr) -> pl.Expr:
