@@ -169,12 +169,13 @@ def validate(
 ) -> None:
     """List every bad row with file, line, column, value, rule and hint; exit 2 if there are any."""
     columns, rows = named_columns(column), chosen_rows(only, without, guests)
+    items_columns = named_columns(items_column, of_items=True)
     report = readers.validate(
         source,
         format=format,
         items=items,
         items_format=items_format,
-        items_columns=named_columns(items_column, of_items=True),
+        items_columns=items_columns,
         columns=columns,
         rows=rows,
         progress=bar,
@@ -186,7 +187,10 @@ def validate(
             _note_suspicious(shop.items)
         else:
             feed, of_feed = (source, format) if items is None else (items, items_format)
-            _note_suspicious(readers.read_items(feed, format=of_feed, max_bad=bad, progress=bar)[0])
+            products, _ = readers.read_items(
+                feed, format=of_feed, columns=items_columns, max_bad=bad, progress=bar
+            )
+            _note_suspicious(products)
     for line in report.notes:
         note(f"note: {line}")
     if json:

@@ -123,13 +123,19 @@ def read(
 
 
 def read_items(
-    source: str | Path, *, format: str | None = None, max_bad: int = 0, progress: Progress = silent
+    source: str | Path,
+    *,
+    format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    max_bad: int = 0,
+    progress: Progress = silent,
 ) -> tuple[Entities, Report]:
     """Read and check products alone: a feed, a table of items, or the items of any other source.
 
     Args:
         source: a folder or file.
         format: one of `FORMATS`; told by content without it.
+        columns: see `items_columns` of `read`.
         max_bad: bad rows that may be left out; one more stops.
         progress: shows which file is read.
 
@@ -137,7 +143,7 @@ def read_items(
         DataError: more than `max_bad` bad rows, no good product, or a source that cannot be read at all.
         MissingExtra: the source needs a package that is not installed.
     """
-    name, tables = _load_items(source, format, progress)
+    name, tables = _load_items(source, format, progress, columns=columns)
     checked = check(replace(tables, interactions=None, users=None), source=str(source), format=name)
     if checked.items is None or checked.items.is_empty() or checked.report.bad_rows > max_bad:
         raise DataError(checked.report.summary(allowed=max_bad))

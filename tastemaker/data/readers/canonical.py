@@ -28,6 +28,7 @@ from tastemaker.data.readers.table import (
     Table,
     Tables,
     cast_columns,
+    no_column,
     read_parquet,
     rename_columns,
     table_suffix,
@@ -123,14 +124,13 @@ def load_items(source: Path, progress: Progress, *, columns: Mapping[str, str] |
         if file is None:
             raise DataError(f"{path}: no items.{{{','.join(s[1:] for s in SUFFIXES)}}}")
         path = file
-    named = dict(columns or {})
-    group = named.pop(GROUP, None)
+    named = columns or {}
     table = _load("items", path, schema, named)
     if not source.is_dir():
         table = without_markup(table, "title", "description")
-    if group is None:
+    if GROUP not in named:
         return Tables(None, table, partial=("items",), notes=schema.notes)
-    return replace(rolled_up(with_keys(table, "items"), named.get("item_id", "item_id"), group), notes=schema.notes)
+    return replace(rolled_up(with_keys(table, "items"), named.get("item_id", "item_id"), GROUP), notes=schema.notes)
 
 
 def _find(folder: Path, role: str) -> Path | None:
@@ -178,6 +178,8 @@ def _load(
         table = table.with_frame(restored(table.frame))
     named = dict(named or {})
     quantity = named.pop(QUANTITY, None)
+    if quantity is not None and quantity not in table.frame.columns:
+        raise no_column(table, quantity)
     table = _renamed(table, named)
     columns = table.frame.columns
     taken = canonical_names(columns, known)

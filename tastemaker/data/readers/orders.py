@@ -14,7 +14,8 @@ import polars as pl
 from tastemaker.data.checks.problems import counted
 from tastemaker.data.readers.headers import header_of
 from tastemaker.data.readers.prices import plain_amounts
-from tastemaker.errors import DataError, did_you_mean
+from tastemaker.data.readers.table import no_column
+from tastemaker.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,10 +76,7 @@ def chosen(table: Table, rows: Rows, names: Mapping[str, str], *, quantity: str 
 def _column(table: Table, names: Mapping[str, str], header: str) -> pl.Series:
     column: pl.Series | None = table.frame.get_column(names.get(header, header), default=None)
     if column is None:
-        known = [*names, *table.frame.columns]
-        raise DataError(
-            f"{table.file}: no column '{header}'{did_you_mean(header, known)}; found: {', '.join(table.frame.columns)}"
-        )
+        raise no_column(table, header, others=names)
     if column.dtype.is_nested():
         raise DataError(
             f"{table.file}: column '{header}' holds {column.dtype}; choose rows by a column of plain values"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from tastemaker.data.checks.problems import no_problems, problem_table
-from tastemaker.errors import DataError
+from tastemaker.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -104,13 +105,27 @@ def rename_columns(table: Table, names: Mapping[str, str]) -> Table:
     columns = table.frame.columns
     for old in names:
         if old not in columns:
-            raise DataError(f"{table.file}: no column '{old}'; found: {', '.join(columns)}")
+            raise no_column(table, old)
     new = [names.get(column, column) for column in columns]
     twice = next((name for name in new if new.count(name) > 1), None)
     if twice is not None:
         both = " and ".join(f"'{old}'" for old, name in zip(columns, new, strict=True) if name == twice)
         raise DataError(f"{table.file}: {both} both mean '{twice}'; rename or remove one of them")
     return table.with_frame(table.frame.rename(dict(names)))
+
+
+def no_column(table: Table, header: str, *, others: Iterable[str] = ()) -> DataError:
+    """Return the error that a table has no such column.
+
+    Args:
+        table: where it was looked for.
+        header: the column, as the caller names it.
+        others: names that the caller may use for columns of the table beside those that they have.
+    """
+    columns = table.frame.columns
+    known = [*others, *columns]
+    meant = did_you_mean(header, known) if get_close_matches(header, known, n=1) else ""
+    return DataError(f"{table.file}: no column '{header}'{meant}; found: {', '.join(columns)}")
 
 
 def cast_columns(table: Table, schema: Mapping[str, pl.DataType], *, source: str) -> Table:

@@ -51,6 +51,8 @@ def test_the_quantity_may_be_named(log):
     assert len(data) == 6
     assert "Wie viele" in data.log.columns
     assert report.options == ("--column", "quantity=Wie viele")
+    with pytest.raises(DataError, match="no column 'Wieviele'; did you mean 'Wie viele'"):
+        read(log, columns={"quantity": "Wieviele"}, max_bad=2)
 
 
 def test_rows_are_chosen_by_a_column_under_its_own_or_its_canonical_name(log):
@@ -169,3 +171,13 @@ def test_texts_of_a_shops_own_table_lose_their_markup(tmp_path):
         (None, None),
     ]
     assert f"{products}: column 'description': markup or entities removed in 1 row" in report.notes
+
+
+def test_the_column_of_variants_may_have_a_name_that_means_an_id_elsewhere(tmp_path):
+    log, products = tmp_path / "orders.csv", tmp_path / "products.csv"
+    log.write_text("user_id,item_id\nanna,v1\nben,v2\nben,v3\n")
+    products.write_text("product_id,sku,title\nP,v1,Shirt M\nP,v2,Shirt L\n,v3,Trousers\n")
+    data, report = read(log, items=products, items_columns={"item_group_id": "product_id"})
+    assert report.ok
+    assert rows_of(data) == [("anna", "P"), ("ben", "P"), ("ben", "v3")]
+    assert not any("kept under its own name" in note for note in report.notes)

@@ -86,13 +86,8 @@ def rolled_up(table: Table, header: str, group: str) -> Tables:
         table: rows with an item_id, and prices as people write them.
         header: what the file calls the item_id.
         group: column with the id of the product that a row is a variant of; empty in rows of products.
-
-    Raises:
-        DataError: no such column.
     """
     given = table.frame.columns
-    if group not in given:
-        raise DataError(f"{table.file}: no column '{group}'; found: {', '.join(given)}")
     table = without_repeats(table, "item_id", header=header)
     table = with_prices(table, "price") if "price" in given else table
     parent = pl.col(group).cast(pl.String).str.strip_chars().replace("", None)
