@@ -187,9 +187,7 @@ def validate(
             _note_suspicious(shop.items)
         else:
             feed, of_feed = (source, format) if items is None else (items, items_format)
-            products, _ = readers.read_items(
-                feed, format=of_feed, columns=items_columns, max_bad=bad, progress=bar
-            )
+            products, _ = readers.read_items(feed, format=of_feed, columns=items_columns, max_bad=bad, progress=bar)
             _note_suspicious(products)
     for line in report.notes:
         note(f"note: {line}")
