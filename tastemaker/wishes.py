@@ -60,7 +60,8 @@ class WishReader:
 
     def __init__(self, pipeline: Pipeline, *, lm: LanguageModel | None = None) -> None:
         self.vocabulary = Vocabulary(pipeline.items)
-        self._share = pipeline.wish_share()
+        self._share, self._found = pipeline.wish_share(), pipeline.stages[0].recommender.wish_share()
+        self._keep = pipeline.stages[0].keep
         self._by_model = None if lm is None else LanguageModelReader(pipeline.items, lm, vocabulary=self.vocabulary)
         self._by_rules = RuleReader(pipeline.items, vocabulary=self.vocabulary)
         self._kept: OrderedDict[Filters, Bool] = OrderedDict()
@@ -98,6 +99,9 @@ class WishReader:
         elif wish.words and self._share < HEEDED:
             words = f"count for {self._share:.0%} beside what was bought; a text_knn stage alone goes by them"
             remarks.append(f"wish: its words {words}")
+        elif wish.words and self._found < HEEDED:
+            words = f"order the {self._keep} candidates that the first stage finds without them"
+            remarks.append(f"wish: its words {words}; a text_knn stage in front finds products by them")
         return Understood(wish, allowed, fitting, tuple(remarks))
 
     def strange(self, words: str, *, more: frozenset[str] = frozenset()) -> str | None:

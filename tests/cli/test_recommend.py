@@ -87,6 +87,14 @@ def test_a_wish_without_a_stage_that_reads_it_is_said(tastemaker, model):
     assert "no stage of this model reads a wish" in outcome.err
 
 
+def test_a_wish_that_only_orders_what_others_found_is_said(tastemaker, shop, tmp_path):
+    (tmp_path / "two.toml").write_text('[[stage]]\nmodel = "transitions"\nkeep = 7\n[[stage]]\nmodel = "text_knn"\n')
+    tastemaker("fit", tmp_path / "two.toml", "--data", shop, "--out", tmp_path / "two")
+    ask = ("recommend", tmp_path / "two", "--history", "i001", "--wish")
+    assert "its words order the 7 candidates that the first stage finds without them" in tastemaker(*ask, "soap").err
+    assert "order the 7" not in tastemaker(*ask, "under 100").err
+
+
 def test_lists_are_written_as_a_table(tastemaker, model, tmp_path):
     lines = tastemaker("recommend", model, "--all", "-k", 2, "--explain").lines()
     tastemaker("recommend", model, "--all", "-k", 2, "--explain", "--out", tmp_path / "lists.csv")

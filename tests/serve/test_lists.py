@@ -115,6 +115,15 @@ def test_a_wish_that_a_blend_hardly_hears_is_answered_by_texts(serve, tmp_path):
     assert (auto["strategy"], auto["notes"], fast["notes"]) == ("fast", [], [])
 
 
+def test_a_wish_that_only_orders_what_others_found_is_noted(serve, tmp_path):
+    client = serve(fitted({"model": "transitions", "keep": 7}, {"model": "text_knn"}, folder=tmp_path / "two"))
+    body = {"user_id": "u001", "n": 3, "budget_ms": 5000}
+    answer = client.post("/v1/recommend", json={**body, "wish": "soap"}).json()
+    assert answer["strategy"] == "fast"
+    assert answer["notes"] == ["wish: its words order what was found without them; 'text' finds products by them"]
+    assert client.post("/v1/recommend", json={**body, "wish": "under 100"}).json()["notes"] == []
+
+
 def test_reasons_in_the_shops_language(serve, folder, store):
     client = serve(folder, store=store, reasons_language="de")
     client.put("/v1/items/near", json={"title": client.get("/v1/items/i004").json()["title"]})

@@ -239,9 +239,8 @@ class Engine:
             if asked.view.texts is None:
                 asked.answer.degraded.append("texts: not indexed yet, or there are none")
             strategy = "retriever"
-        if asked.words and strategy not in ("text", "popular") and (share := live.wish_share(strategy)) < HEEDED:
-            what = f"count for {share:.0%}" if share else "change nothing"
-            asked.answer.notes.append(f"wish: its words {what} with the strategy '{strategy}'; 'text' reads them")
+        if asked.words and (remark := live.wish_remark(strategy)):
+            asked.answer.notes.append(remark)
         asked.answer.strategy = strategy
         return strategy
 

@@ -17,7 +17,7 @@ from tastemaker.serve.engine.finder import Finder
 from tastemaker.serve.engine.names import Names
 from tastemaker.serve.engine.retrieval import Question, Retriever, Vector
 from tastemaker.serve.engine.shelf import Shelf
-from tastemaker.wishes import WishReader
+from tastemaker.wishes import HEEDED, WishReader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,6 +108,18 @@ class Live:
         stages = {"full": [0, *self.later, *self.asking], "fast": [0, *self.later], "retriever": [0]}
         numbers = stages.get(strategy, [])
         return max((self.pipeline.stages[number].recommender.wish_share() for number in numbers), default=0.0)
+
+    def wish_remark(self, strategy: str) -> str:
+        """Say how little the words of a wish do under a strategy; nothing where they decide."""
+        share = self.wish_share(strategy)
+        if strategy in ("text", "popular"):
+            return ""
+        if share < HEEDED:
+            what = f"count for {share:.0%}" if share else "change nothing"
+            return f"wish: its words {what} with the strategy '{strategy}'; 'text' reads them"
+        if self.wish_share("retriever") < HEEDED:
+            return "wish: its words order what was found without them; 'text' finds products by them"
+        return ""
 
     @cached_property
     def explainer(self) -> Explainer:
