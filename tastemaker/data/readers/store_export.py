@@ -68,20 +68,26 @@ def load_items(source: Path, progress: Progress) -> Tables:
     return Tables(None, items, partial=("items",))
 
 
-def _kept(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of an event or a product; nothing of other lines."""
-    if row.get("kind") == "event":
-        return {"event_type": "", **{name: row.get(name) for name in EVENT}}
-    if row.get("kind") != "item":
-        return {}
+def _kept(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the kind of a line, and the fields of an event or a product; nothing of other lines."""
+    kind = str(row.get("kind"))
+    if kind == "event":
+        return kind, {name: row.get(name) for name in EVENT}
+    if kind != "item":
+        return kind, {}
     more = row.get("attributes")
     columns = {name: value for name, value in more.items() if name not in ITEM} if isinstance(more, dict) else {}
-    return {**columns, **{name: row.get(name) if row.get(name) != "" else None for name in ITEM}}
+    return kind, {**columns, **{name: row.get(name) if row.get(name) != "" else None for name in ITEM}}
+
+
+def _of_kind(parsed: Parsed, wanted: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return line and fields of each line of one kind."""
+    return [(number, row) for number, (kind, row) in zip(parsed.numbers, parsed.rows, strict=True) if kind == wanted]
 
 
 def _interactions(parsed: Parsed) -> tuple[list[tuple[int, dict[str, Any]]], list[str]]:
     """Return line and fields of each event that counts, in order of time, and what is to be said of the others."""
-    lines = [(number, row) for number, row in zip(parsed.numbers, parsed.rows, strict=True) if "event_type" in row]
+    lines = _of_kind(parsed, "event")
     lines.sort(key=lambda line: line[1]["timestamp"] if isinstance(line[1]["timestamp"], int) else 0)
     pairs: dict[tuple[str, str], list[int]] = {}
     neutral, against, out = 0, 0, set()
@@ -104,7 +110,7 @@ def _interactions(parsed: Parsed) -> tuple[list[tuple[int, dict[str, Any]]], lis
 
 
 def _items(parsed: Parsed) -> Table | None:
-    pairs = [(n, row) for n, row in zip(parsed.numbers, parsed.rows, strict=True) if row and "event_type" not in row]
+    pairs = _of_kind(parsed, "item")
     if not pairs:
         return None
     numbers, rows = zip(*pairs, strict=True)

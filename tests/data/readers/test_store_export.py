@@ -58,6 +58,13 @@ def test_events_and_products_come_back(export):
     assert read_items(path)[0].frame["id"].to_list() == ["a", "b"]
 
 
+def test_a_product_stays_one_whatever_its_attributes_are_called(export):
+    odd = Item("a", title="Konzert", attributes={"event_type": "concert", "kind": "event", "user_id": "x"})
+    data, report = read(export([event("1", "anna", "a", "purchase", 0)], [odd]))
+    assert report.ok
+    assert data.items.frame.select("id", "title", "event_type").rows() == [("a", "Konzert", "concert")]
+
+
 def test_what_says_nothing_or_speaks_against_a_product_is_left_out_as_in_the_service(export):
     path = export(
         [
