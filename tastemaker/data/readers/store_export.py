@@ -2,7 +2,7 @@
 
 Events are the log: times in milliseconds, event_type, value, session_id and request_id stay. Those that say nothing of
 taste are left out; one against a product ("return", "dislike") takes along what its shopper did with the product
-before, as in the service. Products are those that were put into the store; attributes become columns. All other lines
+before, and looks at it afterwards, as in the service. Products are those that were put into the store; attributes become columns. All other lines
 (lists shown, rules, keys, models, attributes of shoppers) are not read.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tastemaker.data.checks.problems import counted, no_problems
-from tastemaker.data.event_types import AGAINST, NEUTRAL, plain
+from tastemaker.data.event_types import AGAINST, LOOKS, NEUTRAL, plain
 from tastemaker.data.readers.json_lines import parse_json_lines, sniff_json, tabulate
 from tastemaker.data.readers.table import Table, Tables
 from tastemaker.errors import DataError
@@ -90,6 +90,7 @@ def _interactions(parsed: Parsed) -> tuple[list[tuple[int, dict[str, Any]]], lis
     lines = _of_kind(parsed, "event")
     lines.sort(key=lambda line: line[1]["timestamp"] if isinstance(line[1]["timestamp"], int) else 0)
     pairs: dict[tuple[str, str], list[int]] = {}
+    unwanted: set[tuple[str, str]] = set()
     neutral, against, out = 0, 0, set()
     for place, (_, event) in enumerate(lines):
         pair, kind = (str(event["user_id"]), str(event["item_id"])), plain(str(event["event_type"] or ""))
@@ -99,12 +100,17 @@ def _interactions(parsed: Parsed) -> tuple[list[tuple[int, dict[str, Any]]], lis
         elif kind in AGAINST:
             against += 1
             out |= {place, *pairs.pop(pair, ())}
+            unwanted.add(pair)
+        elif kind in LOOKS and pair in unwanted:
+            out.add(place)
         else:
+            unwanted.discard(pair)
             pairs.setdefault(pair, []).append(place)
     taken = len(out) - neutral - against
     notes = [f"{parsed.file}: left out, they say nothing of taste: {counted(neutral, 'event')}"] if neutral else []
     if against:
-        words = f"{counted(against, 'event')}, and what was done with the product before: {counted(taken, 'event')}"
+        what = "and what was done with the product before, or looked at after"
+        words = f"{counted(against, 'event')}, {what}: {counted(taken, 'event')}"
         notes.append(f"{parsed.file}: left out, against a product: {words}")
     return [line for place, line in enumerate(lines) if place not in out], notes
 

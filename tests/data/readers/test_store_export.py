@@ -8,6 +8,7 @@ import pytest
 
 from tastemaker.data.readers import detect, read, read_items
 from tastemaker.errors import DataError
+from tastemaker.serve.engine.shoppers import Shopper
 from tastemaker.store import open_store
 from tastemaker.store.records import Event, Item
 
@@ -74,12 +75,18 @@ def test_what_says_nothing_or_speaks_against_a_product_is_left_out_as_in_the_ser
             event("4", "anna", "c", "dislike", 1),
             event("5", "anna", "c", "purchase", 2),
             event("6", "ben", "a", "view-item", 0),
+            event("7", "anna", "a", "view", 3),
+            event("8", "anna", "c", "view", 3),
         ]
     )
     data, report = read(path)
-    assert rows_of(data) == [("ben", "a", "view-item"), ("anna", "c", "purchase")]
+    assert rows_of(data) == [("ben", "a", "view-item"), ("anna", "c", "purchase"), ("anna", "c", "view")]
+    shopper = Shopper()
+    for one in (line for line in map(json.loads, path.read_text().splitlines()) if line.get("user_id") == "anna"):
+        shopper.add(one["item_id"], one["event_type"], one["timestamp"])
+    assert set(shopper.opinions().liked) == {item for user, item, _ in rows_of(data) if user == "anna"}
     assert f"{path}: left out, they say nothing of taste: 1 event" in report.notes
-    words = "2 events, and what was done with the product before: 1 event"
+    words = "2 events, and what was done with the product before, or looked at after: 2 events"
     assert f"{path}: left out, against a product: {words}" in report.notes
 
 
