@@ -2,8 +2,8 @@
 
 Events are the log: times in milliseconds, event_type, value, session_id and request_id stay. Those that say nothing of
 taste are left out; one against a product ("return", "dislike") takes along what its shopper did with the product
-before, and looks at it afterwards, as in the service. Products are those that were put into the store; attributes become columns. All other lines
-(lists shown, rules, keys, models, attributes of shoppers) are not read.
+before, and looks at it afterwards, as in the service. Products are those that were put into the store; attributes
+become columns. All other lines (lists shown, rules, keys, models, attributes of shoppers) are not read.
 """
 
 from __future__ import annotations
