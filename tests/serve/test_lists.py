@@ -122,6 +122,8 @@ def test_a_wish_that_only_orders_what_others_found_is_noted(serve, tmp_path):
     assert answer["strategy"] == "fast"
     assert answer["notes"] == ["wish: its words order what was found without them; 'text' finds products by them"]
     assert client.post("/v1/recommend", json={**body, "wish": "under 100"}).json()["notes"] == []
+    offered = {"user_id": "u001", "item_ids": ["i030", "i031"], "wish": "soap", "budget_ms": 5000}
+    assert client.post("/v1/rerank", json=offered).json()["notes"] == []
 
 
 def test_reasons_in_the_shops_language(serve, folder, store):

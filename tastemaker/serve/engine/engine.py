@@ -239,7 +239,7 @@ class Engine:
             if asked.view.texts is None:
                 asked.answer.degraded.append("texts: not indexed yet, or there are none")
             strategy = "retriever"
-        if asked.words and (remark := live.wish_remark(strategy)):
+        if asked.words and (remark := live.wish_remark(strategy, offered=asked.ask.offered is not None)):
             asked.answer.notes.append(remark)
         asked.answer.strategy = strategy
         return strategy

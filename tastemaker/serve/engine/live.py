@@ -109,15 +109,20 @@ class Live:
         numbers = stages.get(strategy, [])
         return max((self.pipeline.stages[number].recommender.wish_share() for number in numbers), default=0.0)
 
-    def wish_remark(self, strategy: str) -> str:
-        """Say how little the words of a wish do under a strategy; nothing where they decide."""
+    def wish_remark(self, strategy: str, *, offered: bool) -> str:
+        """Say how little the words of a wish do under a strategy; nothing where they decide.
+
+        Args:
+            strategy: who answers.
+            offered: whether the caller gives the candidates, so that nothing has to be found.
+        """
         share = self.wish_share(strategy)
         if strategy in ("text", "popular"):
             return ""
         if share < HEEDED:
             what = f"count for {share:.0%}" if share else "change nothing"
             return f"wish: its words {what} with the strategy '{strategy}'; 'text' reads them"
-        if self.wish_share("retriever") < HEEDED:
+        if not offered and self.wish_share("retriever") < HEEDED:
             return "wish: its words order what was found without them; 'text' finds products by them"
         return ""
 
