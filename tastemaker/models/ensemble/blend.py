@@ -103,13 +103,14 @@ class Blend(Recommender):
         return any(member.heeds_wish() for member in heard)
 
     def wish_share(self) -> float:
-        """Return the share of the weights that members which use a wish have.
+        """Return the share of the weights, or of what trees gain, that members which use a wish have.
 
         Weights and trees are learnt on questions without a wish: a small share is no opinion on what a wish is worth.
         """
         shares = np.array([member.wish_share() for member in self.members])
         total = float(self._weights.sum())
-        return float(self._weights @ shares) / total if total else 0.0
+        weighted = float(self._weights @ shares) / total if total else 0.0
+        return weighted if self._trees is None else boosting.part_of(self._trees, shares, weighted=weighted)
 
     @property
     def ranks_cold_items(self) -> bool:  # type: ignore[override]  # of its members

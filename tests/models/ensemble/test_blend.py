@@ -179,6 +179,20 @@ def test_what_trees_do_not_look_at_stands_below_in_the_old_order(monkeypatch):
         assert ranking.items[row][3:].tolist() == plain.items[row][3:].tolist()
 
 
+def test_a_member_that_only_trees_hear_has_a_share_in_a_wish(monkeypatch):
+    blend = fitted_trees(leave_one_out(fickle_shop()), "transitions", "popular", "item_knn")
+    assert blend.wish_share() == 0
+    monkeypatch.setattr(blend.members[2], "heeds_wish", lambda: True)
+    blend._weights = np.array([0.6, 0.4, 0.0])
+    gains = blend._trees.feature_importance("gain")
+    shares = {"weighted sum": 0.0, "members that name it": 1 / 3, "best rank": 1 / 3}
+    expected = sum(
+        gain * shares.get(name, float("item_knn" in name))
+        for name, gain in zip(boosting.names(blend._member_names(), facts=False), gains / gains.sum(), strict=True)
+    )
+    assert blend.heeds_wish() and blend.wish_share() == pytest.approx(expected) and expected > 0
+
+
 def test_reasons_come_from_the_members_with_a_weight():
     split = leave_one_out(fickle_shop())
     blend = fitted_trees(split, "popular", "transitions", "item_knn")

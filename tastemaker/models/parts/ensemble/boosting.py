@@ -83,6 +83,22 @@ def names(members: Sequence[str], *, facts: bool) -> list[str]:
     return ["weighted sum", *said, "members that name it", "best rank", "log length of the history", *told]
 
 
+def part_of(trees: lightgbm.Booster, shares: Float64, *, weighted: float) -> float:
+    """Return which part of what trees gain comes from some share of each member.
+
+    Args:
+        trees: the trees.
+        shares: of each member, [M].
+        weighted: the same share of the weighted sum.
+    """
+    of_all = float(shares.mean())  # how many members name a candidate, and the best rank, come from all of them
+    gains = trees.feature_importance("gain")
+    told = np.zeros(len(gains))
+    known = [weighted, *np.tile(shares, len(FORMS)), of_all, of_all]
+    told[: len(known)] = known
+    return float(gains @ told / max(gains.sum(), 1e-12))
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Questions with all that trees may know of them.
