@@ -14,9 +14,10 @@ from tastemaker import saved
 from tastemaker.cli import options
 from tastemaker.cli.output import as_json, note, print_table, write_text
 from tastemaker.cli.protocol import MOVE_OPTION, check_device
+from tastemaker.data.checks.problems import counted
 from tastemaker.data.queries import Queries
 from tastemaker.data.ranking import only
-from tastemaker.data.writers.formulas import neutralised
+from tastemaker.data.writers.formulas import neutralised, risky_cells
 from tastemaker.errors import ConfigError, DataError, TastemakerError
 from tastemaker.evaluate import BLOCK
 from tastemaker.explain import Explainer
@@ -57,7 +58,7 @@ def recommend(
         False, "--phrase", help="Let the model's language model phrase the reasons; what it invents is dropped."
     ),
     language: Language = typer.Option(
-        "en", "--language", help="Language of the reasons that are not phrased: en or de."
+        "en", "--language", help="Language of the reasons, en or de; a language model phrases in en alone."
     ),
     seen: bool = typer.Option(False, "--seen", help="Allow products that the shopper has already."),
     out: Path | None = typer.Option(
@@ -71,6 +72,9 @@ def recommend(
         raise ConfigError("recommend: give exactly one of --user ID, --history ID,ID,... and --all")
     if wish is None and wish_reader != "rules":
         raise ConfigError(f"recommend: --wish-reader {wish_reader}: there is no wish to read; give --wish TEXT too")
+    if language != "en" and (phrase or not explain):
+        cure = "a language model phrases in English alone; leave --phrase out" if phrase else "give --explain too"
+        raise ConfigError(f"recommend: --language {language}: no reason would be in it: {cure}")
     check_device(device)
     loaded = saved.load(model, device=device)
     queries, ids = _queries(loaded, user, history)
@@ -183,14 +187,27 @@ def _as_lines(answers: Iterator[dict[str, Any]]) -> str:
 
 
 def _as_csv(answers: Iterator[dict[str, Any]]) -> str:
-    """Return one line a listed product; cells that a spreadsheet would run are made harmless."""
+    """Return one line a listed product, and say on stderr what a table has no place for.
+
+    Cells that a spreadsheet would run are made harmless.
+    """
     rows: list[tuple[str | None, int, str, float, str]] = []
+    empty = short = 0
     for answer in answers:
+        empty += not answer["item_ids"]
+        short += "note" in answer
         reasons = [reason["text"] for reason in answer.get("reasons", [])] or [""] * len(answer["item_ids"])
         listed = zip(answer["item_ids"], answer["scores"], reasons, strict=True)
         rows += [(answer["user_id"], place, *row) for place, row in enumerate(listed, 1)]
     types = {"user_id": pl.String, "rank": pl.Int64, "item_id": pl.String, "score": pl.Float64, "reason": pl.String}
-    return neutralised(pl.DataFrame(rows, schema=types, orient="row")).write_csv()
+    table = pl.DataFrame(rows, schema=types, orient="row")
+    if empty:
+        note(f"note: {counted(empty, 'list')} without a product: no line of the table")
+    if short:
+        note(f"note: {counted(short, 'list')} shorter than asked for, as the wish leaves too few; why, JSON lines say")
+    if risky := risky_cells(table):
+        note(f"note: {counted(risky, 'cell')} that a spreadsheet would run begin with ' now; JSON lines leave them")
+    return neutralised(table).write_csv()
 
 
 def _print_list(loaded: SavedModel, answer: dict[str, Any]) -> None:

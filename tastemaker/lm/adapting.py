@@ -50,7 +50,7 @@ Tuned by tastemaker on {part}{name}. `BASE` is that model's folder or hub name, 
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-base = AutoModelForCausalLM.from_pretrained(BASE{first})
+base = AutoModelForCausalLM.from_pretrained(BASE{settings})
 model = PeftModel.from_pretrained(base, FOLDER)
 ```
 """
@@ -235,10 +235,11 @@ def _of_peft(adapter: Adapter) -> dict[str, Any]:
 
 def _card(adapter: Adapter) -> str:
     """Return what a folder of PEFT's says of itself: of which model it is a part, and how both are loaded."""
-    name, layers = adapter.config["base_model_name_or_path"], adapter.config.get(LAYERS)
+    name, layers, revision = (adapter.config.get(key) for key in ("base_model_name_or_path", LAYERS, "revision"))
     part = f"the first {layers} layers of " if layers else ""
-    first = f", num_hidden_layers={layers}" if layers else ""
-    return CARD_TEXT.format(base=json.dumps(name), name=name, part=part, first=first)
+    settings = f", revision={json.dumps(revision)}" if revision else ""
+    settings += f", num_hidden_layers={layers}" if layers else ""
+    return CARD_TEXT.format(base=json.dumps(name), name=name, part=part, settings=settings)
 
 
 def _copy(lm: LocalLM) -> LocalLM:

@@ -108,12 +108,27 @@ def test_lists_are_written_as_a_table(tastemaker, model, tmp_path):
     assert [row["rank"] for row in rows[:2]] == ["1", "2"]
 
 
-def test_reasons_in_german(tastemaker, model):
+def test_a_table_of_lists_says_what_it_has_no_place_for(tastemaker, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("user_id,item_id\n" + "".join(f"u{n},{item}\n" for n in range(9) for item in ("a", "-b", "c")))
+    assert tastemaker("fit", "popular", "--data", log, "--split", "none", "--out", tmp_path / "m").code == 0
+    outcome = tastemaker("recommend", tmp_path / "m", "--history", "a,c", "--out", tmp_path / "one.csv")
+    assert (tmp_path / "one.csv").read_text().splitlines()[1].startswith(",1,'-b,")
+    assert "1 cell that a spreadsheet would run begin with ' now; JSON lines leave them" in outcome.err
+    outcome = tastemaker("recommend", tmp_path / "m", "--all", "--out", tmp_path / "all.csv")
+    assert (tmp_path / "all.csv").read_text() == "user_id,rank,item_id,score,reason\n"
+    assert "9 lists without a product: no line of the table" in outcome.err
+
+
+def test_reasons_in_german(tastemaker, refused, model):
     words = ("recommend", model, "--history", "i001", "-k", 1, "--explain", "--json")
     [english], [german] = (tastemaker(*words, "--language", one).json()["reasons"] for one in ("en", "de"))
     assert english["evidence"] == german["evidence"]
     assert "gekauft" in german["text"].lower()
     assert tastemaker(*words, "--language", "fr").code == 2
+    words = ("recommend", model, "--history", "i001", "--language", "de")
+    assert "--language de: no reason would be in it: give --explain too" in refused(*words)
+    assert "a language model phrases in English alone; leave --phrase out" in refused(*words, "--phrase")
 
 
 def test_a_wish_filters_whatever_the_model(tastemaker, model):

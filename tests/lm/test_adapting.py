@@ -62,12 +62,13 @@ def test_arrays_give_equal_bits(lm, method):
 @pytest.mark.parametrize(("kind", "layers"), [("Llama", None), ("Qwen2", None), ("Llama", 1)])
 def test_plain_peft_loads_what_is_exported_as_its_card_says(make_model, tmp_path, method, kind, layers):
     base = make_model(kind)
-    lm = LocalLM(str(base), layers=layers)
+    lm = LocalLM(str(base), layers=layers, revision="v1.0" if layers else None)
     _, adapter = disturbed(lm, method=method)
     folder = export(adapter, tmp_path / "adapter")
     assert {file.name for file in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
     card = (folder / "README.md").read_text()
     assert json.dumps(str(base)) in card
+    assert ('revision="v1.0"' in card) == bool(layers)
     said = {"BASE": base, "FOLDER": str(folder)}
     exec(card.split("```")[1].removeprefix("python\n"), said)  # what a reader of the card would do
     model = said["model"].eval()
