@@ -40,6 +40,11 @@ QUANTITY = ("quantity", "qty", "qty_ordered", "lineitem_quantity", "menge", "anz
 """How many were bought; below zero where they were sent back."""
 NESTED = ("user_id", "item_id", "timestamp", "quantity")
 """What is told by the part of a header behind its last point too."""
+OF_OTHERS = {
+    "timestamp": re.compile("product|article|artikel|variant|customer|kunde|user|account|category|kategorie", re.I),
+    "quantity": re.compile("stock|inventory|lager|bestand", re.I),
+}
+"""Parts in front of that point that say it is of something else: `product.created_at` is no time of an order."""
 
 
 def plain(header: str) -> str:
@@ -64,7 +69,7 @@ def header_of(name: str, columns: Sequence[str]) -> str | None:
     words = QUANTITY if name == "quantity" else (name, *ALIASES.get(name, ()))
     ways: list[Callable[[str], str]] = [str.lower, plain]
     if name in NESTED:
-        ways.append(lambda header: plain(header.rpartition(".")[2]))
+        ways.append(lambda header: "" if _is_of_another(name, header) else plain(header.rpartition(".")[2]))
     for way in ways:
         there = {way(column): column for column in reversed(columns)}
         found = next(
@@ -73,3 +78,8 @@ def header_of(name: str, columns: Sequence[str]) -> str | None:
         if found is not None:
             return found
     return None
+
+
+def _is_of_another(name: str, header: str) -> bool:
+    others = OF_OTHERS.get(name)
+    return others is not None and others.search(header.rpartition(".")[0]) is not None

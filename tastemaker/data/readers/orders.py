@@ -113,6 +113,11 @@ def _without_returns(table: Table, quantity: str | None) -> Table:
     below = (plain_amounts(column, table.lines, file=table.file)[0].cast(pl.Float64, strict=False) < 0).fill_null(False)
     if not below.any():
         return table
+    if below.all():
+        raise DataError(
+            f"{table.file}: no row is left: {quantity} is below 0 in all of them, so all are returns; if another column "
+            "says how many were bought, name it: tastemaker data convert takes --column quantity=HEADER"
+        )
     words = f"{counted(int(below.sum()), 'return')} left out ({quantity} is below 0); what was bought before stays"
     return table.filter(~below).with_frame(table.frame.filter(~below), f"{table.file}: {words}")
 

@@ -29,16 +29,16 @@ _UNDER = (
 )
 _UP_TO = (
     r"up to|at most|no more than|not more than|not over|not above|max(?:imum)?(?: of)?\.?|within|<=|≤|not exceeding"
-    r"|budget(?: of| is)?:?"
-    r"|(?<!\d\s)bis(?: zu| maximal| höchstens)?|höchstens|maximal|nicht (?:mehr als|über|teurer als)|budget von"
+    r"|(?:not|no) (?:dearer|pricier|higher|more expensive) than|budget(?: of| is)?:?"
+    r"|(?<!\d\s)bis(?: zu| maximal| höchstens)?|höchstens|maximal|nicht (?:mehr als|über|(?:teurer|höher) als)|budget von"
 )
 _OVER = (
-    r"over|above|more than|dearer than|pricier than|higher than|>(?!=)"
+    r"over|above|more than|(?:dearer|pricier|higher|more expensive) than|>(?!=)"
     r"|oberhalb(?: von)?|über|mehr als|(?:teurer|höher) als"
 )
 _FROM = (
     r"at least|no less than|not less than|not under|not below|min(?:imum)?(?: of)?\.?|starting (?:at|from)|from|>=|≥"
-    r"|mindestens|nicht (?:weniger als|unter|billiger als)|ab"
+    r"|(?:not|no) (?:cheaper|lower) than|mindestens|nicht (?:weniger als|unter|(?:billiger|günstiger|niedriger) als)|ab"
 )
 _AROUND = r"around|about|roughly|approximately|circa|~|ungefähr|etwa|rund|ca\.?|um(?: die)?"
 UNSURE = frozenset({"from", "ab", "um", "um die"})
@@ -60,14 +60,17 @@ BOUND = re.compile(
 NEGATION = re.compile(
     r"(?:\b(?:no|not|without|except(?: for)?|excluding|exclude|avoid|never|nothing|(?:any|every)thing but|other than"
     r"|(?:(?:i|we) )?(?:don['’]?t|do not) (?:want|like|need)|(?:(?:i|we) )?hate|but not|nor"
+    r"|under no circumstances|auf (?:gar )?keinen fall|niemals"
     r"|ohne|nichts?|kein(?:e[mnrs]?)?|außer|ausser|statt|weder|alles (?:außer|ausser)|(?:ich|wir) hassen?)"
     r"(?:\s+(?:any|a|an|the|more|for|from|by|of|in|made|brand|category|products?|things?|items?|anything"
     r"|von|vom|aus|der|die|das|den|dem|des|ein|eine[mnrs]?|marken?|kategorie|produkte?|artikel|für|im))*\s*)$",
     FLAGS,
 )
+NOT_ONLY = re.compile(r"\b(?:not|nicht) (?:only|just|nur)\s+(?:(?:from|by|von|the|die|der|das)\s+)*$", FLAGS)
+"""What says of a name that others are welcome too."""
 NEGATED_AFTER = re.compile(
-    r"^\s*(?:(?:mag|will|möchte|brauche|mögen|wollen|möchten|brauchen) (?:ich|wir) (?:\w+ )?nicht"
-    r"|(?:bitte|lieber) nicht|(?:kommt|kommen) nicht in ?frage|ist ausgeschlossen)\b|^\s*nicht\s*(?:$|[.,;!?])",
+    r"^\s*(?:(?:mag|will|möchte|brauche|mögen|wollen|möchten|brauchen) (?:ich|wir) (?:\w+ )?(?:nicht|nie|auf (?:gar )?keinen fall)"
+    r"|(?:bitte|lieber) nicht|auf (?:gar )?keinen fall|(?:kommt|kommen) nicht in ?frage|ist ausgeschlossen)\b|^\s*nicht\s*(?:$|[.,;!?])",
     FLAGS,
 )
 """What rules a name out from behind, as German does."""

@@ -135,6 +135,9 @@ class RuleReader:
             if any(start < mention.end and mention.start < end for start, end in draft.taken):
                 continue
             head, tail = draft.text[: mention.start], draft.text[mention.end :]
+            if phrases.NOT_ONLY.search(head):
+                before = None
+                continue
             negated = phrases.NEGATION.search(head)
             carried = before is not None and _goes_on(before[0], mention, draft.text)
             wanted = before[1] if before is not None and carried and not negated else not negated

@@ -71,6 +71,17 @@ def test_what_is_proposed_for_an_id_is_no_price_and_no_name(tmp_path, header, pr
     assert f"--column {proposed}" in str(caught.value).replace("'item_id=Mein Artikel'", "item_id='Mein Artikel'")
 
 
+def test_times_and_quantities_of_other_things_are_none_of_the_order(tmp_path):
+    path = tmp_path / "orders.csv"
+    path.write_text(
+        "user_id,item_id,product.created_at,order_customer.created_at,line_item.created_at,product.stock.quantity\n"
+        "anna,007,2020-01-01,2021-01-01,2026-01-01,-3\n"
+    )
+    data, report = read(path)
+    assert data.log["timestamp"].to_list() == [1_767_225_600]
+    assert f"{path}: column 'line_item.created_at' taken as timestamp" in report.notes
+
+
 def test_a_table_of_products_alone_is_sent_to_its_option(tmp_path):
     path = tmp_path / "artikel.csv"
     path.write_text("Artikelnr;Bezeichnung\n007;Hammer\n")

@@ -55,6 +55,12 @@ def test_the_quantity_may_be_named(log):
         read(log, columns={"quantity": "Wieviele"}, max_bad=2)
 
 
+def test_a_log_of_returns_alone_says_so(log):
+    log.write_text("Kundennr;Artikelnr;Menge\nanna;007;-1\nben;008;-2\n")
+    with pytest.raises(DataError, match=r"no row is left: Menge is below 0 in all of them, .* --column quantity="):
+        read(log)
+
+
 def test_rows_are_chosen_by_a_column_under_its_own_or_its_canonical_name(log):
     rows = Rows(without=(("Kundennr", ""), ("user_id", "NULL"), ("Kundennr", "99999"), ("Status", "Storniert")))
     data, report = read(log, rows=rows)
