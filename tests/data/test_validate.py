@@ -211,6 +211,13 @@ def test_texts_and_prices_of_items(shop, column, value, rule):
     assert (file, line, cell[0], name) == ("items.tsv", 3, column, rule)
 
 
+def test_what_to_do_about_an_amount_below_0_depends_on_the_table(shop):
+    folder = shop(interactions_csv="user_id,item_id,value\nu,i,-1\n", items_csv="item_id,price\ni,-1\n")
+    of_log, of_item = sorted(validate(folder).problems, key=lambda one: one.column, reverse=True)
+    assert "--column quantity=HEADER" in of_log.hint
+    assert of_item.hint == "no price is below 0; leave the field empty where it is not known"
+
+
 def test_line_ends_and_emoji_joiners_are_fine_in_texts(shop):
     folder = shop(interactions_csv="user_id,item_id\nu,i\n", items_csv='item_id,title\ni,"two\nlines 👩\u200d🔧"\n')
     assert validate(folder).ok

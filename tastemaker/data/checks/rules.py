@@ -68,13 +68,29 @@ NO_SHOPPER = Rule(
 DUPLICATE = Rule(
     "duplicate-id", "the first row of an id counts; merge or remove the others", lambda c: ~c.is_first_distinct()
 )
-NEGATIVE_HINT = "shift the scale, or leave returns out: tastemaker data convert takes --column quantity=HEADER"
-NUMBER_RULES = (
-    Rule("not-a-number", "write a plain number such as 12.5", lambda c: ~is_blank(c) & as_number(c).is_null()),
-    Rule("not-finite", "NaN and infinity are no amounts; leave the field empty", lambda c: ~as_number(c).is_finite()),
-    Rule("negative", NEGATIVE_HINT, lambda c: as_number(c) < 0),
-    Rule("too-large", f"the largest number is {LARGEST:.3g}", lambda c: as_number(c) > LARGEST),
-)
+NEGATIVE_IN_LOG = "shift the scale, or leave returns out: tastemaker data convert takes --column quantity=HEADER"
+
+
+def number_rules(negative: str) -> tuple[Rule, ...]:
+    """Return the rules of a column of amounts.
+
+    Args:
+        negative: what to do about one below 0.
+    """
+    return (
+        Rule("not-a-number", "write a plain number such as 12.5", lambda c: ~is_blank(c) & as_number(c).is_null()),
+        Rule(
+            "not-finite", "NaN and infinity are no amounts; leave the field empty", lambda c: ~as_number(c).is_finite()
+        ),
+        Rule("negative", negative, lambda c: as_number(c) < 0),
+        Rule("too-large", f"the largest number is {LARGEST:.3g}", lambda c: as_number(c) > LARGEST),
+    )
+
+
+NUMBER_RULES = {
+    "interactions": number_rules(NEGATIVE_IN_LOG),
+    "items": number_rules("no price is below 0; leave the field empty where it is not known"),
+}
 POSITION_RULES = (
     Rule("empty-position", "fill every position or remove the column", is_blank),
     Rule(

@@ -149,7 +149,7 @@ def _apply(table: Table, role: str, rules: dict[str, tuple[Rule, ...]]) -> Table
         if column in rules:
             continue
         if KINDS[role].get(column) is AMOUNT:
-            rules[column] = NUMBER_RULES
+            rules[column] = NUMBER_RULES[role]
         elif dtype in (pl.String, pl.List(pl.String)):
             rules[column] = text_rules(column)
     broken = frame.select(first_broken(column, frame.schema[column], rules[column]) for column in rules)
