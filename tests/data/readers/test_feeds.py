@@ -284,7 +284,7 @@ def test_orders_with_headers_of_their_own(tmp_path):
     data, _ = read(orders, items=SAMPLES / "shopify_new.csv", columns=columns)
     assert data.log.select("timestamp", "item_id_").rows() == [(1704445200, "x"), (1704445200, "y")]
     assert data.items.ids(data.log["item"].to_numpy()) == ["enamel-mug", "linen-shirt"]
-    with pytest.raises(DataError, match="no column 'Mail'; found: Name, Email"):
+    with pytest.raises(DataError, match=r"no column 'Mail'; did you mean 'Email'\?; found: Name, Email"):
         read(orders, columns={"user_id": "Mail"})
     with pytest.raises(DataError, match="columns are named only for the format canonical"):
         read(orders, format="ga4", columns=columns)
