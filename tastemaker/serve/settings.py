@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from tastemaker.configurable import Config, parse_config
 from tastemaker.errors import ConfigError
@@ -113,6 +113,14 @@ class Settings(Config):
     threads: int = Field(default=1, ge=1)
     page: bool = True
     image_sources: tuple[str, ...] = ()
+
+    @field_validator("precompute_reasons")
+    @classmethod
+    def _phrased(cls, value: int, info: ValidationInfo) -> int:
+        language = info.data.get("reasons_language", "en")
+        if value and language != "en":
+            raise ValueError(f"a language model phrases in English alone; set 0, as reasons_language is {language!r}")
+        return value
 
     @field_validator("image_sources", mode="before")
     @classmethod

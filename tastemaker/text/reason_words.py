@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from tastemaker.text.clean import clean
 from tastemaker.text.prompting.prompts import NAME_LENGTH, quoted
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Language = Literal["en", "de"]
-LANGUAGES: tuple[str, ...] = get_args(Language)
 
 
 class Fact(Protocol):

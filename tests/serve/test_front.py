@@ -276,6 +276,9 @@ def test_settings_come_from_file_environment_and_command(tmp_path, monkeypatch):
     file.write_text("[serve]\nbudgetms = 200\n")
     with pytest.raises(ConfigError, match="budget_ms"):
         read_settings(file)
+    file.write_text('[serve]\nreasons_language = "de"\nprecompute_reasons = 3\n')
+    with pytest.raises(ConfigError, match=r"precompute_reasons: .* phrases in English alone; set 0"):
+        read_settings(file)
 
 
 def test_docs_and_metrics_are_there(serve, folder):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from tastemaker import registry
 from tastemaker.explain import Evidence
-from tastemaker.text.reason_words import GERMAN, LANGUAGES, worded
+from tastemaker.text.reason_words import GERMAN, WORDINGS, Language, worded
 
 BOUGHT = Evidence("history", "1", "Bohrer {10} mm", "bought by shoppers who bought", 0.7, "transitions")
 OTHER = Evidence("history", "2", 'Dübel "M6"', "bought by shoppers who bought", 0.3, "transitions")
@@ -46,7 +48,7 @@ def test_every_model_that_cites_purchases_has_german_words():
     names = [name for name in registry.names() if registry.group_of(name) in ("collaborative", "content")]
     said = {getattr(registry.model_class(name), "because", None) for name in names} - {None}
     assert said == set(GERMAN.because)
-    assert LANGUAGES == ("en", "de")
+    assert tuple(WORDINGS) == get_args(Language)
 
 
 def test_what_a_plug_in_says_has_neutral_words_in_german():

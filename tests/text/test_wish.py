@@ -111,10 +111,13 @@ def test_german_amounts_that_are_no_prices(text):
     assert read(text, GERMAN).filters.empty
 
 
-def test_what_a_german_wish_rules_out_is_not_looked_for():
-    wish = read("Shampoo ohne Parfüm", GERMAN)
+@pytest.mark.parametrize(
+    "text", ["Shampoo ohne Parfüm", "Shampoo ohne Zucker", "Shampoo, auf keinen Fall Duftstoffe", "Shampoo without sodium"]
+)
+def test_what_a_wish_rules_out_is_not_looked_for(text):
+    wish = read(text, GERMAN)
     assert wish.words == "Shampoo"
-    assert any("'Parfüm'" in note for note in wish.notes)
+    assert any(f"'{text.split()[-1]}'" in note for note in wish.notes)
 
 
 @pytest.mark.parametrize(

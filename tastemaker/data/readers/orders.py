@@ -115,7 +115,7 @@ def _without_returns(table: Table, quantity: str | None) -> Table:
         return table
     if below.all():
         raise DataError(
-            f"{table.file}: no row is left: {quantity} is below 0 in all of them, so all are returns; if another column "
+            f"{table.file}: no row is left: {quantity} is below 0 in all of them, which are returns; if another column "
             "says how many were bought, name it: tastemaker data convert takes --column quantity=HEADER"
         )
     words = f"{counted(int(below.sum()), 'return')} left out ({quantity} is below 0); what was bought before stays"

@@ -30,7 +30,8 @@ _UNDER = (
 _UP_TO = (
     r"up to|at most|no more than|not more than|not over|not above|max(?:imum)?(?: of)?\.?|within|<=|≤|not exceeding"
     r"|(?:not|no) (?:dearer|pricier|higher|more expensive) than|budget(?: of| is)?:?"
-    r"|(?<!\d\s)bis(?: zu| maximal| höchstens)?|höchstens|maximal|nicht (?:mehr als|über|(?:teurer|höher) als)|budget von"
+    r"|(?<!\d\s)bis(?: zu| maximal| höchstens)?|höchstens|maximal|budget von"
+    r"|nicht (?:mehr als|über|(?:teurer|höher) als)"
 )
 _OVER = (
     r"over|above|more than|(?:dearer|pricier|higher|more expensive) than|>(?!=)"
@@ -57,10 +58,11 @@ BOUND = re.compile(
     FLAGS,
 )
 
+_ON_NO_ACCOUNT = r"auf (?:gar )?keinen fall"
 NEGATION = re.compile(
     r"(?:\b(?:no|not|without|except(?: for)?|excluding|exclude|avoid|never|nothing|(?:any|every)thing but|other than"
     r"|(?:(?:i|we) )?(?:don['’]?t|do not) (?:want|like|need)|(?:(?:i|we) )?hate|but not|nor"
-    r"|under no circumstances|auf (?:gar )?keinen fall|niemals"
+    rf"|under no circumstances|{_ON_NO_ACCOUNT}|niemals"
     r"|ohne|nichts?|kein(?:e[mnrs]?)?|außer|ausser|statt|weder|alles (?:außer|ausser)|(?:ich|wir) hassen?)"
     r"(?:\s+(?:any|a|an|the|more|for|from|by|of|in|made|brand|category|products?|things?|items?|anything"
     r"|von|vom|aus|der|die|das|den|dem|des|ein|eine[mnrs]?|marken?|kategorie|produkte?|artikel|für|im))*\s*)$",
@@ -69,8 +71,9 @@ NEGATION = re.compile(
 NOT_ONLY = re.compile(r"\b(?:not|nicht) (?:only|just|nur)\s+(?:(?:from|by|von|the|die|der|das)\s+)*$", FLAGS)
 """What says of a name that others are welcome too."""
 NEGATED_AFTER = re.compile(
-    r"^\s*(?:(?:mag|will|möchte|brauche|mögen|wollen|möchten|brauchen) (?:ich|wir) (?:\w+ )?(?:nicht|nie|auf (?:gar )?keinen fall)"
-    r"|(?:bitte|lieber) nicht|auf (?:gar )?keinen fall|(?:kommt|kommen) nicht in ?frage|ist ausgeschlossen)\b|^\s*nicht\s*(?:$|[.,;!?])",
+    r"^\s*(?:(?:mag|will|möchte|brauche|mögen|wollen|möchten|brauchen) (?:ich|wir) (?:\w+ )?"
+    rf"(?:nicht|nie|{_ON_NO_ACCOUNT})|(?:bitte|lieber) nicht|{_ON_NO_ACCOUNT}|(?:kommt|kommen) nicht in ?frage"
+    r"|ist ausgeschlossen)\b|^\s*nicht\s*(?:$|[.,;!?])",
     FLAGS,
 )
 """What rules a name out from behind, as German does."""
@@ -106,8 +109,9 @@ PHRASE_ENDS = re.compile(
 )
 """What stands behind a noun that is not part of a longer one."""
 UNKNOWN_NEGATION = re.compile(
-    r"\b(?:no|not|without|except|avoid|nicht|ohne|kein(?:e[mnrs]?)?|außer|ausser)\s+"
-    r"(?!more|less|over|under|too|so|very|only|just|mehr|weniger|über|unter|zu|sehr|nur|gerade|teurer|billiger)"
+    rf"\b(?:no|not|without|except|avoid|nicht|ohne|{_ON_NO_ACCOUNT}|kein(?:e[mnrs]?)?|außer|ausser)\s+"
+    r"(?!(?:more|less|over|under|too|so|very|only|just|mehr|weniger|über|unter|zu|sehr|nur|gerade|teurer|billiger"
+    r"|günstiger|fall)\b)"
     r"(?:(?:from|by|any|the|an?|von|vom|der|die|das|den|dem)\s+)*([^\W\d_][\w'’-]*)",
     FLAGS,
 )
