@@ -112,7 +112,8 @@ def test_german_amounts_that_are_no_prices(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["Shampoo ohne Parfüm", "Shampoo ohne Zucker", "Shampoo, auf keinen Fall Duftstoffe", "Shampoo without sodium"]
+    "text",
+    ["Shampoo ohne Parfüm", "Shampoo ohne Zucker", "Shampoo, auf keinen Fall Duftstoffe", "Shampoo without sodium"],
 )
 def test_what_a_wish_rules_out_is_not_looked_for(text):
     wish = read(text, GERMAN)
