@@ -98,6 +98,10 @@ def test_german_wishes(text, filters, words, left):
     "text",
     [
         "Schrauben unter 20 mm",
+        "Regal unter 60 Zentimeter",
+        "waschbar bis 30°C",
+        "bis 20 Uhr",
+        "mehr als 500 Teile",
         "ab 18 Jahren",
         "ab 20",
         "um 8",

@@ -17,10 +17,11 @@ _AMOUNT = rf"(?:(?P<sign{{0}}>{_SIGN})\s?)?(?P<amount{{0}}>\d[\d.,]*\d|\d)(?:\s?
 _ONE, _TWO = (_AMOUNT.replace("{0}", number) for number in ("1", "2"))
 _UNITS = (
     r"(?!\s?(?:%|percent|ml|cl|l|liters?|litres?|mg|g|grams?|kg|kilos?|oz|ounces?|lbs?|cm|mm|m|meters?|metres?|km|inch(?:es)?|in\b|ft"
-    r"|feet|watts?|w|volts?|v|mah|gb|tb|mb|hz|hours?|hrs?|h|min(?:utes?)?|days?|weeks?|months?|years?|yrs?|degrees?|°|x"
+    r"|feet|watts?|w|volts?|v|mah|gb|tb|mb|hz|hours?|hrs?|h|min(?:utes?)?|days?|weeks?|months?|years?|yrs?|degrees?|°\s?[cf]?|x"
     r"|pieces?|pcs|packs?|count|people|persons?|spf|stars?"
     r"|prozent|gramm|zoll|stunden?|minuten?|tagen?|tage|wochen?|monaten?|monate|jahren?|jahre|grad|stück|stk|st"
-    r"|personen|sternen?|sterne|lsf|teilig\w*|fach)(?![^\W\d_]))"
+    r"|personen|sternen?|sterne|lsf|teilig\w*|teilen?|fach|uhr|(?:zenti|milli)meter|milliliter|kilogramm|seiten|kalorien"
+    r"|kcal|calories|pages|seats)(?![^\W\d_]))"
 )
 _END = rf"(?![\d]|[.,]\d){_UNITS}"
 _UNDER = (
