@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from tastemaker.data.filters import without_copies
@@ -187,3 +188,30 @@ def test_the_column_of_variants_may_have_a_name_that_means_an_id_elsewhere(tmp_p
     assert report.ok
     assert rows_of(data) == [("anna", "P"), ("ben", "P"), ("ben", "v3")]
     assert not any("kept under its own name" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("none", ["", "0", "NULL", "own"])
+def test_a_product_without_a_parent_is_one_of_its_own(tmp_path, none):
+    products = tmp_path / "products.csv"
+    rows = [("7a", "7", "Shirt M"), ("7b", "7a", "Shirt L"), ("7", none, "Shirt"), ("8", none, "Hat"), ("9", none, "Bag")]
+    lines = (f"{item},{item if parent == 'own' else parent},{title}\n" for item, parent, title in rows)
+    products.write_text("item_id,parent,title\n" + "".join(lines))
+    log = tmp_path / "orders.csv"
+    log.write_text("user_id,item_id\nanna,7a\nanna,7b\nben,8\n")
+    data, _ = read(log, items=products, items_columns={"item_group_id": "parent"})
+    assert data.items.frame.select("id", "title").rows() == [("7", "Shirt"), ("8", "Hat"), ("9", "Bag")]
+    assert rows_of(data) == [("anna", "7"), ("anna", "7"), ("ben", "8")]
+
+
+def test_an_id_of_0_may_be_a_parent(tmp_path):
+    products = tmp_path / "products.csv"
+    products.write_text("item_id,parent,title\n0,,Shirt\n1,0,Shirt M\n")
+    items, _ = read_items(products, columns={"item_group_id": "parent"})
+    assert items.frame["id"].to_list() == ["0"]
+
+
+def test_parents_may_be_numbers_of_which_some_are_missing(tmp_path):
+    products = tmp_path / "products.parquet"
+    pl.DataFrame({"item_id": [7, 8, 9], "parent": [None, 7.0, float("nan")]}).write_parquet(products)
+    items, _ = read_items(products, columns={"item_group_id": "parent"})
+    assert items.frame["id"].to_list() == ["7", "9"]

@@ -35,6 +35,10 @@ STOCK_WORDS = {
     "onbackorder": "backorder",
 }
 MARKUP = r"</?[A-Za-z][^<>]*>|&(?:[A-Za-z]{2,8}|#\d{2,6}|#x[0-9A-Fa-f]{2,5});"
+NO_PARENT = ("", "0", "null", "none", "nan", "\\n")
+"""What stands, in upper or lower case, where an export names no parent; an id of the table is one all the same."""
+DEEPEST = 5
+"""Levels of variants of variants that are followed."""
 LOWEST = ("price", "sale_price", "compare_at_price")
 
 
@@ -85,17 +89,38 @@ def rolled_up(table: Table, header: str, group: str) -> Tables:
     Args:
         table: rows with an item_id, and prices as people write them.
         header: what the file calls the item_id.
-        group: column with the id of the product that a row is a variant of; empty in rows of products.
+        group: column with the id of the product that a row is a variant of; empty, `NO_PARENT` or the row's own id in
+            rows of products. A variant of a variant is one of the product above both.
     """
     given = table.frame.columns
     table = without_repeats(table, "item_id", header=header)
     table = with_prices(table, "price") if "price" in given else table
-    parent = pl.col(group).cast(pl.String).str.strip_chars().replace("", None)
-    frame = table.frame.with_columns(pl.coalesce(parent, "item_id").alias("item_id"), pl.col("item_id").alias("\0own"))
-    order = frame.select(parent.is_not_null()).to_series().arg_sort(nulls_last=True)  # a product's own row says most
+    parent = _parents(table.frame, group)
+    frame = table.frame.with_columns(
+        pl.select(pl.coalesce(parent, table.frame["item_id"])).to_series().alias("item_id"),
+        pl.col("item_id").alias("\0own"),
+    )
+    order = parent.is_not_null().arg_sort()  # a product's own row says most
     table = type(table)(table.file, frame[order], table.lines[order], table.problems, table.notes)
     names = aliases(table, {"\0own": "id of a variant"})
     return as_tables(table.with_frame(table.frame.drop("\0own", group)), given, names)
+
+
+def _parents(frame: pl.DataFrame, group: str) -> pl.Series:
+    """Return of what product each row is a variant, null for a product's own row."""
+    ids, named = frame["item_id"].cast(pl.String), frame[group]
+    if named.dtype.is_float():  # whole numbers, some of them missing
+        named = named.cast(pl.Int64, strict=False)
+    named = named.cast(pl.String).str.strip_chars()
+    none = (named.str.to_lowercase().is_in(NO_PARENT) & ~named.is_in(ids.drop_nulls().implode())) | (named == ids)
+    parents = named.set(none.fill_null(value=True), None)
+    for _ in range(DEEPEST):
+        known = parents.is_not_null() & ids.is_not_null()
+        above = parents.replace(ids.filter(known), parents.filter(known))
+        if above.equals(parents):
+            break
+        parents = above
+    return parents
 
 
 def is_any(*conditions: pl.Expr) -> pl.Expr:
