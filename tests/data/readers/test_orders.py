@@ -193,7 +193,13 @@ def test_the_column_of_variants_may_have_a_name_that_means_an_id_elsewhere(tmp_p
 @pytest.mark.parametrize("none", ["", "0", "NULL", "own"])
 def test_a_product_without_a_parent_is_one_of_its_own(tmp_path, none):
     products = tmp_path / "products.csv"
-    rows = [("7a", "7", "Shirt M"), ("7b", "7a", "Shirt L"), ("7", none, "Shirt"), ("8", none, "Hat"), ("9", none, "Bag")]
+    rows = [
+        ("7a", "7", "Shirt M"),
+        ("7b", "7a", "Shirt L"),
+        ("7", none, "Shirt"),
+        ("8", none, "Hat"),
+        ("9", none, "Bag"),
+    ]
     lines = (f"{item},{item if parent == 'own' else parent},{title}\n" for item, parent, title in rows)
     products.write_text("item_id,parent,title\n" + "".join(lines))
     log = tmp_path / "orders.csv"
