@@ -62,7 +62,7 @@ def convert(
     without: list[str] | None = options.WITHOUT,
     guests: str | None = options.GUESTS,
     once: bool = typer.Option(
-        False, "--once", help="Count what a shopper bought twice at the same time as one interaction."
+        False, "--once", help="Count what a shopper did twice with a product at the same time as one interaction."
     ),
     event: list[str] | None = typer.Option(
         None, "--event", metavar="TYPE", help="Keep interactions of this event_type, e.g. purchase; may be repeated."

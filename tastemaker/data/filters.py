@@ -44,10 +44,14 @@ def without_repeats(data: Dataset) -> Dataset:
 
 
 def without_copies(data: Dataset) -> Dataset:
-    """Keep the first of the interactions of one user with one item at one time; without times all are kept."""
+    """Keep the first of the interactions of one user with one item at one time; without times all are kept.
+
+    Where there is an event_type, copies are alike in it too: who looks and buys in one second did both.
+    """
     if not data.log["timestamp"].count():
         return data
-    copies = pl.col("timestamp").is_not_null() & ~pl.struct("user", "item", "timestamp").is_first_distinct()
+    alike = [name for name in ("user", "item", "timestamp", "event_type") if name in data.log.columns]
+    copies = pl.col("timestamp").is_not_null() & ~pl.struct(alike).is_first_distinct()
     return data.with_log(data.log.filter(~copies))
 
 

@@ -241,16 +241,17 @@ def _finish_log(log: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
         notes += _time_notes(log)
     if "value" in log.columns and log["value"].null_count():
         notes.append(f"no value: {log['value'].null_count():,} of {counted(log.height, 'interaction')}")
-    same = [name for name in ("user_id", "item_id", "timestamp") if name in log.columns]
+    same = [name for name in ("user_id", "item_id", "timestamp", "event_type") if name in log.columns]
     # Rows whose hashes all differ differ; only where two are alike, the slower exact count tells.
-    if len(same) == 3 and log.height and log.select(same).hash_rows().n_unique() < log.height:
+    if "timestamp" in same and log.height and log.select(same).hash_rows().n_unique() < log.height:
         repeats = log.height - log.select(pl.struct(same).n_unique()).item()
     else:
         repeats = 0
     notes += _guest_notes(log)
     if repeats:
         words = f"{counted(repeats, 'interaction')}; kept (tastemaker data convert --once keeps the first)"
-        notes.append(f"same user, item and time as another: {words}")
+        what = "user, item, event_type and time" if "event_type" in same else "user, item and time"
+        notes.append(f"same {what} as another: {words}")
     return log
 
 

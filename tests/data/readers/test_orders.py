@@ -129,6 +129,10 @@ def test_copies_are_alike_in_shopper_product_and_time(log):
     assert rows_of(kept).count(("anna", "007")) == 2
     log.write_text("user_id,item_id\nu,i\nu,i\n")
     assert len(without_copies(read(log)[0])) == 2
+    log.write_text("user_id,item_id,timestamp,event_type\nu,i,9,view\nu,i,9,purchase\nu,i,9,view\n")
+    data, report = read(log)
+    assert without_copies(data).log["event_type"].to_list() == ["view", "purchase"]
+    assert any("same user, item, event_type and time as another: 1 interaction; kept" in one for one in report.notes)
 
 
 PRODUCTS = """Artikelnr;Vaterartikel;Titel des Artikels;Preis;EAN
