@@ -22,7 +22,7 @@ SIGNS = {
 SHARED = frozenset({"$", "¥", "￥"})
 SIGN = "|".join(sorted(map(re.escape, SIGNS), key=len, reverse=True))
 PRICE = rf"^\s*(?P<before>[A-Za-z]{{3}}|{SIGN})?\s*(?P<number>\d[\d.,'’\s]*?)\s*(?P<after>[A-Za-z]{{3}}|{SIGN})?\s*$"
-MINUS = r"^\s*[-−–]\s*"
+MINUS, MINUS_BEHIND = r"^\s*[-−–]\s*", r"(\d)[-−]\s*$"
 HINT = 'write an amount and, if you like, a currency: "12.30 USD"'
 NOTHING = ("", "-", "n/a")
 
@@ -90,15 +90,16 @@ def plain_amounts(column: pl.Series, lines: pl.Series, *, file: str) -> tuple[pl
 
     Returns:
         The column, in which what cannot be read stands as it did; and what is to be said about it, empty where all of
-        it was plain. Amounts below 0 are read too.
+        it was plain. Amounts below 0 are read too, with the minus in front or, as in `12,50-`, behind.
     """
     if column.dtype != pl.String:
         return column, ""
     people = column.is_not_null() & (column != "") & column.cast(pl.Float64, strict=False).is_null()
     if not people.any():
         return column, ""
-    below = column.str.contains(MINUS).fill_null(value=False)
-    found = parse_prices(column.str.replace(MINUS, ""), lines, file=file)
+    below = column.str.contains(f"{MINUS}|{MINUS_BEHIND}").fill_null(value=False)
+    plain = column.str.replace(MINUS, "").str.replace(MINUS_BEHIND, "$1")
+    found = parse_prices(plain, lines, file=file)
     found = found._replace(amount=found.amount * pl.select(pl.when(below).then(-1.0).otherwise(1.0)).to_series())
     read = int((people & found.amount.is_not_null()).sum())
     if not read:

@@ -56,6 +56,12 @@ def test_the_quantity_may_be_named(log):
         read(log, columns={"quantity": "Wieviele"}, max_bad=2)
 
 
+@pytest.mark.parametrize("written", ["-2,00", "2,00-", "2-", "− 2 Stk"])
+def test_a_return_is_one_however_its_minus_is_written(log, written):
+    log.write_text(LOG.replace(";-2;", f";{written};"))
+    assert any("1 return left out" in note for note in read(log, max_bad=2)[1].notes)
+
+
 def test_a_log_of_returns_alone_says_so(log):
     log.write_text("Kundennr;Artikelnr;Menge\nanna;007;-1\nben;008;-2\n")
     with pytest.raises(DataError, match=r"no row is left: Menge is below 0 in all of them, .* --column quantity="):

@@ -72,8 +72,8 @@ def test_any_text_is_read_or_reported(text):
 
 
 def test_amounts_below_zero_are_read_with_their_currency():
-    column = pl.Series("value", ["19,99 €", "-25,55 €", "− 1.299,00", "-", None, "-x"])
-    amounts, words = plain_amounts(column, pl.Series(range(6)), file="f")
-    assert amounts.cast(pl.Float64, strict=False).to_list() == [19.99, -25.55, -1299.0, None, None, None]
+    column = pl.Series("value", ["19,99 €", "-25,55 €", "− 1.299,00", "-", None, "-x", "12,50-", "12,-"])
+    amounts, words = plain_amounts(column, pl.Series(range(8)), file="f")
+    assert amounts.cast(pl.Float64, strict=False).to_list() == [19.99, -25.55, -1299.0, None, None, None, -12.5, None]
     assert amounts.to_list()[5] == "-x"
-    assert "3 prices with a comma or a currency read" in words
+    assert "4 prices with a comma or a currency read" in words
