@@ -90,7 +90,8 @@ A re-ranker that does not help validation shoppers by
 2.8 standard errors is switched off, and its row is then that of its retriever; beside it stands what its own order was
 worth on validation, no product rising by more than half of the candidates ("at full weight"). `DIR` is a folder of
 data, `*.toml` files are in
-`benchmarks/accuracy/configs`. More of each row, with costs and tests: [Benchmarks](benchmarks.md)."""
+`benchmarks/accuracy/configs`. More of each row, with costs and tests, and the same roles on packaged grocery orders:
+[Benchmarks](benchmarks.md)."""
 
 
 def accuracy() -> Any:  # noqa: ANN401  # a module that lies outside the package
