@@ -102,11 +102,12 @@ def test_the_survey_says_which_seeds_its_figures_are_of(transfer, monkeypatch):
 def test_the_survey_says_what_a_re_ranker_that_was_switched_off_was_worth(transfer, monkeypatch, weight, said):
     import accuracy_results as results
 
-    tried = [{"weight": one, "ndcg@10": 0.05 - 0.02 * one} for one in (0.0, 0.4, 1.0)]
+    tried = [{"weight": one, "ndcg@10": 0.05 - 0.02 * one, "standard_error": 0.01 * one} for one in (0.0, 0.4, 1.0)]
     row = {"seeds": 1, "test_queries": 5, "metrics": METRICS}
     row["reports"] = [{}, {"weight": weight, "chosen_on_validation": tried}]
     monkeypatch.setattr(results, "_cited", lambda one: row)
-    told = "switched off: at full weight 0.0300 NDCG@10 on validation shoppers, its retriever 0.0500"
+    told = "switched off: at full weight 0.0300 NDCG@10 on validation shoppers, its retriever 0.0500 (standard error"
+    told += " of the difference 0.0100)"
     assert (told in results.survey()) == said
 
 

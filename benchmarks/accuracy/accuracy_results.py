@@ -196,10 +196,12 @@ def _switched_off(row: dict[str, Any] | None) -> str:
     That is its own order within its bound on rising, which keeps it nearer to the retriever's than its own order is.
     """
     for report in (row or {}).get("reports", []):
-        tried = {one["weight"]: one["ndcg@10"] for one in report.get("chosen_on_validation", [])}
+        tried = {one["weight"]: one for one in report.get("chosen_on_validation", [])}
         if report.get("weight") == 0.0 and 1.0 in tried:
-            told = f"at full weight {tried[1.0]:.4f} NDCG@10 on validation shoppers, its retriever {tried[0.0]:.4f}"
-            return f"; switched off: {told}"
+            full, none = tried[1.0], tried[0.0]
+            told = f"at full weight {full['ndcg@10']:.4f} NDCG@10 on validation shoppers, its retriever"
+            error = f"standard error of the difference {full['standard_error']:.4f}"
+            return f"; switched off: {told} {none['ndcg@10']:.4f} ({error})"
     return ""
 
 
