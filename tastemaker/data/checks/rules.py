@@ -62,7 +62,7 @@ ID_RULES = (
 )
 NO_SHOPPER = Rule(
     "empty-id",
-    "every row needs an id; of guests tastemaker data convert takes --guests ORDER_NUMBER or --without user_id=",
+    "every row needs an id; for guests: tastemaker data convert --guests ORDER_NUMBER, or --without user_id=",
     ID_RULES[0].bad,
 )
 DUPLICATE = Rule(

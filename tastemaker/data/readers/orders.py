@@ -76,7 +76,7 @@ def chosen(table: Table, rows: Rows, names: Mapping[str, str], *, quantity: str 
 def _column(table: Table, names: Mapping[str, str], header: str) -> pl.Series:
     column: pl.Series | None = table.frame.get_column(names.get(header, header), default=None)
     if column is None:
-        raise no_column(table, header, others=names)
+        raise no_column(table, header, names=names)
     if column.dtype.is_nested():
         raise DataError(
             f"{table.file}: column '{header}' holds {column.dtype}; choose rows by a column of plain values"

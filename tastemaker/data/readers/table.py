@@ -114,18 +114,19 @@ def rename_columns(table: Table, names: Mapping[str, str]) -> Table:
     return table.with_frame(table.frame.rename(dict(names)))
 
 
-def no_column(table: Table, header: str, *, others: Iterable[str] = ()) -> DataError:
+def no_column(table: Table, header: str, *, names: Mapping[str, str] | None = None) -> DataError:
     """Return the error that a table has no such column.
 
     Args:
         table: where it was looked for.
         header: the column, as the caller names it.
-        others: names that the caller may use for columns of the table beside those that they have.
+        names: header in the file -> the name that its column has now, where that is another.
     """
-    columns = table.frame.columns
-    known = [*others, *columns]
+    headers = {now: before for before, now in (names or {}).items()}
+    found = [headers.get(column, column) for column in table.frame.columns]
+    known = [*found, *table.frame.columns]
     meant = did_you_mean(header, known) if get_close_matches(header, known, n=1) else ""
-    return DataError(f"{table.file}: no column '{header}'{meant}; found: {', '.join(columns)}")
+    return DataError(f"{table.file}: no column '{header}'{meant}; found: {', '.join(found)}")
 
 
 def cast_columns(table: Table, schema: Mapping[str, pl.DataType], *, source: str) -> Table:
